@@ -1,0 +1,34 @@
+/**
+ * Every id that is derived rather than given, so that a step done twice meets its own trace.
+ * Ids travel as strings: a `call_id` has up to 19 digits, more than a JSON number carries.
+ */
+
+/** Calls of one contact that a call id has room for. */
+const CALLS_PER_CONTACT = 1_000_000n;
+
+/** `call_id` of a contact's n-th call (from 1): a number of up to 19 digits, new for each call. */
+export function callId(contactId: string | bigint, callNo: number): string {
+  if (callNo < 1 || BigInt(callNo) >= CALLS_PER_CONTACT) throw new RangeError(`call number ${callNo} is out of range`);
+  return (BigInt(contactId) * CALLS_PER_CONTACT + BigInt(callNo)).toString();
+}
+
+/** The contact whose call this is. */
+export function contactOfCall(id: string | bigint): string {
+  return (BigInt(id) / CALLS_PER_CONTACT).toString();
+}
+
+/** `call_id` + the contact's offer number + leg number within the offer: 1 the agent's, 2 the contact's. */
+export function legId(call: string, offerNo: number, party: 'agent' | 'contact'): string {
+  return `${call}-${offerNo}-${party === 'agent' ? 1 : 2}`;
+}
+
+/** Session S1 of a call, the queueing; S2, every leg. */
+export function sessionId(call: string, part: 'queueing' | 'legs'): string {
+  return `${call}-${part === 'queueing' ? 'S1' : 'S2'}`;
+}
+
+export const contactWorkflowId = (contactId: string, round: number): string => `contact/${contactId}/${round}`;
+export const campaignWorkflowId = (campaignId: string): string => `campaign/${campaignId}`;
+
+/** Task queue of the activities that must run where a switch's event connection is. */
+export const nodeTaskQueue = (node: string): string => `telephony/${node}`;

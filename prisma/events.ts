@@ -1,0 +1,114 @@
+/** The rows for readers: call events, agent events, dispositions and wrap-ups, in one sequence of positions. */
+import type { PoolClient } from 'pg';
+import type { LegCode, QueueCode, ResultReason } from '../domain/codes.ts';
+import type { AgentState } from '../domain/states.ts';
+
+/** A row of `call_events` without its position (docs/domain.md, "Raw data"). */
+export interface CallEventRow {
+  call_id: string;
+  call_sequence: number;
+  event_type: 'i' | 'q' | 'c';
+  internal_iq_session_id: string;
+  ciq: 'a' | 'c' | null;
+  dte_start: Date;
+  duration_tot_sec: number;
+  dte_speak_start: Date | null;
+  duration_speak_sec: number;
+  setup_ms: number | null;
+  alert_ms: number | null;
+  source: string | null;
+  destination: string | null;
+  originating: string | null;
+  service_num: string | null;
+  queue_key: string | null;
+  agent_id: number | null;
+  result_code: LegCode | QueueCode | null;
+  result_response: number | null;
+  result_reason: ResultReason | null;
+  answered: boolean;
+  leg_type: string | null;
+  request_id: string | null;
+  contact_id: string;
+  campaign_id: number;
+  attempt: number;
+}
+
+export interface AgentEventRow {
+  agent_id: number;
+  at: Date;
+  from_state: AgentState;
+  state: AgentState;
+  cause: string;
+  duration_ms: number;
+  offer_id: string | null;
+  call_id: string | null;
+  result_code: LegCode | null;
+}
+
+export interface DispositionRow {
+  call_id: string;
+  agent_id: number;
+  contact_id: string;
+  campaign_id: number;
+  at: Date;
+  action: string;
+  topics: string[];
+  comment: string | null;
+  request_id: string;
+}
+
+export interface WrapUpRow {
+  call_id: string;
+  agent_id: number;
+  contact_id: string;
+  campaign_id: number;
+  started_at: Date;
+  wrap_up_sec: number;
+  ended_by: string;
+  registered: boolean;
+}
+
+export type NewEvent =
+  | { table: 'call_events'; row: CallEventRow }
+  | { table: 'agent_events'; row: AgentEventRow }
+  | { table: 'dispositions'; row: DispositionRow }
+  | { table: 'wrap_ups'; row: WrapUpRow };
+
+const TABLES = ['call_events', 'agent_events', 'dispositions', 'wrap_ups'] as const;
+
+/** Channel on which readers are told that there is something new; only a hint, they read by position. */
+export const EVENTS_CHANNEL = 'dialwright_events';
+
+/**
+ * Gives the events their positions and inserts them. Must be the last statement of a transaction: the counter row stays
+ * locked until COMMIT, which is what makes positions follow the order of commits.
+ */
+export async function writeEvents(client: PoolClient, events: NewEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  const { rows } = await client.query<{ last: string }>({
+    name: 'take_positions',
+    text: `UPDATE event_position SET last = last + $1 WHERE id = 1 RETURNING last`,
+    values: [events.length],
+  });
+  let position = BigInt(rows[0]!.last) - BigInt(events.length);
+  const numbered = events.map((event) => ({ table: event.table, row: { position: String(++position), ...event.row } }));
+  for (const table of TABLES) {
+    const batch = numbered.filter((event) => event.table === table).map((event) => event.row);
+    if (batch.length === 0) continue;
+    // json_populate_recordset gives every column its table type, whatever the number of rows. Columns that a row does not
+    // name would come as NULL, so the two with a default are named in COLUMNS only where rows carry them.
+    const columns = Object.keys(batch[0]!).join(', ');
+    await client.query({
+      name: `write_${table}`,
+      text: `INSERT INTO ${table} (${columns})
+             SELECT ${columns} FROM json_populate_recordset(NULL::${table}, $1::json)`,
+      values: [JSON.stringify(batch)],
+    });
+  }
+  const agents = new Set(events.flatMap((event) => (event.table === 'agent_events' ? [event.row.agent_id] : [])));
+  await client.query({
+    name: 'notify_events',
+    text: `SELECT pg_notify('${EVENTS_CHANNEL}', $1)`,
+    values: [agents.size > 0 && agents.size <= 100 ? [...agents].join(',') : ''],
+  });
+}

@@ -1,0 +1,103 @@
+/**
+ * The telephony port: what the dialler asks of a switch, and what a switch tells.
+ *
+ * An adapter owns the phones: set-up and ring timers, who ended which leg in which phase, "end together". It reports
+ * facts and decides nothing about campaigns. Every command is idempotent. `test/kit/telephony-contract.ts` is the suite
+ * that any adapter must pass.
+ */
+import type { LegEnding, ResultReason } from '../domain/codes.ts';
+
+/** Why we end a leg: recorded as the leg's `result_reason` when our command is what ended it. */
+export type EndWhy = ResultReason | 'call_over';
+
+export interface Originate {
+  /** `legId()` of domain/ids.ts. A second `originate` of the same leg does nothing and answers `known`. */
+  legId: string;
+  /** Whose phone: an agent's or a contact's. */
+  party: 'agent' | 'contact';
+  /** E.164 number, or an agent's extension. */
+  to: string;
+  /** Number shown to the called party. */
+  from: string | null;
+  /** Longest set-up (until alerting), in ms; the adapter ends the leg then (`by: 'timer'`, phase `setup`). */
+  setupMs: number;
+  /** Longest alerting, in ms, started once; the adapter ends the leg then (`by: 'timer'`, phase `alerting`). */
+  ringMs: number;
+  /** Epoch ms after which the switch itself must refuse to send this leg, so a worker that was frozen can't dial. */
+  notAfter: number;
+}
+
+/** `accepted`: sent now · `known`: this leg was sent before · `too_late`: `notAfter` has passed, never sent. */
+export type OriginateAnswer = 'accepted' | 'known' | 'too_late';
+
+/** `ended`: it is ended (now or before) · `answered`: left alone as asked · `absent`: the switch does not know it, and
+ * will now refuse to originate it. */
+export type HangUpAnswer = 'ended' | 'answered' | 'absent';
+
+export type LegPhase = 'setup' | 'alerting' | 'answered';
+
+/** `absent`: the switch is certain that it has no such leg now. `cannot-tell` counts as dialled. */
+export type LegStatus = LegPhase | 'absent' | 'cannot-tell';
+
+interface FactBase {
+  legId: string;
+  /** The switch's time, epoch ms. */
+  at: number;
+}
+
+export type LegFact =
+  /** `alerting` at the first 180, or early media where the trunk counts it as such; said once. */
+  | (FactBase & { type: 'progress'; phase: 'trying' | 'alerting' | 'early_media' })
+  | (FactBase & { type: 'answered' })
+  /** Audio runs both ways: the called party can hear us. */
+  | (FactBase & { type: 'media_up' })
+  | (FactBase & { type: 'dtmf'; digit: string })
+  | (FactBase & { type: 'held'; on: boolean })
+  | (FactBase & LegEnd & { type: 'ended' });
+
+/** How a leg ended. */
+export interface LegEnd extends LegEnding {
+  /** From originate to the first alerting, or to the end if it never alerted. */
+  setupMs: number;
+  /** From alerting to the answer or the end; 0 if it never alerted. */
+  alertMs: number;
+}
+
+/** What the adapter can do; the product says so where it can't. */
+export interface Capabilities {
+  callerId: boolean;
+  /** Reports the cause of a failed leg beyond the SIP code. */
+  reason: boolean;
+  earlyMedia: boolean;
+  /** Reports `media_up`; otherwise `answered` counts as such. */
+  mediaUp: boolean;
+  separateSetupTimer: boolean;
+}
+
+export interface Telephony {
+  readonly capabilities: Capabilities;
+  originate(leg: Originate): Promise<OriginateAnswer>;
+  /** Ends a leg. With `unlessAnswered`, only the switch knows who was first: an answered leg is left alone. */
+  hangUp(legId: string, why: EndWhy, options?: { unlessAnswered?: boolean }): Promise<HangUpAnswer>;
+  /** Puts an answered leg into a mix (audio of all its legs together); a leg is in one mix at most. */
+  join(mix: string, legId: string): Promise<void>;
+  leave(mix: string, legId: string): Promise<void>;
+  /**
+   * When the first of `legIds` ends, the switch ends the others, by itself. `why` is what the others' end carries if
+   * the first was ended by its far end (an agent who hangs up: `agent_hang_up`). An empty list undoes it.
+   */
+  endTogether(mix: string, legIds: { legId: string; why: EndWhy }[]): Promise<void>;
+  status(legId: string): Promise<LegStatus>;
+  /** Every live leg of this application. */
+  list(): Promise<{ legId: string; phase: LegPhase }[]>;
+  /**
+   * Facts of each leg in order, at least once: a fact counts as delivered when `listener` has resolved; what ended or
+   * happened while nobody listened is delivered on reconnection as far as the switch remembers it.
+   */
+  onFact(listener: (fact: LegFact) => Promise<void>): void;
+  /** Called when the connection to the switch comes up or is lost. */
+  onConnection(listener: (up: boolean) => void): void;
+  /** Connects; resolves when commands are possible for the first time. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,96 @@
+/**
+ * What can be said to a contact's workflow. Definitions only, so that api/, matching and telephony may import them.
+ * One plain-JSON object each, ids and codes only: nothing personal enters Temporal.
+ *
+ * Every update is also accepted as a signal of the same name, for operators at the Temporal UI or CLI: the same handler,
+ * but a refused signal is noted in the workflow's details and changes nothing.
+ */
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { ResultReason } from '../../domain/codes.ts';
+import type { DispositionAction, EndedReason } from '../../domain/states.ts';
+
+export interface ContactInput {
+  contactId: string;
+  campaignId: string;
+  round: number;
+  /** Epoch ms before which the contact is not to be queued; null: the campaign's feed has queued it. */
+  dueAt: number | null;
+  /** Carried over by continue-as-new. */
+  carried?: { offerNo: number; timeline: string[] };
+}
+
+export interface Offered {
+  offerId: string;
+  /** Counts up per contact: a number already seen is ignored. */
+  offerNo: number;
+  callId: string;
+  agentId: string;
+  /** Telephony node that rings and dials. */
+  node: string;
+  attempt: number;
+}
+
+/** Matching has reserved this contact for an agent. */
+export const offered = defineSignal<[Offered]>('offered');
+
+/** Every leg of a talk has ended. */
+export const legEnded = defineSignal<[{ callId: string; wrapUpUntil: number }]>('legEnded');
+
+export interface AgentGone {
+  offerNo: number;
+  why: Extract<ResultReason, 'agent_logged_off' | 'agent_lost'>;
+}
+/** The agent of a ringing offer has logged off or was lost. */
+export const agentGone = defineSignal<[AgentGone]>('agentGone');
+
+/** The agent left wrap-up before its timer. */
+export const wrapUpEnded = defineSignal<[{ callId: string }]>('wrapUpEnded');
+
+/** The campaign was stopped: end what is not answered. */
+export const withdraw = defineSignal<[{ why: Extract<ResultReason, 'campaign_paused'> }]>('withdraw');
+
+export interface OfferAnswer {
+  offerNo: number;
+  agentId: string;
+}
+
+/** What an update answers. */
+export interface Done {
+  done: true;
+}
+
+export interface Disable {
+  /** Why it ends for good. */
+  reason: Extract<EndedReason, 'disabled' | 'deleted' | 'do_not_call' | 'list_replaced' | 'campaign_ended'>;
+  /** Who: `key:3`, `agent:7`, `import`. */
+  by: string;
+}
+
+export interface Disposed {
+  callId: string;
+  agentId: string;
+  action: DispositionAction;
+}
+
+export interface ExtendWrapUp {
+  callId: string;
+  agentId: string;
+  /** Epoch ms. */
+  until: number;
+}
+
+export const reject = defineUpdate<Done, [OfferAnswer]>('reject');
+export const cancel = defineUpdate<Done, [OfferAnswer]>('cancel');
+export const accept = defineUpdate<Done, [OfferAnswer]>('accept');
+export const hangUp = defineUpdate<Done, [{ callId: string; agentId: string }]>('hangUp');
+export const dispose = defineUpdate<Done, [Disposed]>('dispose');
+export const extendWrapUp = defineUpdate<Done, [ExtendWrapUp]>('extendWrapUp');
+export const disable = defineUpdate<Done, [Disable]>('disable');
+
+export interface ContactView {
+  phase: 'waiting' | 'queued' | 'ringing' | 'dialling' | 'talking' | 'wrap_up' | 'closed';
+  dueAt: number | null;
+  offer: Offered | null;
+  wrapUpUntil: number | null;
+}
+export const state = defineQuery<ContactView>('state');
