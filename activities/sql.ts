@@ -1,0 +1,498 @@
+/** The hand-written SQL of the activities, as functions. Every statement takes the time as a parameter: one clock. */
+import type { LegResult } from '../domain/codes.ts';
+import type { CampaignRules } from '../domain/rules.ts';
+import type { ContactState } from '../domain/states.ts';
+import type { Sql } from '../prisma/tx.ts';
+
+// ---- offers ---------------------------------------------------------------------------------------------------------
+
+export interface OfferRow {
+  id: string;
+  call_id: string;
+  contact_id: string;
+  campaign_id: number;
+  offer_no: number;
+  agent_id: number;
+  node: string;
+  state: 'offered' | 'answered' | 'dialling' | 'talking';
+  deadline: Date;
+  answered_at: Date | null;
+  accepted_at: Date | null;
+  withdrawn: string | null;
+  ended_at: Date | null;
+  result_code: string | null;
+  result_reason: string | null;
+}
+const OFFER_COLUMNS = `id, call_id, contact_id, campaign_id, offer_no, agent_id, node, state, deadline, answered_at,
+  accepted_at, withdrawn, ended_at, result_code, result_reason`;
+
+/** Whoever decides about an offer locks its row first: decisions take turns. */
+export const lockOffer = (offerId: string): Sql => ({
+  name: 'lock_offer',
+  text: `SELECT ${OFFER_COLUMNS} FROM offer WHERE id = $1 FOR UPDATE`,
+  values: [offerId],
+});
+
+export const readOffer = (offerId: string): Sql => ({
+  name: 'read_offer',
+  text: `SELECT ${OFFER_COLUMNS} FROM offer WHERE id = $1`,
+  values: [offerId],
+});
+
+export const setOfferState = (now: Date, offerId: string, state: OfferRow['state']): Sql => ({
+  name: 'set_offer_state',
+  text: `UPDATE offer SET state = $3, answered_at = coalesce(answered_at, $1) WHERE id = $2 AND ended_at IS NULL`,
+  values: [now, offerId, state],
+});
+
+/** The first decision stands. */
+export const withdrawOffer = (offerId: string, why: string): Sql => ({
+  name: 'withdraw_offer',
+  text: `UPDATE offer SET withdrawn = coalesce(withdrawn, $2) WHERE id = $1 AND ended_at IS NULL`,
+  values: [offerId, why],
+});
+
+/** The phone was answered before the decision reached the switch: the decision is void. */
+export const restoreOffer = (offerId: string): Sql => ({
+  name: 'restore_offer',
+  text: `UPDATE offer SET withdrawn = NULL WHERE id = $1 AND ended_at IS NULL`,
+  values: [offerId],
+});
+
+export const acceptOffer = (now: Date, offerId: string): Sql => ({
+  name: 'accept_offer',
+  text: `UPDATE offer SET accepted_at = coalesce(accepted_at, $1) WHERE id = $2 AND ended_at IS NULL`,
+  values: [now, offerId],
+});
+
+export interface CallContext {
+  number: string;
+  attempt: number;
+  phone: string;
+  confirm: boolean;
+  caller_id: string | null;
+  service_num: string | null;
+  queue_key: string;
+  rules: CampaignRules;
+  contact_ended_reason: string | null;
+}
+
+/** What is needed to ring the agent and dial the contact of an offer. */
+export const callContext = (offerId: string): Sql => ({
+  name: 'call_context',
+  text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.rules,
+                c.ended_reason AS contact_ended_reason
+         FROM offer o
+         JOIN call k ON k.call_id = o.call_id
+         JOIN contact c ON c.id = o.contact_id
+         JOIN agent a ON a.id = o.agent_id
+         JOIN campaign cp ON cp.id = o.campaign_id
+         WHERE o.id = $1`,
+  values: [offerId],
+});
+
+// ---- legs -----------------------------------------------------------------------------------------------------------
+
+export interface LegRow {
+  id: string;
+  call_id: string;
+  offer_id: string;
+  contact_id: string;
+  campaign_id: number;
+  agent_id: number;
+  ciq: 'a' | 'c';
+  leg_type: string;
+  sequence: number;
+  attempt: number;
+  node: string;
+  source: string;
+  destination: string;
+  originating: string | null;
+  not_after: Date;
+  created_at: Date;
+  alerting_at: Date | null;
+  answered_at: Date | null;
+  media_at: Date | null;
+  ended_at: Date | null;
+  result_code: LegResult['code'] | null;
+  result_response: number | null;
+  result_reason: LegResult['reason'];
+}
+const LEG_COLUMNS = `id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
+  source, destination, originating, not_after, created_at, alerting_at, answered_at, media_at, ended_at, result_code,
+  result_response, result_reason`;
+
+export const readLeg = (id: string): Sql => ({
+  name: 'read_leg',
+  text: `SELECT ${LEG_COLUMNS} FROM leg WHERE id = $1`,
+  values: [id],
+});
+
+export const legsOfOffer = (offerId: string): Sql => ({
+  name: 'legs_of_offer',
+  text: `SELECT ${LEG_COLUMNS} FROM leg WHERE offer_id = $1 ORDER BY sequence`,
+  values: [offerId],
+});
+
+export const contactLegOfCall = (callId: string): Sql => ({
+  name: 'contact_leg_of_call',
+  text: `SELECT ${LEG_COLUMNS} FROM leg WHERE call_id = $1 AND ciq = 'c'`,
+  values: [callId],
+});
+
+export const openLegsOfNode = (node: string): Sql => ({
+  name: 'open_legs_of_node',
+  text: `SELECT ${LEG_COLUMNS} FROM leg WHERE node = $1 AND ended_at IS NULL`,
+  values: [node],
+});
+
+export interface NewLeg {
+  id: string;
+  offer: Pick<OfferRow, 'id' | 'call_id' | 'contact_id' | 'campaign_id' | 'agent_id' | 'node'>;
+  ciq: 'a' | 'c';
+  attempt: number;
+  source: string;
+  destination: string;
+  originating: string | null;
+  notAfter: Date;
+}
+
+/**
+ * The trace that a leg is about to be sent. Whoever inserted it originates; who finds it there (no row comes back) asks
+ * the switch. Its `call_sequence` is taken from the call in the same statement.
+ */
+export const insertLeg = (now: Date, leg: NewLeg): Sql => ({
+  name: 'insert_leg',
+  text: `
+    WITH numbered AS (
+      UPDATE call SET next_sequence = next_sequence + 1
+      WHERE call_id = $2 AND NOT EXISTS (SELECT 1 FROM leg WHERE id = $1)
+      RETURNING next_sequence - 1 AS sequence
+    )
+    INSERT INTO leg (id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
+      source, destination, originating, not_after, created_at)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, sequence, $9, $10, $11, $12, $13, $14, $15 FROM numbered
+    RETURNING ${LEG_COLUMNS}`,
+  values: [
+    leg.id,
+    leg.offer.call_id,
+    leg.offer.id,
+    leg.offer.contact_id,
+    leg.offer.campaign_id,
+    leg.offer.agent_id,
+    leg.ciq,
+    leg.ciq === 'a' ? 'agent' : 'contact',
+    leg.attempt,
+    leg.offer.node,
+    leg.source,
+    leg.destination,
+    leg.originating,
+    leg.notAfter,
+    now,
+  ],
+});
+
+/** Progress of a leg; a time that is known stays. */
+export const markLeg = (id: string, column: 'alerting_at' | 'answered_at' | 'media_at', at: Date): Sql => ({
+  name: `mark_leg_${column}`,
+  text: `UPDATE leg SET ${column} = coalesce(${column}, $2) WHERE id = $1 AND ended_at IS NULL
+         RETURNING ${LEG_COLUMNS}`,
+  values: [id, at],
+});
+
+/** Ends an open leg; no row when it has ended before. */
+export const endLeg = (
+  id: string,
+  at: Date,
+  result: Pick<LegResult, 'code' | 'response' | 'reason'>,
+  times: { setupMs: number | null; alertMs: number | null },
+): Sql => ({
+  name: 'end_leg',
+  text: `UPDATE leg SET ended_at = $2, result_code = $3, result_response = $4, result_reason = $5, setup_ms = $6,
+           alert_ms = $7
+         WHERE id = $1 AND ended_at IS NULL RETURNING ${LEG_COLUMNS}`,
+  values: [id, at, result.code, result.response, result.reason, times.setupMs, times.alertMs],
+});
+
+export interface EndedTalk {
+  leg_id: string;
+  call_id: string;
+  contact_id: string;
+  round: number;
+  wrap_up_until: Date | null;
+}
+
+/** Talks that have ended with all their legs and whose workflow has not been told. */
+export const undeliveredTalks = (before: Date, legId: string | null): Sql => ({
+  name: 'undelivered_talks',
+  text: `SELECT l.id AS leg_id, l.call_id, l.contact_id, c.round,
+                CASE WHEN a.offer_id = l.offer_id AND a.state = 'wrap_up' THEN a.state_until END AS wrap_up_until
+         FROM leg l
+         JOIN contact c ON c.id = l.contact_id
+         JOIN agent a ON a.id = l.agent_id
+         WHERE l.ciq = 'c' AND l.answered_at IS NOT NULL AND l.ended_at <= $1 AND l.delivered_at IS NULL
+           AND ($2::text IS NULL OR l.id = $2)
+           AND NOT EXISTS (SELECT 1 FROM leg o WHERE o.call_id = l.call_id AND o.ended_at IS NULL)
+         LIMIT 500`,
+  values: [before, legId],
+});
+
+export const markDelivered = (now: Date, legId: string): Sql => ({
+  name: 'mark_delivered',
+  text: `UPDATE leg SET delivered_at = coalesce(delivered_at, $1) WHERE id = $2`,
+  values: [now, legId],
+});
+
+/** Nodes that nobody has held since then: their legs have no one to report their end. */
+export const lapsedNodes = (before: Date): Sql => ({
+  name: 'lapsed_nodes',
+  text: `SELECT name FROM node WHERE lease_until <= $1`,
+  values: [before],
+});
+
+// ---- may this contact be dialled? -----------------------------------------------------------------------------------
+
+export const isListed = (number: string): Sql => ({
+  name: 'is_listed',
+  text: `SELECT 1 FROM do_not_call WHERE number = $1`,
+  values: [number],
+});
+
+export const numberInUse = (number: string): Sql => ({
+  name: 'number_in_use',
+  text: `SELECT 1 FROM leg WHERE ciq = 'c' AND ended_at IS NULL AND destination = $1`,
+  values: [number],
+});
+
+// ---- contacts -------------------------------------------------------------------------------------------------------
+
+export interface ContactRow {
+  id: string;
+  campaign_id: number;
+  round: number;
+  state: ContactState;
+  attempts: number;
+  call_id: string | null;
+  phone_num: string;
+  phone_2: string | null;
+  next_phone: 1 | 2;
+  given_up_1: boolean;
+  given_up_2: boolean;
+  wait_reason: string | null;
+  wait_until: Date | null;
+  ended_reason: string | null;
+  closed_at: Date | null;
+}
+
+export const lockContact = (contactId: string, round: number): Sql => ({
+  name: 'lock_contact',
+  text: `SELECT id, campaign_id, round, state, attempts, call_id, phone_num, phone_2, next_phone, given_up_1, given_up_2,
+                wait_reason, wait_until, ended_reason, closed_at
+         FROM contact WHERE id = $1 AND round = $2 FOR UPDATE`,
+  values: [contactId, round],
+});
+
+export const setContactState = (now: Date, contactId: string, state: ContactState, from: ContactState[]): Sql => ({
+  name: 'set_contact_state',
+  text: `UPDATE contact SET state = $3, state_since = $1, updated_at = $1 WHERE id = $2 AND state = ANY($4::text[])`,
+  values: [now, contactId, state, from],
+});
+
+/** A leg to the contact is being sent: one more attempt. */
+export const countAttempt = (now: Date, contactId: string): Sql => ({
+  name: 'count_attempt',
+  text: `UPDATE contact SET state = 'dialling', state_since = $1, attempts = attempts + 1, updated_at = $1
+         WHERE id = $2`,
+  values: [now, contactId],
+});
+
+/** What a contact's leg has shown: its code, and a number not to be dialled again (`givenUp`, or null). */
+export const noteLegResult = (now: Date, contactId: string, code: string, givenUp: string | null): Sql => ({
+  name: 'note_leg_result',
+  text: `UPDATE contact SET last_code = $3, given_up_1 = given_up_1 OR coalesce(phone_num = $4, false),
+           given_up_2 = given_up_2 OR coalesce(phone_2 = $4, false), updated_at = $1
+         WHERE id = $2`,
+  values: [now, contactId, code, givenUp],
+});
+
+/** The contact waits, for a time or for something; `rank` null keeps its rank in the queue. */
+export const waitFor = (
+  now: Date,
+  contactId: string,
+  to: { reason: string; until: Date | null; rank: number | null; phone: 1 | 2 },
+): Sql => ({
+  name: 'wait_for',
+  text: `UPDATE contact SET state = 'waiting', state_since = $1, wait_reason = $3, wait_until = $4,
+           queue_rank = coalesce($5, queue_rank), next_phone = $6, updated_at = $1
+         WHERE id = $2`,
+  values: [now, contactId, to.reason, to.until, to.rank, to.phone],
+});
+
+/** The contact is done or disabled and its round closed. A reason given before (set-wise) stands. */
+export const closeContact = (
+  now: Date,
+  contactId: string,
+  to: { state: 'done' | 'disabled'; reason: string; by: string },
+): Sql => ({
+  name: 'close_contact',
+  text: `UPDATE contact SET state = $3, state_since = $1, ended_reason = coalesce(ended_reason, $4),
+           ended_by = coalesce(ended_by, $5), ended_at = coalesce(ended_at, $1), closed_at = $1, wait_reason = NULL,
+           wait_until = NULL, updated_at = $1
+         WHERE id = $2`,
+  values: [now, contactId, to.state, to.reason, to.by],
+});
+
+/** A call ends with the code of its contact's leg. */
+export const endCall = (now: Date, callId: string, code: string, reason: string | null): Sql => ({
+  name: 'end_call',
+  text: `UPDATE call SET ended_at = $1, end_code = $3, end_reason = $4 WHERE call_id = $2 AND ended_at IS NULL`,
+  values: [now, callId, code, reason],
+});
+
+/** How often each code has ended a leg to this contact. */
+export const codesOfContact = (contactId: string): Sql => ({
+  name: 'codes_of_contact',
+  text: `SELECT result_code AS code, count(*)::int AS times FROM leg
+         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL GROUP BY result_code`,
+  values: [contactId],
+});
+
+export const rulesOfCampaign = (campaignId: number): Sql => ({
+  name: 'rules_of_campaign',
+  text: `SELECT rules FROM campaign WHERE id = $1`,
+  values: [campaignId],
+});
+
+/** What was registered for a call: do-not-call by anyone wins, else the last word of who talked last. */
+export const dispositionOfCall = (callId: string): Sql => ({
+  name: 'disposition_of_call',
+  text: `SELECT action, agent_id FROM dispositions WHERE call_id = $1
+         ORDER BY (action = 'do_not_call') DESC, position DESC LIMIT 1`,
+  values: [callId],
+});
+
+// ---- campaigns ------------------------------------------------------------------------------------------------------
+
+export interface CampaignRow {
+  id: number;
+  status: 'draft' | 'running' | 'paused' | 'ended';
+  revision: number;
+  settled_revision: number;
+  stop_requested: boolean;
+}
+
+export const readCampaign = (campaignId: number): Sql => ({
+  name: 'read_campaign',
+  text: `SELECT id, status, revision, settled_revision, stop_requested FROM campaign WHERE id = $1`,
+  values: [campaignId],
+});
+
+export const markSettled = (campaignId: number, revision: number): Sql => ({
+  text: `UPDATE campaign SET settled_revision = $2 WHERE id = $1 AND settled_revision < $2`,
+  values: [campaignId, revision],
+});
+
+export const unsettledCampaigns = (): Sql => ({
+  name: 'unsettled_campaigns',
+  text: `SELECT id FROM campaign WHERE revision <> settled_revision`,
+  values: [],
+});
+
+export interface Claimed {
+  id: string;
+  round: number;
+  wait_until: Date | null;
+}
+
+/** The next page of the list, claimed before its workflows start; what an earlier try left claimed comes first. */
+export const claimPage = (now: Date, campaignId: number, limit: number): Sql => ({
+  text: `
+    WITH page AS (
+      SELECT id FROM contact
+      WHERE campaign_id = $2 AND state IN ('starting', 'new') AND ended_reason IS NULL
+      ORDER BY state DESC, id LIMIT $3 FOR UPDATE
+    )
+    UPDATE contact c SET state = 'starting', state_since = $1, updated_at = $1
+    FROM page WHERE c.id = page.id
+    RETURNING c.id, c.round, c.wait_until`,
+  values: [now, campaignId, limit],
+});
+
+/** Started contacts that are due later, and those whose campaign has stopped running meanwhile. */
+export const startedWaiting = (now: Date, contactIds: string[], running: boolean): Sql => ({
+  text: `UPDATE contact SET state = 'waiting', state_since = $1, updated_at = $1,
+           wait_reason = CASE WHEN wait_until IS NULL THEN 'campaign_not_running' ELSE 'retry_delay' END
+         WHERE id = ANY($2::bigint[]) AND state = 'starting' AND (wait_until IS NOT NULL OR NOT $3)`,
+  values: [now, contactIds, running],
+});
+
+export const waitingForCampaign = (campaignId: number, limit: number): Sql => ({
+  text: `SELECT id FROM contact
+         WHERE campaign_id = $1 AND state = 'waiting' AND wait_reason = 'campaign_not_running' AND ended_reason IS NULL
+         ORDER BY id LIMIT $2`,
+  values: [campaignId, limit],
+});
+
+/** Open offers that a stop must end: the contact has not answered. */
+export const offersToStop = (campaignId: number): Sql => ({
+  text: `SELECT o.contact_id, o.offer_no, c.round FROM offer o JOIN contact c ON c.id = o.contact_id
+         WHERE o.campaign_id = $1 AND o.ended_at IS NULL AND o.state <> 'talking'`,
+  values: [campaignId],
+});
+
+export const stopCarriedOut = (campaignId: number, revision: number): Sql => ({
+  text: `UPDATE campaign SET stop_requested = false WHERE id = $1 AND revision = $2`,
+  values: [campaignId, revision],
+});
+
+/** The end of a campaign: what is not under way is final; the drain tells the workflows. */
+export const endContacts = (now: Date, campaignId: number, limit: number): Sql => ({
+  text: `
+    WITH page AS (
+      SELECT id FROM contact
+      WHERE campaign_id = $2 AND state IN ('new', 'waiting') AND ended_reason IS NULL
+      ORDER BY id LIMIT $3 FOR UPDATE
+    )
+    UPDATE contact c SET ended_reason = 'campaign_ended', ended_by = 'system', ended_at = $1, state_since = $1,
+      closed_at = CASE WHEN state = 'new' THEN $1::timestamptz END, state = 'disabled', wait_reason = NULL,
+      wait_until = NULL, updated_at = $1
+    FROM page WHERE c.id = page.id
+    RETURNING c.id`,
+  values: [now, campaignId, limit],
+});
+
+/** Rows that are final, or are to be, while their workflow still runs. */
+export const toDrain = (campaignId: number, after: string, limit: number): Sql => ({
+  text: `SELECT id, round, ended_reason, ended_by FROM contact
+         WHERE campaign_id = $1 AND id > $2 AND ended_reason IS NOT NULL AND closed_at IS NULL
+         ORDER BY id LIMIT $3`,
+  values: [campaignId, after, limit],
+});
+
+/** A final row whose workflow is found closed. */
+export const markClosed = (now: Date, contactId: string, round: number): Sql => ({
+  text: `UPDATE contact SET closed_at = $1, state = CASE state WHEN 'done' THEN state ELSE 'disabled' END,
+           updated_at = $1
+         WHERE id = $2 AND round = $3 AND closed_at IS NULL AND ended_reason IS NOT NULL`,
+  values: [now, contactId, round],
+});
+
+// ---- nodes ----------------------------------------------------------------------------------------------------------
+
+/** Takes or renews the lease of a node; no row while another worker holds it. `up`: the switch can be reached. */
+export const holdNode = (now: Date, name: string, holder: string, until: Date, up: boolean): Sql => ({
+  name: 'hold_node',
+  text: `INSERT INTO node (name, holder, lease_until, ready_since)
+         VALUES ($2, $3, $4, CASE WHEN $5 THEN $1::timestamptz END)
+         ON CONFLICT (name) DO UPDATE SET holder = $3, lease_until = $4,
+           ready_since = CASE WHEN $5 THEN coalesce(node.ready_since, $1::timestamptz) END
+         WHERE node.holder = $3 OR node.lease_until <= $1
+         RETURNING name`,
+  values: [now, name, holder, until, up],
+});
+
+export const leaveNode = (now: Date, name: string, holder: string): Sql => ({
+  name: 'leave_node',
+  text: `UPDATE node SET lease_until = $1, ready_since = NULL WHERE name = $2 AND holder = $3`,
+  values: [now, name, holder],
+});

@@ -1,0 +1,154 @@
+/** Agents' states: every change goes through `changeAgent`, which writes the agent event beside it. */
+import type { LegCode } from '../domain/codes.ts';
+import { AppError } from '../domain/errors.ts';
+import { AGENT_ENGAGED, AGENT_RESTING, type AgentState } from '../domain/states.ts';
+import type { Tx } from '../prisma/tx.ts';
+import * as sql from './sql.ts';
+
+/** Logged on while a stream or heartbeat renews the lease within this time (docs/domain.md, "Agents"). */
+export const LEASE_MS = 30_000;
+
+export interface AgentRow {
+  id: number;
+  state: AgentState;
+  since: Date;
+  cause: string;
+  offer_id: string | null;
+  next_state: 'paused' | 'logged_off' | null;
+  lease_until: Date | null;
+  state_until: Date | null;
+  missed_in_row: number;
+  errors_in_row: number;
+}
+
+export interface AgentChange {
+  state: AgentState;
+  cause: string;
+  /** The offer the agent is engaged with from now on; null: free. */
+  offerId?: string | null;
+  nextState?: 'paused' | 'logged_off' | null;
+  stateUntil?: Date | null;
+  missedInRow?: number;
+  errorsInRow?: number;
+  /** Of the leg that led to the change. */
+  resultCode?: LegCode | null;
+  /** The call the change belongs to. */
+  callId?: string | null;
+}
+
+/** Writes the new state and its event. `agent` must be locked by this transaction; what `to` leaves out is kept. */
+export async function changeAgent(tx: Tx, agent: AgentRow, to: AgentChange): Promise<void> {
+  const offerId = to.offerId === undefined ? agent.offer_id : to.offerId;
+  await tx.run(
+    sql.writeAgent(tx.now, agent.id, {
+      state: to.state,
+      cause: to.cause,
+      offerId,
+      nextState: to.nextState === undefined ? agent.next_state : to.nextState,
+      stateUntil: to.stateUntil ?? null,
+      missedInRow: to.missedInRow ?? agent.missed_in_row,
+      errorsInRow: to.errorsInRow ?? agent.errors_in_row,
+    }),
+  );
+  recordAgentEvent(tx, agent, {
+    state: to.state,
+    cause: to.cause,
+    offer_id: offerId ?? agent.offer_id,
+    call_id: to.callId ?? null,
+    result_code: to.resultCode ?? null,
+  });
+}
+
+export function recordAgentEvent(
+  tx: Tx,
+  from: Pick<AgentRow, 'id' | 'state' | 'since'>,
+  to: { state: AgentState; cause: string; offer_id: string | null; call_id: string | null; result_code: LegCode | null },
+): void {
+  const duration_ms = Math.max(0, tx.now.getTime() - from.since.getTime());
+  tx.record({
+    table: 'agent_events',
+    row: { agent_id: from.id, at: tx.now, from_state: from.state, duration_ms, ...to },
+  });
+}
+
+/** Ends an agent's wrap-up: its row for readers, and the next state. Returns the contact whose wrap-up it was. */
+export async function endWrapUp(
+  tx: Tx,
+  agent: AgentRow,
+  state: AgentState,
+  cause: string,
+): Promise<{ contactId: string; round: number; callId: string } | null> {
+  const wrapUp = agent.offer_id
+    ? await tx.row<{ call_id: string; contact_id: string; campaign_id: number; round: number; registered: boolean }>(
+        sql.wrapUpOf(agent.offer_id),
+      )
+    : undefined;
+  await changeAgent(tx, agent, { state, cause, offerId: null, nextState: null, callId: wrapUp?.call_id ?? null });
+  if (!wrapUp) return null;
+  const { call_id, contact_id, campaign_id, round, registered } = wrapUp;
+  const wrap_up_sec = Math.round((tx.now.getTime() - agent.since.getTime()) / 1000);
+  tx.record({
+    table: 'wrap_ups',
+    row: {
+      call_id,
+      agent_id: agent.id,
+      contact_id,
+      campaign_id,
+      started_at: agent.since,
+      wrap_up_sec,
+      ended_by: cause,
+      registered,
+    },
+  });
+  return { contactId: contact_id, round, callId: call_id };
+}
+
+export type Wanted = 'ready' | 'paused' | 'logged_off';
+
+export interface WishOutcome {
+  agent: AgentRow;
+  /** The wrap-up that the wish has ended. */
+  wrapUp: { contactId: string; round: number; callId: string } | null;
+  /** The agent's phone is ringing for an offer that must be withdrawn. */
+  withdraw: boolean;
+}
+
+/**
+ * What an agent (or a supervisor) wants: at once where the agent is free, else after the offer or call, wrap-up
+ * included (docs/domain.md, "Agents"). Readiness ends a wrap-up; logging off withdraws a ringing offer.
+ */
+export async function applyWish(tx: Tx, agentId: number, want: Wanted, cause: string): Promise<WishOutcome> {
+  const agent = await tx.row<AgentRow>(sql.lockAgent(agentId));
+  if (!agent) throw new AppError('NOT_FOUND', `there is no agent ${agentId}`);
+  let wrapUp: WishOutcome['wrapUp'] = null;
+  let withdraw = false;
+  if (!AGENT_ENGAGED.includes(agent.state)) {
+    if (agent.state !== want) await changeFreeAgent(tx, agent, want, cause);
+  } else if (want === 'ready') {
+    if (agent.state === 'wrap_up') wrapUp = await endWrapUp(tx, agent, 'ready', cause);
+    else if (agent.next_state !== null) await tx.run(sql.wishNextState(tx.now, agent.id, null));
+  } else {
+    await tx.run(sql.wishNextState(tx.now, agent.id, want));
+    withdraw = want === 'logged_off' && agent.state === 'reserved';
+  }
+  const after = await tx.row<AgentRow>(sql.lockAgent(agentId));
+  return { agent: after!, wrapUp, withdraw };
+}
+
+async function changeFreeAgent(tx: Tx, agent: AgentRow, want: Wanted, cause: string): Promise<void> {
+  // A log-on starts the counters afresh; so does coming back by oneself from a rest or pause.
+  const fresh = want === 'ready' ? { missedInRow: 0, errorsInRow: 0 } : {};
+  await changeAgent(tx, agent, { state: want, cause, offerId: null, nextState: null, ...fresh });
+}
+
+/** Serves an agent whose wrap-up or rest is over by now; does nothing if it was extended or ended meanwhile. */
+export async function endDueState(tx: Tx, agentId: number): Promise<WishOutcome['wrapUp']> {
+  const agent = await tx.row<AgentRow>(sql.lockAgent(agentId));
+  if (!agent?.state_until || agent.state_until > tx.now) return null;
+  const next = agent.next_state ?? 'ready';
+  if (agent.state === 'wrap_up') return endWrapUp(tx, agent, next, 'timer');
+  if (AGENT_RESTING.includes(agent.state)) {
+    await changeAgent(tx, agent, { state: next, cause: 'rested', offerId: null, nextState: null });
+  }
+  return null;
+}

@@ -1,0 +1,359 @@
+/** The hand-written SQL of matching, as functions. Every statement takes the time as a parameter: one clock. */
+import type { Sql } from '../prisma/tx.ts';
+
+/** Classes of advisory locks, so that a campaign's id never meets a number's hash. */
+const LOCK = { queue: 1, number: 2 } as const;
+
+/**
+ * One queue's lock, to the end of the transaction. Rows are locked plainly and not with SKIP LOCKED: two matchers that
+ * skip each other's locks both find nothing, and nobody comes back for the pair.
+ */
+export const lockQueue = (campaignId: number): Sql => ({
+  name: 'lock_queue',
+  text: `SELECT pg_advisory_xact_lock(${LOCK.queue}, $1)`,
+  values: [campaignId],
+});
+
+/** The locks of every queue that an agent serves, always in the same order, so that two can't wait for each other. */
+export const lockQueuesOfAgent = (agentId: number): Sql => ({
+  name: 'lock_queues_of_agent',
+  text: `SELECT pg_advisory_xact_lock(${LOCK.queue}, campaign_id)
+         FROM (SELECT campaign_id FROM agent_queue WHERE agent_id = $1 ORDER BY campaign_id) AS served`,
+  values: [agentId],
+});
+
+/** The lock on a phone number: the dial and do-not-call take the same. */
+export const lockNumber = (e164: string): Sql => ({
+  name: 'lock_number',
+  text: `SELECT pg_advisory_xact_lock(${LOCK.number}, hashtext($1))`,
+  values: [e164],
+});
+
+/**
+ * The most urgent contact of campaign `cp` that agent `a` may be offered. The order is that of the index contact_queue,
+ * so it is read from its head; NOT EXISTS rather than a join keeps it so. $1 is the time.
+ */
+const MOST_URGENT = `
+  SELECT c.id, c.call_id, c.round, c.offer_no, c.attempts, c.queue_rank, c.priority, c.place
+  FROM contact c
+  WHERE c.campaign_id = cp.id AND c.state = 'queued'
+    AND NOT EXISTS (SELECT 1 FROM offer o
+                    WHERE o.call_id = c.call_id AND o.agent_id = a.id AND o.reoffer_at > $1)
+    AND NOT EXISTS (SELECT 1 FROM leg l
+                    WHERE l.ciq = 'c' AND l.ended_at IS NULL
+                      AND l.destination = CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END)
+  ORDER BY c.queue_rank, c.priority DESC, c.place, c.id
+  LIMIT 1`;
+
+/** Logged on and ready; a running campaign. */
+const SERVING = `
+  FROM agent a
+  JOIN agent_queue aq ON aq.agent_id = a.id
+  JOIN campaign cp ON cp.id = aq.campaign_id AND cp.status = 'running'
+  CROSS JOIN LATERAL (${MOST_URGENT}) c
+  WHERE a.state = 'ready' AND a.lease_until > $1`;
+
+const PICKED = `a.id AS agent_id, cp.id AS campaign_id, cp.rules, c.id AS contact_id, c.call_id, c.round,
+  c.offer_no + 1 AS offer_no, c.attempts + 1 AS attempt`;
+
+/** The longest-idle ready agent for whom a contact of this campaign is callable, with the most urgent such contact. */
+export const pickForCampaign = (now: Date, campaignId: number): Sql => ({
+  name: 'pick_for_campaign',
+  text: `SELECT ${PICKED} ${SERVING} AND cp.id = $2 ORDER BY a.since, a.id LIMIT 1`,
+  values: [now, campaignId],
+});
+
+/** The most urgent contact for one ready agent over all the queues served. */
+export const pickForAgent = (now: Date, agentId: number): Sql => ({
+  name: 'pick_for_agent',
+  text: `SELECT ${PICKED} ${SERVING} AND a.id = $2
+         ORDER BY c.queue_rank, aq.priority, c.priority DESC, c.place, c.id LIMIT 1`,
+  values: [now, agentId],
+});
+
+/** The reachable node with the fewest open legs. */
+export const pickNode = (now: Date): Sql => ({
+  name: 'pick_node',
+  text: `SELECT name FROM node WHERE lease_until > $1 AND ready_since IS NOT NULL
+         ORDER BY (SELECT count(*) FROM leg WHERE leg.node = node.name AND ended_at IS NULL), name LIMIT 1`,
+  values: [now],
+});
+
+export interface Picked {
+  agent_id: number;
+  campaign_id: number;
+  rules: { agent_ring_sec: number };
+  contact_id: string;
+  call_id: string;
+  round: number;
+  offer_no: number;
+  attempt: number;
+}
+
+/**
+ * Writes the offer and reserves contact and agent. Returns no row when one of them was taken or changed meanwhile (an
+ * agent may be picked by two queues at once): the caller rolls back and picks again.
+ */
+export const reserve = (now: Date, picked: Picked, node: string, deadline: Date): Sql => ({
+  name: 'reserve',
+  text: `
+    WITH taken AS (
+      UPDATE contact SET state = 'offered', state_since = $1, offer_no = $4, updated_at = $1
+      WHERE id = $2 AND state = 'queued' AND call_id = $3
+      RETURNING id
+    ), made AS (
+      INSERT INTO offer (call_id, contact_id, campaign_id, offer_no, agent_id, node, created_at, deadline)
+      SELECT $3, taken.id, $5, $4, $6, $7, $1, $8 FROM taken
+      RETURNING id
+    )
+    UPDATE agent SET state = 'reserved', since = $1, cause = 'offer', offer_id = made.id, state_until = NULL,
+      updated_at = $1
+    FROM made WHERE agent.id = $6 AND agent.state = 'ready'
+    RETURNING made.id AS offer_id, old.since AS from_since`,
+  values: [
+    now,
+    picked.contact_id,
+    picked.call_id,
+    picked.offer_no,
+    picked.campaign_id,
+    picked.agent_id,
+    node,
+    deadline,
+  ],
+});
+
+/** Running campaigns that have both a ready agent and a queued contact. */
+export const campaignsToMatch = (now: Date): Sql => ({
+  name: 'campaigns_to_match',
+  text: `SELECT cp.id FROM campaign cp
+         WHERE cp.status = 'running'
+           AND EXISTS (SELECT 1 FROM agent a JOIN agent_queue aq ON aq.agent_id = a.id
+                       WHERE aq.campaign_id = cp.id AND a.state = 'ready' AND a.lease_until > $1)
+           AND EXISTS (SELECT 1 FROM contact c WHERE c.campaign_id = cp.id AND c.state = 'queued')`,
+  values: [now],
+});
+
+/** Open offers that the workflow may not have been told of; `$2` leaves the matcher that made them time to do so. */
+export const unannounced = (before: Date): Sql => ({
+  name: 'unannounced',
+  text: `SELECT o.id AS offer_id, o.offer_no, o.call_id, o.agent_id, o.node, o.contact_id, c.round,
+                c.attempts + 1 AS attempt
+         FROM offer o JOIN contact c ON c.id = o.contact_id
+         WHERE o.ended_at IS NULL AND o.announced_at IS NULL AND o.created_at <= $1
+         ORDER BY o.created_at LIMIT 500`,
+  values: [before],
+});
+
+export const markAnnounced = (now: Date, offerId: string): Sql => ({
+  name: 'mark_announced',
+  text: `UPDATE offer SET announced_at = $1 WHERE id = $2 AND announced_at IS NULL`,
+  values: [now, offerId],
+});
+
+// ---- agents ---------------------------------------------------------------------------------------------------------
+
+export const AGENT_COLUMNS = `agent.id, agent.state, agent.since, agent.cause, agent.offer_id, agent.next_state,
+  agent.lease_until, agent.state_until, agent.missed_in_row, agent.errors_in_row`;
+
+export const lockAgent = (agentId: number): Sql => ({
+  name: 'lock_agent',
+  text: `SELECT ${AGENT_COLUMNS} FROM agent WHERE id = $1 FOR UPDATE`,
+  values: [agentId],
+});
+
+/** The agent, if still engaged with this offer: a late release changes nothing. */
+export const lockAgentOfOffer = (agentId: number, offerId: string): Sql => ({
+  name: 'lock_agent_of_offer',
+  text: `SELECT ${AGENT_COLUMNS} FROM agent WHERE id = $1 AND offer_id = $2 FOR UPDATE`,
+  values: [agentId, offerId],
+});
+
+export interface AgentWrite {
+  state: string;
+  cause: string;
+  offerId: string | null;
+  nextState: string | null;
+  stateUntil: Date | null;
+  missedInRow: number;
+  errorsInRow: number;
+}
+
+export const writeAgent = (now: Date, agentId: number, to: AgentWrite): Sql => ({
+  name: 'write_agent',
+  text: `UPDATE agent SET state = $3, since = $1, cause = $4, offer_id = $5, next_state = $6, state_until = $7,
+           missed_in_row = $8, errors_in_row = $9, updated_at = $1
+         WHERE id = $2`,
+  values: [
+    now,
+    agentId,
+    to.state,
+    to.cause,
+    to.offerId,
+    to.nextState,
+    to.stateUntil,
+    to.missedInRow,
+    to.errorsInRow,
+  ],
+});
+
+export const wishNextState = (now: Date, agentId: number, nextState: string | null): Sql => ({
+  name: 'wish_next_state',
+  text: `UPDATE agent SET next_state = $3, updated_at = $1 WHERE id = $2`,
+  values: [now, agentId, nextState],
+});
+
+/** Logged-on agents keep their lease; who is logged off must log on first. */
+export const renewLeases = (until: Date, agentIds: number[]): Sql => ({
+  name: 'renew_leases',
+  text: `UPDATE agent SET lease_until = $1 WHERE id = ANY($2::int[]) AND state <> 'logged_off' RETURNING id`,
+  values: [until, agentIds],
+});
+
+/** Agents whose wrap-up or rest is over. */
+export const agentsDue = (now: Date): Sql => ({
+  name: 'agents_due',
+  text: `SELECT id FROM agent WHERE state_until <= $1 AND state IN ('wrap_up', 'no_answer', 'busy', 'error')`,
+  values: [now],
+});
+
+/** Agents whose lease has lapsed and who have not been asked to leave for it yet. */
+export const agentsLost = (now: Date): Sql => ({
+  name: 'agents_lost',
+  text: `SELECT id FROM agent
+         WHERE lease_until <= $1 AND state <> 'logged_off' AND next_state IS DISTINCT FROM 'logged_off'`,
+  values: [now],
+});
+
+/** The open offer of an agent, with what is needed to reach its workflow. */
+export const offerOfAgent = (agentId: number): Sql => ({
+  name: 'offer_of_agent',
+  text: `SELECT o.offer_no, o.contact_id, c.round FROM offer o JOIN contact c ON c.id = o.contact_id
+         WHERE o.agent_id = $1 AND o.ended_at IS NULL`,
+  values: [agentId],
+});
+
+/** What a wrap-up row needs of the offer that led to it. */
+export const wrapUpOf = (offerId: string): Sql => ({
+  name: 'wrap_up_of',
+  text: `SELECT o.call_id, o.contact_id, o.campaign_id, c.round,
+                EXISTS (SELECT 1 FROM dispositions d WHERE d.call_id = o.call_id AND d.agent_id = o.agent_id) AS registered
+         FROM offer o JOIN contact c ON c.id = o.contact_id WHERE o.id = $1`,
+  values: [offerId],
+});
+
+// ---- the queue ------------------------------------------------------------------------------------------------------
+
+/** Which rows may go into the queue, by where they come from. */
+export type Entering = 'starting' | 'due' | 'resumed';
+const ENTERING: Readonly<Record<Entering, string>> = {
+  starting: `c.state = 'starting' AND c.wait_until IS NULL`,
+  due: `c.state = 'waiting' AND c.wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use')`,
+  resumed: `c.state = 'waiting' AND c.wait_reason = 'campaign_not_running'`,
+};
+
+/**
+ * Opens a new call for each of these contacts and puts them into the queue. The guard on the state makes a repeat change
+ * nothing. A due retry gets the time as its place; who waited for the campaign keeps the old one.
+ */
+export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql => ({
+  name: `enqueue_${from}`,
+  text: `
+    WITH entered AS (
+      UPDATE contact c SET state = 'queued', state_since = $1, call_no = call_no + 1,
+        call_id = id * 1000000 + call_no + 1, wait_reason = NULL, wait_until = NULL,
+        place = ${from === 'due' ? '$1' : 'place'}, updated_at = $1
+      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL
+      RETURNING id, campaign_id, call_id, call_no, attempts + 1 AS attempt, variables,
+        CASE next_phone WHEN 2 THEN phone_2 ELSE phone_num END AS number
+    ), opened AS (
+      INSERT INTO call (call_id, contact_id, campaign_id, call_no, attempt, number, queued_at)
+      SELECT call_id, id, campaign_id, call_no, attempt, number, $1 FROM entered
+    ), kept AS (
+      INSERT INTO call_variables (call_id, name, value)
+      SELECT call_id, v.key, v.value FROM entered, jsonb_each_text(variables) AS v
+    )
+    SELECT e.id AS contact_id, e.campaign_id, e.call_id, e.attempt, e.number, cp.service_num, cp.queue_key
+    FROM entered e JOIN campaign cp ON cp.id = e.campaign_id`,
+  values: [now, contactIds],
+});
+
+export interface Entered {
+  contact_id: string;
+  campaign_id: number;
+  call_id: string;
+  attempt: number;
+  number: string;
+  service_num: string | null;
+  queue_key: string;
+}
+
+/**
+ * The status of a campaign, held against a change to the end of the transaction: who queues a contact and who pauses the
+ * campaign take turns, so that no contact slips into the queue behind the pause.
+ */
+export const holdStatus = (campaignId: number): Sql => ({
+  name: 'hold_status',
+  text: `SELECT status FROM campaign WHERE id = $1 FOR SHARE`,
+  values: [campaignId],
+});
+
+/** Takes contacts out of the queue with their calls still open, into `waiting` for the campaign. */
+export const leaveQueue = (now: Date, campaignId: number, limit: number): Sql => ({
+  name: 'leave_queue',
+  text: `
+    WITH page AS (
+      SELECT id FROM contact WHERE campaign_id = $2 AND state = 'queued' ORDER BY id LIMIT $3 FOR UPDATE
+    )
+    UPDATE contact c SET state = 'waiting', state_since = $1, wait_reason = 'campaign_not_running', wait_until = NULL,
+      updated_at = $1
+    FROM page WHERE c.id = page.id AND c.state = 'queued'
+    RETURNING c.id, c.call_id`,
+  values: [now, campaignId, limit],
+});
+
+/** Ends open calls by a decision; a call that is over already is left out. */
+export const endCallsByDecision = (now: Date, callIds: string[], reason: string): Sql => ({
+  name: 'end_calls_by_decision',
+  text: `
+    WITH ended AS (
+      UPDATE call SET ended_at = $1, end_code = 'd', end_reason = $3, next_sequence = next_sequence + 1
+      WHERE call_id = ANY($2::bigint[]) AND ended_at IS NULL
+      RETURNING call_id, contact_id, campaign_id, attempt, number, queued_at, next_sequence - 1 AS call_sequence
+    )
+    SELECT ended.*, cp.service_num, cp.queue_key FROM ended JOIN campaign cp ON cp.id = ended.campaign_id`,
+  values: [now, callIds, reason],
+});
+
+export interface EndedCall extends Entered {
+  queued_at: Date;
+  call_sequence: number;
+}
+
+// ---- the end of an offer --------------------------------------------------------------------------------------------
+
+/** Ends an open offer; 0 rows when it has ended already. */
+export const endOffer = (
+  now: Date,
+  offerId: string,
+  code: string,
+  reason: string | null,
+  reofferAt: Date | null,
+): Sql => ({
+  name: 'end_offer',
+  text: `UPDATE offer SET ended_at = $1, result_code = $3, result_reason = $4, reoffer_at = $5
+         WHERE id = $2 AND ended_at IS NULL`,
+  values: [now, offerId, code, reason, reofferAt],
+});
+
+/** A contact whose workflow is no more although its row is not final: disabled until a person enables it. */
+export const closeLostContact = (now: Date, contactId: string, round: number): Sql => ({
+  text: `UPDATE contact SET state = 'disabled', state_since = $1, ended_reason = 'disabled', ended_by = 'system',
+           ended_at = $1, closed_at = $1, wait_reason = NULL, wait_until = NULL, updated_at = $1
+         WHERE id = $2 AND round = $3 AND closed_at IS NULL`,
+  values: [now, contactId, round],
+});
+
+export const recordRepair = (now: Date, cause: string, subject: string): Sql => ({
+  text: `INSERT INTO repair (at, cause, subject) VALUES ($1, $2, $3)`,
+  values: [now, cause, subject],
+});

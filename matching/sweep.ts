@@ -1,0 +1,52 @@
+/**
+ * Matching's share of the sweep, once a second in every worker: the guarantee behind the edges. Each step is guarded by
+ * the row it changes, so that two workers sweeping at once do no harm.
+ */
+import { AGENT_ENGAGED } from '../domain/states.ts';
+import { inTx } from '../prisma/tx.ts';
+import { type AgentRow, changeAgent, endDueState } from './agents.ts';
+import type { Matching } from './matching.ts';
+import * as sql from './sql.ts';
+import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
+
+/** How long the matcher that made an offer has for telling the workflow itself. */
+const ANNOUNCE_AFTER_MS = 1_000;
+
+/** Serves everyone whose time has come, repeats what was not told, and matches every queue that can be matched. */
+export async function sweepMatching(deps: TellDeps, matching: Matching): Promise<void> {
+  await serveDueAgents(deps);
+  await serveLostAgents(deps);
+  const { db } = deps;
+  const before = new Date(db.clock.now().getTime() - ANNOUNCE_AFTER_MS);
+  const { rows: offers } = await db.pool.query<Announcement>(sql.unannounced(before));
+  await Promise.all(offers.map((offer) => announce(deps, offer)));
+  const { rows: campaigns } = await db.pool.query<{ id: number }>(sql.campaignsToMatch(db.clock.now()));
+  for (const { id } of campaigns) await matching.matchCampaign(id);
+}
+
+/** Wrap-up and rest that are over. */
+async function serveDueAgents(deps: TellDeps): Promise<void> {
+  const { rows } = await deps.db.pool.query<{ id: number }>(sql.agentsDue(deps.db.clock.now()));
+  for (const { id } of rows) {
+    const wrapUp = await inTx(deps.db, (tx) => endDueState(tx, id));
+    if (wrapUp) await tellWrapUpEnded(deps, wrapUp);
+  }
+}
+
+/** Agents whose lease has lapsed: logged off, or as soon as their call is finished; a ringing offer is withdrawn. */
+async function serveLostAgents(deps: TellDeps): Promise<void> {
+  const { rows } = await deps.db.pool.query<{ id: number }>(sql.agentsLost(deps.db.clock.now()));
+  for (const { id } of rows) {
+    const ringing = await inTx(deps.db, async (tx) => {
+      const agent = await tx.row<AgentRow>(sql.lockAgent(id));
+      if (!agent?.lease_until || agent.lease_until > tx.now || agent.state === 'logged_off') return false;
+      if (AGENT_ENGAGED.includes(agent.state)) {
+        await tx.run(sql.wishNextState(tx.now, id, 'logged_off'));
+        return agent.state === 'reserved';
+      }
+      await changeAgent(tx, agent, { state: 'logged_off', cause: 'agent_lost', offerId: null, nextState: null });
+      return false;
+    });
+    if (ringing) await tellGone(deps, id, 'agent_lost');
+  }
+}

@@ -1,0 +1,86 @@
+/** What matching tells the workflows. Every message is harmless when repeated; what is lost, the sweep repeats. */
+import type { Logger } from 'pino';
+import { agentGone, offered, wrapUpEnded } from '../workflows/contact/messages.ts';
+import type { Workflows } from '../workflows/client.ts';
+import { type Db, inTx } from '../prisma/tx.ts';
+import { type AgentRow, changeAgent } from './agents.ts';
+import * as sql from './sql.ts';
+
+export interface TellDeps {
+  db: Db;
+  workflows: Pick<Workflows, 'signal'>;
+  log: Logger;
+}
+
+/** An open offer, with what is needed to reach the contact's workflow. */
+export interface Announcement {
+  offer_id: string;
+  offer_no: number;
+  call_id: string;
+  agent_id: number;
+  node: string;
+  contact_id: string;
+  round: number;
+  attempt: number;
+}
+
+/** Tells the contact's workflow of its offer; never throws. */
+export async function announce(deps: TellDeps, offer: Announcement): Promise<void> {
+  const { db, workflows, log } = deps;
+  const contact = { contactId: offer.contact_id, round: offer.round };
+  try {
+    const told = await workflows.signal(contact, offered, {
+      offerId: offer.offer_id,
+      offerNo: offer.offer_no,
+      callId: offer.call_id,
+      agentId: String(offer.agent_id),
+      node: offer.node,
+      attempt: offer.attempt,
+    });
+    if (told === 'told') await db.pool.query(sql.markAnnounced(db.clock.now(), offer.offer_id));
+    else await withdrawFromClosed(deps, offer);
+  } catch (error) {
+    log.warn({ err: error, offer: offer.offer_id }, 'offer not announced; the sweep repeats it');
+  }
+}
+
+/**
+ * A queued contact without a running workflow (terminated by hand, or lost): the offer is taken back, the contact
+ * disabled until a person enables it, and the repair is on record.
+ */
+async function withdrawFromClosed({ db, log }: TellDeps, offer: Announcement): Promise<void> {
+  log.error({ contact: offer.contact_id, round: offer.round }, 'a queued contact has no workflow: disabled');
+  await inTx(db, async (tx) => {
+    if ((await tx.run(sql.endOffer(tx.now, offer.offer_id, 'e', 'unknown', null))) === 0) return;
+    const agent = await tx.row<AgentRow>(sql.lockAgentOfOffer(offer.agent_id, offer.offer_id));
+    if (agent) {
+      const state = agent.next_state ?? 'ready';
+      await changeAgent(tx, agent, { state, cause: 'unknown', offerId: null, nextState: null });
+    }
+    await tx.run(sql.closeLostContact(tx.now, offer.contact_id, offer.round));
+    await tx.run(sql.recordRepair(tx.now, 'workflow_closed', `contact/${offer.contact_id}/${offer.round}`));
+  });
+}
+
+/** Withdraws a ringing offer whose agent has left. */
+export async function tellGone({ db, workflows }: TellDeps, agentId: number, why: 'agent_logged_off' | 'agent_lost') {
+  const { rows } = await db.pool.query<{ offer_no: number; contact_id: string; round: number }>(
+    sql.offerOfAgent(agentId),
+  );
+  for (const offer of rows) {
+    await workflows.signal({ contactId: offer.contact_id, round: offer.round }, agentGone, {
+      offerNo: offer.offer_no,
+      why,
+    });
+  }
+}
+
+/** Spares the contact the rest of its wrap-up timer; the timer is the guarantee, so a failure is of no consequence. */
+export async function tellWrapUpEnded(
+  { workflows, log }: TellDeps,
+  wrapUp: { contactId: string; round: number; callId: string },
+): Promise<void> {
+  await workflows.signal(wrapUp, wrapUpEnded, { callId: wrapUp.callId }).catch((error: unknown) => {
+    log.debug({ err: error }, 'end of wrap-up not told');
+  });
+}
