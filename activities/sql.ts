@@ -91,6 +91,12 @@ export const callContext = (offerId: string): Sql => ({
   values: [offerId],
 });
 
+export const openOfferOf = (contactId: string): Sql => ({
+  name: 'open_offer_of',
+  text: `SELECT id FROM offer WHERE contact_id = $1 AND ended_at IS NULL`,
+  values: [contactId],
+});
+
 // ---- legs -----------------------------------------------------------------------------------------------------------
 
 export interface LegRow {
@@ -216,7 +222,7 @@ export const endLeg = (
 
 export interface EndedTalk {
   leg_id: string;
-  call_id: string;
+  offer_no: number;
   contact_id: string;
   round: number;
   wrap_up_until: Date | null;
@@ -225,14 +231,15 @@ export interface EndedTalk {
 /** Talks that have ended with all their legs and whose workflow has not been told. */
 export const undeliveredTalks = (before: Date, legId: string | null): Sql => ({
   name: 'undelivered_talks',
-  text: `SELECT l.id AS leg_id, l.call_id, l.contact_id, c.round,
+  text: `SELECT l.id AS leg_id, o.offer_no, l.contact_id, c.round,
                 CASE WHEN a.offer_id = l.offer_id AND a.state = 'wrap_up' THEN a.state_until END AS wrap_up_until
          FROM leg l
+         JOIN offer o ON o.id = l.offer_id
          JOIN contact c ON c.id = l.contact_id
          JOIN agent a ON a.id = l.agent_id
          WHERE l.ciq = 'c' AND l.answered_at IS NOT NULL AND l.ended_at <= $1 AND l.delivered_at IS NULL
            AND ($2::text IS NULL OR l.id = $2)
-           AND NOT EXISTS (SELECT 1 FROM leg o WHERE o.call_id = l.call_id AND o.ended_at IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM leg other WHERE other.offer_id = l.offer_id AND other.ended_at IS NULL)
          LIMIT 500`,
   values: [before, legId],
 });
@@ -243,11 +250,16 @@ export const markDelivered = (now: Date, legId: string): Sql => ({
   values: [now, legId],
 });
 
-/** Nodes that nobody has held since then: their legs have no one to report their end. */
-export const lapsedNodes = (before: Date): Sql => ({
-  name: 'lapsed_nodes',
-  text: `SELECT name FROM node WHERE lease_until <= $1`,
-  values: [before],
+/** Open legs of nodes that nobody has held since `before`: they have no one to report their end. */
+export const orphanedLegs = (before: Date, ownNode: string): Sql => ({
+  name: 'orphaned_legs',
+  text: `SELECT l.id, l.answered_at, l.alerting_at, o.offer_no, l.contact_id, c.round
+         FROM leg l
+         JOIN node n ON n.name = l.node AND n.lease_until <= $1 AND n.name <> $2
+         JOIN offer o ON o.id = l.offer_id
+         JOIN contact c ON c.id = l.contact_id
+         WHERE l.ended_at IS NULL`,
+  values: [before, ownNode],
 });
 
 // ---- may this contact be dialled? -----------------------------------------------------------------------------------
@@ -326,6 +338,15 @@ export const waitFor = (
            queue_rank = coalesce($5, queue_rank), next_phone = $6, updated_at = $1
          WHERE id = $2`,
   values: [now, contactId, to.reason, to.until, to.rank, to.phone],
+});
+
+/** The contact waits for its campaign to run again, at its old place. */
+export const waitForCampaign = (now: Date, contactId: string, from: ContactState[]): Sql => ({
+  name: 'wait_for_campaign',
+  text: `UPDATE contact SET state = 'waiting', state_since = $1, wait_reason = 'campaign_not_running', wait_until = NULL,
+           updated_at = $1
+         WHERE id = $2 AND state = ANY($3::text[])`,
+  values: [now, contactId, from],
 });
 
 /** The contact is done or disabled and its round closed. A reason given before (set-wise) stands. */

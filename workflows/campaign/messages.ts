@@ -10,6 +10,7 @@ export const changed = defineSignal('changed');
 
 export interface CampaignView {
   settling: boolean;
-  pages: number;
+  /** Changes carried out by this run. */
+  changes: number;
 }
 export const state = defineQuery<CampaignView>('state');

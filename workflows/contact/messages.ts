@@ -16,7 +16,7 @@ export interface ContactInput {
   /** Epoch ms before which the contact is not to be queued; null: the campaign's feed has queued it. */
   dueAt: number | null;
   /** Carried over by continue-as-new. */
-  carried?: { offerNo: number; timeline: string[] };
+  carried?: { offerNo: number; callId: string | null; timeline: string[] };
 }
 
 export interface Offered {
@@ -33,8 +33,15 @@ export interface Offered {
 /** Matching has reserved this contact for an agent. */
 export const offered = defineSignal<[Offered]>('offered');
 
-/** Every leg of a talk has ended. */
-export const legEnded = defineSignal<[{ callId: string; wrapUpUntil: number }]>('legEnded');
+export interface LegEnded {
+  offerNo: number;
+  /** Contact and agent were connected. */
+  talked: boolean;
+  /** Epoch ms; the past when there is nothing to wrap up. */
+  wrapUpUntil: number;
+}
+/** Every leg of an offer has ended: a talk is over, or the node that carried it was lost. */
+export const legEnded = defineSignal<[LegEnded]>('legEnded');
 
 export interface AgentGone {
   offerNo: number;
@@ -47,10 +54,15 @@ export const agentGone = defineSignal<[AgentGone]>('agentGone');
 export const wrapUpEnded = defineSignal<[{ callId: string }]>('wrapUpEnded');
 
 /** The campaign was stopped: end what is not answered. */
-export const withdraw = defineSignal<[{ why: Extract<ResultReason, 'campaign_paused'> }]>('withdraw');
+export const withdraw = defineSignal<[{ offerNo: number; why: Extract<ResultReason, 'campaign_paused'> }]>('withdraw');
 
 export interface OfferAnswer {
   offerNo: number;
+  agentId: string;
+}
+
+export interface CallAnswer {
+  callId: string;
   agentId: string;
 }
 
@@ -82,7 +94,7 @@ export interface ExtendWrapUp {
 export const reject = defineUpdate<Done, [OfferAnswer]>('reject');
 export const cancel = defineUpdate<Done, [OfferAnswer]>('cancel');
 export const accept = defineUpdate<Done, [OfferAnswer]>('accept');
-export const hangUp = defineUpdate<Done, [{ callId: string; agentId: string }]>('hangUp');
+export const hangUp = defineUpdate<Done, [CallAnswer]>('hangUp');
 export const dispose = defineUpdate<Done, [Disposed]>('dispose');
 export const extendWrapUp = defineUpdate<Done, [ExtendWrapUp]>('extendWrapUp');
 export const disable = defineUpdate<Done, [Disable]>('disable');
@@ -94,3 +106,14 @@ export interface ContactView {
   wrapUpUntil: number | null;
 }
 export const state = defineQuery<ContactView>('state');
+
+/** The updates as signals, for operators; what each of them wants is in its argument. */
+export const asSignals = {
+  reject: defineSignal<[OfferAnswer]>(reject.name),
+  cancel: defineSignal<[OfferAnswer]>(cancel.name),
+  accept: defineSignal<[OfferAnswer]>(accept.name),
+  hangUp: defineSignal<[CallAnswer]>(hangUp.name),
+  dispose: defineSignal<[Disposed]>(dispose.name),
+  extendWrapUp: defineSignal<[ExtendWrapUp]>(extendWrapUp.name),
+  disable: defineSignal<[Disable]>(disable.name),
+};

@@ -1,0 +1,380 @@
+/**
+ * The irreversible: ringing the agent, dialling the contact, ending what rings. They run where the switch's events arrive
+ * (task queue of the node) and last as long as the phone rings; their answer is the outcome.
+ *
+ * At most once: the leg's row is written first; whoever wrote it sends it, whoever finds it asks the switch instead. A
+ * repeat after a crash therefore adopts the leg, and an unknown outcome is named, never dialled again.
+ */
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { Logger } from 'pino';
+import type { LegCode, ResultReason } from '../domain/codes.ts';
+import { legId } from '../domain/ids.ts';
+import { endsCall } from '../domain/offers.ts';
+import { type AgentRow, changeAgent } from '../matching/agents.ts';
+import type { Matching } from '../matching/matching.ts';
+import { lockAgentOfOffer, lockNumber } from '../matching/sql.ts';
+import { type Db, inTx, type Tx } from '../prisma/tx.ts';
+import type { Originate, Telephony } from '../telephony/telephony.ts';
+import { endUnrung, type LegBook, type LegWatch, lostEnd } from './legs.ts';
+import * as sql from './sql.ts';
+
+export interface CallDeps {
+  db: Db;
+  telephony: Telephony;
+  legs: LegBook;
+  matching: Pick<Matching, 'matchAgent' | 'matchCampaign'>;
+  log: Logger;
+}
+
+/** `over`: the offer ended; with `endsCall` by a decision that ends the call too, else the contact is queued again. */
+export type RingOutcome =
+  | { kind: 'answered' }
+  | { kind: 'over'; code: LegCode; reason: ResultReason | null; endsCall: boolean };
+
+/** `requeued`: the agent left before the contact was dialled. `refused`: the contact must not be dialled now. */
+export type DialOutcome =
+  | { kind: 'talking' }
+  | { kind: 'failed'; code: LegCode; reason: ResultReason | null }
+  | { kind: 'refused'; reason: ResultReason }
+  | { kind: 'requeued' };
+
+/** `answered`: too late, it was left alone. `over`: there was nothing to end any more. */
+export type EndOutcome = 'ended' | 'answered' | 'over';
+
+/** What of an offer is spared: `agent_answered` for Reject, `contact_answered` for Cancel, `nothing` for a hang-up. */
+export type Spare = 'agent_answered' | 'contact_answered' | 'nothing';
+
+/** A frozen worker must not dial late: the switch refuses to send a leg after this. */
+const SEND_WITHIN_MS = 5_000;
+/** The agent's audio must be up this soon after the answer, else `e` `no_media`. */
+const MEDIA_WITHIN_MS = 5_000;
+/** Heartbeats; the workflow lets an activity without them be taken over by another worker. */
+const HEARTBEAT_MS = 3_000;
+/** A leg the switch does not know is asked for twice, so that the report of its end can arrive first. */
+const ABSENT_TWICE_MS = 2_000;
+
+export type CallActivities = ReturnType<typeof createCallActivities>;
+
+export function createCallActivities(deps: CallDeps) {
+  return {
+    /** Rings the agent of an offer until answered (audio up, confirmed where asked) or over. */
+    async ring({ offerId }: { offerId: string }): Promise<RingOutcome> {
+      const begun = await inTx(deps.db, (tx) => beginRinging(tx, offerId));
+      if (begun.outcome) {
+        if (begun.outcome.kind === 'over') await deps.matching.matchAgent(begun.offer.agent_id);
+        return begun.outcome;
+      }
+      const { context, leg, fresh } = begun;
+      const watch = deps.legs.watch(leg);
+      try {
+        if (fresh) await send(deps, leg, 'agent', context.rules.setup_sec, context.rules.agent_ring_sec);
+        return await untilAnswered(deps, begun.offer.id, context, watch, fresh);
+      } finally {
+        watch.close();
+      }
+    },
+
+    /** Dials the contact of an answered offer until the talk begins or the leg has failed. */
+    async dial({ offerId }: { offerId: string }): Promise<DialOutcome> {
+      const begun = await inTx(deps.db, (tx) => beginDialling(tx, offerId));
+      const agentLeg = legId(begun.offer.call_id, begun.offer.offer_no, 'agent');
+      if (begun.outcome) {
+        if (begun.outcome.kind === 'refused') await deps.telephony.hangUp(agentLeg, 'call_over');
+        return begun.outcome;
+      }
+      const { context, leg, fresh } = begun;
+      const watch = deps.legs.watch(leg);
+      try {
+        if (fresh) await send(deps, leg, 'contact', context.rules.setup_sec, context.rules.ring_sec);
+        await deps.telephony.endTogether(leg.call_id, [
+          { legId: agentLeg, why: 'agent_hang_up' },
+          { legId: leg.id, why: 'call_over' },
+        ]);
+        return await untilTalking(deps, agentLeg, watch, fresh);
+      } finally {
+        watch.close();
+      }
+    },
+
+    /** Ends an offer before its contact has answered; only the switch knows who was first. */
+    async endOffer(input: { offerId: string; why: ResultReason; spare: Spare }): Promise<EndOutcome> {
+      const { db, telephony } = deps;
+      const found = await inTx(db, (tx) => beginEnding(tx, input));
+      if (typeof found === 'string') return found;
+      const { offer, agentLeg, contactLeg } = found;
+      const spared = input.spare === 'contact_answered' ? contactLeg : input.spare === 'agent_answered' ? agentLeg : null;
+      if (spared) {
+        const answer = await telephony.hangUp(spared.id, input.why, { unlessAnswered: true });
+        if (answer === 'answered') {
+          await db.pool.query(sql.restoreOffer(offer.id));
+          return 'answered';
+        }
+      }
+      if (agentLeg && spared !== agentLeg) {
+        await telephony.hangUp(agentLeg.id, contactLeg && spared ? 'call_over' : input.why);
+      }
+      return 'ended';
+    },
+
+    /** The agent confirms that a person is there. */
+    async confirm({ offerId }: { offerId: string }): Promise<void> {
+      await deps.db.pool.query(sql.acceptOffer(deps.db.clock.now(), offerId));
+      const { rows } = await deps.db.pool.query<sql.LegRow>(sql.legsOfOffer(offerId));
+      for (const leg of rows) deps.legs.nudge(leg.id);
+    },
+  };
+}
+
+type Begun<O> = { offer: sql.OfferRow } & (
+  | { outcome: O }
+  | { outcome: null; context: sql.CallContext; leg: sql.LegRow; fresh: boolean }
+);
+
+async function offerAndContext(tx: Tx, offerId: string) {
+  const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
+  const context = await tx.row<sql.CallContext>(sql.callContext(offerId));
+  if (!offer || !context) throw ApplicationFailure.nonRetryable('there is no such offer', 'NOT_FOUND');
+  return { offer, context };
+}
+
+/** The agent's leg, written before it is sent; or what has become of the offer already. */
+async function beginRinging(tx: Tx, offerId: string): Promise<Begun<RingOutcome>> {
+  const { offer, context } = await offerAndContext(tx, offerId);
+  if (offer.ended_at) return { offer, outcome: ringOver(offer) };
+  if (offer.state !== 'offered') return { offer, outcome: { kind: 'answered' } };
+  const id = legId(offer.call_id, offer.offer_no, 'agent');
+  const found = await tx.row<sql.LegRow>(sql.readLeg(id));
+  if (found) return { offer, outcome: null, context, leg: found, fresh: false };
+  if (offer.withdrawn) {
+    await endUnrung(tx, offer, offer.withdrawn as ResultReason);
+    const ended = (await tx.row<sql.OfferRow>(sql.readOffer(offerId)))!;
+    return { offer, outcome: ringOver(ended) };
+  }
+  const leg = await insert(tx, offer, context, { id, ciq: 'a', destination: context.phone, originating: context.number });
+  return { offer, outcome: null, context, leg, fresh: true };
+}
+
+const ringOver = (offer: sql.OfferRow): RingOutcome => ({
+  kind: 'over',
+  code: offer.result_code as LegCode,
+  reason: offer.result_reason as ResultReason | null,
+  endsCall: endsCall(offer.withdrawn),
+});
+
+async function insert(
+  tx: Tx,
+  offer: sql.OfferRow,
+  context: sql.CallContext,
+  leg: Pick<sql.NewLeg, 'id' | 'ciq' | 'destination' | 'originating'>,
+): Promise<sql.LegRow> {
+  const notAfter = new Date(tx.now.getTime() + SEND_WITHIN_MS);
+  const { attempt, number } = context;
+  return (await tx.row<sql.LegRow>(sql.insertLeg(tx.now, { ...leg, offer, attempt, source: number, notAfter })))!;
+}
+
+/**
+ * The transaction that decides whether the contact is dialled, under the lock on the number that do-not-call takes too.
+ * It fails closed: what can't be read is not dialled.
+ */
+async function beginDialling(tx: Tx, offerId: string): Promise<Begun<DialOutcome>> {
+  const { offer, context } = await offerAndContext(tx, offerId);
+  const id = legId(offer.call_id, offer.offer_no, 'contact');
+  const found = await tx.row<sql.LegRow>(sql.contactLegOfCall(offer.call_id));
+  if (found?.id === id) return { offer, outcome: null, context, leg: found, fresh: false };
+  if (offer.ended_at && !endsCall(offer.withdrawn)) return { offer, outcome: { kind: 'requeued' } };
+  await tx.run(lockNumber(context.number));
+  const reason = await refusal(tx, offer, context, found !== undefined);
+  if (reason) {
+    await tx.run(sql.withdrawOffer(offer.id, reason));
+    return { offer, outcome: { kind: 'refused', reason } };
+  }
+  await tx.run(sql.setOfferState(tx.now, offer.id, 'dialling'));
+  await tx.run(sql.countAttempt(tx.now, offer.contact_id));
+  const leg = await insert(tx, offer, context, {
+    id,
+    ciq: 'c',
+    destination: context.number,
+    originating: context.caller_id,
+  });
+  return { offer, outcome: null, context, leg, fresh: true };
+}
+
+/** Why this contact must not be dialled now, or null. Hours and caps have their place here. */
+async function refusal(
+  tx: Tx,
+  offer: sql.OfferRow,
+  context: sql.CallContext,
+  dialledBefore: boolean,
+): Promise<ResultReason | null> {
+  if (offer.withdrawn) return offer.withdrawn as ResultReason;
+  if (offer.state !== 'answered' || dialledBefore) return 'unknown';
+  if (context.contact_ended_reason === 'do_not_call' || (await tx.row(sql.isListed(context.number)))) {
+    return 'do_not_call';
+  }
+  if (context.contact_ended_reason) return 'list_replaced';
+  if (await tx.row(sql.numberInUse(context.number))) return 'number_in_use';
+  return null;
+}
+
+/** Sends a leg that was just written. A switch that can't be reached leaves its outcome unknown: it is adopted. */
+async function send(
+  { telephony, legs, log, db }: CallDeps,
+  leg: sql.LegRow,
+  party: Originate['party'],
+  setupSec: number,
+  ringSec: number,
+): Promise<void> {
+  const answer = await telephony
+    .originate({
+      legId: leg.id,
+      party,
+      to: leg.destination,
+      from: leg.originating,
+      setupMs: setupSec * 1000,
+      ringMs: ringSec * 1000,
+      notAfter: leg.not_after.getTime(),
+    })
+    .catch((error: unknown) => {
+      log.warn({ err: error, leg: leg.id }, 'it is unknown whether the switch took the leg');
+      return 'known' as const;
+    });
+  if (answer !== 'too_late') return;
+  // Never sent: a decision was faster than we, or we were frozen.
+  const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0];
+  const never = { phase: 'setup' as const, setupMs: 0, alertMs: 0 };
+  if (offer?.withdrawn) await legs.end(leg.id, { ...never, by: 'command', why: offer.withdrawn as ResultReason });
+  else await legs.end(leg.id, { ...never, by: 'switch', why: 'unknown' });
+}
+
+async function untilAnswered(
+  deps: CallDeps,
+  offerId: string,
+  context: sql.CallContext,
+  watch: LegWatch,
+  fresh: boolean,
+): Promise<RingOutcome> {
+  const { telephony, db } = deps;
+  const adopted = fresh ? null : adoption(deps, watch);
+  for (;;) {
+    const leg = await upToDate(deps, watch);
+    if (leg.ended_at) return ringOver((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!);
+    const wanted = leg.answered_at ? await missing(deps, offerId, context, leg) : null;
+    if (leg.answered_at && !wanted) {
+      if (await inTx(db, (tx) => noteAgentAnswered(tx, offerId))) return { kind: 'answered' };
+      // Withdrawn at the same moment: the phone is on its way down.
+      await telephony.hangUp(leg.id, 'call_over');
+    } else if (wanted && wanted.untilMs <= 0) {
+      await telephony.hangUp(leg.id, wanted.reason);
+    }
+    await adopted?.check();
+    await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(wanted?.untilMs ?? HEARTBEAT_MS, 50)));
+  }
+}
+
+/** What an answered agent's leg still lacks, and for how long it may. */
+async function missing(
+  { db, telephony }: CallDeps,
+  offerId: string,
+  context: sql.CallContext,
+  leg: sql.LegRow,
+): Promise<{ reason: 'no_media' | 'not_confirmed'; untilMs: number } | null> {
+  const since = db.clock.now().getTime() - leg.answered_at!.getTime();
+  if (!leg.media_at && telephony.capabilities.mediaUp) return { reason: 'no_media', untilMs: MEDIA_WITHIN_MS - since };
+  if (!context.confirm) return null;
+  const { rows } = await db.pool.query<sql.OfferRow>(sql.readOffer(offerId));
+  if (rows[0]?.accepted_at) return null;
+  return { reason: 'not_confirmed', untilMs: context.rules.confirm_sec * 1000 - since };
+}
+
+/** The agent is there: `connecting`. False when the offer was withdrawn meanwhile. */
+async function noteAgentAnswered(tx: Tx, offerId: string): Promise<boolean> {
+  const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
+  if (!offer || offer.ended_at || offer.withdrawn) return false;
+  if (offer.state !== 'offered') return true;
+  await tx.run(sql.setOfferState(tx.now, offerId, 'answered'));
+  const agent = await tx.row<AgentRow>(lockAgentOfOffer(offer.agent_id, offerId));
+  if (agent) await changeAgent(tx, agent, { state: 'connecting', cause: 'answered', callId: offer.call_id });
+  return true;
+}
+
+async function untilTalking(
+  deps: CallDeps,
+  agentLeg: string,
+  watch: LegWatch,
+  fresh: boolean,
+): Promise<DialOutcome> {
+  const { db, telephony } = deps;
+  const adopted = fresh ? null : adoption(deps, watch);
+  for (;;) {
+    const leg = await upToDate(deps, watch);
+    if (leg.answered_at) {
+      const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
+      if (offer.state === 'talking') {
+        if (!leg.ended_at) await connect(telephony, leg.call_id, [agentLeg, leg.id]);
+        return { kind: 'talking' };
+      }
+      // The agent went as the contact answered: the wire decides, it was an answer that nobody took.
+      if (!leg.ended_at) await telephony.hangUp(leg.id, 'agent_hang_up');
+    }
+    if (leg.ended_at) {
+      await telephony.hangUp(agentLeg, 'call_over');
+      return { kind: 'failed', code: leg.result_code!, reason: leg.result_reason };
+    }
+    await adopted?.check();
+    await nextChange(watch, HEARTBEAT_MS);
+  }
+}
+
+/** Waits for the leg to change, not longer than `ms`; throws when this worker shuts down (another one takes over). */
+async function nextChange(watch: LegWatch, ms: number): Promise<void> {
+  await Promise.race([watch.next(ms), Context.current().cancelled]);
+  Context.current().heartbeat();
+}
+
+async function connect(telephony: Telephony, mix: string, legIds: string[]): Promise<void> {
+  for (const id of legIds) await telephony.join(mix, id);
+}
+
+/** A watch misses nothing written here, but another worker may have written: once in a while the row is read again. */
+async function upToDate({ db }: CallDeps, watch: LegWatch): Promise<sql.LegRow> {
+  const { rows } = await db.pool.query<sql.LegRow>(sql.readLeg(watch.row.id));
+  return rows[0] ?? watch.row;
+}
+
+/** For a leg that an earlier try wrote: whether it was sent, only the switch can say. */
+function adoption({ telephony, legs, db }: CallDeps, watch: LegWatch) {
+  let absentSince: number | null = null;
+  return {
+    async check(): Promise<void> {
+      const { row } = watch;
+      const now = db.clock.now().getTime();
+      const status = await telephony.status(row.id);
+      // Before notAfter a frozen try may still send it; until then nothing can be said.
+      if (status !== 'absent' || now <= row.not_after.getTime()) absentSince = null;
+      else absentSince ??= now;
+      if (absentSince !== null && now - absentSince >= ABSENT_TWICE_MS) {
+        await legs.end(row.id, lostEnd(row));
+      }
+    },
+  };
+}
+
+type Ending = { offer: sql.OfferRow; agentLeg: sql.LegRow | null; contactLeg: sql.LegRow | null };
+
+/** The decision is stored before the switch is asked: from here on nothing of this offer is dialled any more. */
+async function beginEnding(
+  tx: Tx,
+  { offerId, why, spare }: { offerId: string; why: ResultReason; spare: Spare },
+): Promise<Ending | EndOutcome> {
+  const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
+  if (!offer) throw ApplicationFailure.nonRetryable('there is no such offer', 'NOT_FOUND');
+  if (offer.ended_at) return 'over';
+  if (spare === 'agent_answered' && offer.state !== 'offered') return 'answered';
+  if (spare === 'contact_answered' && offer.state === 'talking') return 'answered';
+  // An agent's hang-up is no withdrawal: the legs' ends tell the rest.
+  if (spare !== 'nothing') await tx.run(sql.withdrawOffer(offerId, why));
+  const legs = await tx.rows<sql.LegRow>(sql.legsOfOffer(offerId));
+  const open = (ciq: 'a' | 'c') => legs.find((leg) => leg.ciq === ciq && leg.ended_at === null) ?? null;
+  return { offer, agentLeg: open('a'), contactLeg: open('c') };
+}

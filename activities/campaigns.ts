@@ -1,0 +1,187 @@
+/**
+ * Bringing every row of a campaign into line with its status, list and rules: the feed, pause and resume, the stop and
+ * the drain, in pages. Every page is guarded by the states of its rows, so that a repeat goes on where it was.
+ */
+import { Context } from '@temporalio/activity';
+import type { Logger } from 'pino';
+import type { Matching } from '../matching/matching.ts';
+import { endCalls, enqueueContacts } from '../matching/queue.ts';
+import { holdStatus, leaveQueue } from '../matching/sql.ts';
+import { type Db, inTx } from '../prisma/tx.ts';
+import { asSignals, type Disable, withdraw } from '../workflows/contact/messages.ts';
+import type { Workflows } from '../workflows/client.ts';
+import * as sql from './sql.ts';
+
+export interface CampaignDeps {
+  db: Db;
+  matching: Pick<Matching, 'matchCampaign'>;
+  workflows: Pick<Workflows, 'startContact' | 'signal' | 'campaignChanged'>;
+  log: Logger;
+}
+
+export interface Settled {
+  status: sql.CampaignRow['status'];
+  /** Contacts whose workflow was started, queued again, taken out of the queue, ended. */
+  started: number;
+  queued: number;
+  unqueued: number;
+  drained: number;
+}
+
+/** Rows of one transaction. */
+const PAGE = 500;
+/** Workflows started at a time: small, so that the first contacts of a list are callable within a second. */
+const FEED_PAGE = 200;
+/** Calls to Temporal under way at once. */
+const CONCURRENCY = 32;
+
+export type CampaignActivities = ReturnType<typeof createCampaignActivities>;
+
+export function createCampaignActivities(deps: CampaignDeps) {
+  const { db } = deps;
+  return {
+    /** Works until the campaign's newest revision is carried out on every row. */
+    async settle({ campaignId }: { campaignId: string }): Promise<Settled> {
+      const id = Number(campaignId);
+      const total: Settled = { status: 'draft', started: 0, queued: 0, unqueued: 0, drained: 0 };
+      for (;;) {
+        const campaign = (await db.pool.query<sql.CampaignRow>(sql.readCampaign(id))).rows[0];
+        if (!campaign) return total;
+        total.status = campaign.status;
+        if (await settleRevision(deps, campaign, total)) {
+          await db.pool.query(sql.markSettled(id, campaign.revision));
+          return total;
+        }
+      }
+    },
+  };
+}
+
+/** Carries one revision out; false when a newer one has come and it must begin again. */
+async function settleRevision(deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled): Promise<boolean> {
+  const pages = campaign.status === 'running' ? [queueAgain, feed] : [emptyQueue, endRest];
+  if (campaign.stop_requested) await stop(deps, campaign);
+  for (const page of [...pages, drain]) {
+    while (await page(deps, campaign, total)) {
+      Context.current().heartbeat(total);
+      if (await overtaken(deps, campaign)) return false;
+    }
+  }
+  return !(await overtaken(deps, campaign));
+}
+
+async function overtaken({ db }: CampaignDeps, campaign: sql.CampaignRow): Promise<boolean> {
+  Context.current().cancellationSignal.throwIfAborted();
+  const { rows } = await db.pool.query<sql.CampaignRow>(sql.readCampaign(campaign.id));
+  return rows[0]?.revision !== campaign.revision;
+}
+
+/** One page of work; true when there may be more. */
+type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => Promise<boolean>;
+
+/** Claims rows, starts their workflows, then queues them set-wise: a crash in between leaves claimed rows, found again. */
+const feed: Page = async ({ db, workflows, matching }, { id }, total) => {
+  const claimed = (await db.pool.query<sql.Claimed>(sql.claimPage(db.clock.now(), id, FEED_PAGE))).rows;
+  await pooled(claimed, async ({ id: contactId, round, wait_until }) => {
+    await workflows.startContact({
+      contactId,
+      campaignId: String(id),
+      round,
+      dueAt: wait_until?.getTime() ?? null,
+    });
+  });
+  const ids = claimed.map((row) => row.id);
+  await inTx(db, async (tx) => {
+    const campaign = await tx.row<{ status: string }>(holdStatus(id));
+    await tx.run(sql.startedWaiting(tx.now, ids, campaign?.status === 'running'));
+    await enqueueContacts(tx, ids, 'starting');
+  });
+  total.started += ids.length;
+  if (ids.length > 0) await matching.matchCampaign(id);
+  return ids.length > 0;
+};
+
+const queueAgain: Page = async ({ db, matching }, { id }, total) => {
+  const queued = await inTx(db, async (tx) => {
+    const campaign = await tx.row<{ status: string }>(holdStatus(id));
+    if (campaign?.status !== 'running') return [];
+    const waiting = await tx.rows<{ id: string }>(sql.waitingForCampaign(id, PAGE));
+    return enqueueContacts(tx, waiting.map((row) => row.id), 'resumed');
+  });
+  total.queued += queued.length;
+  if (queued.length > 0) await matching.matchCampaign(id);
+  return queued.length > 0;
+};
+
+/** Pause: every queued call gets its `d`; resume makes a new one. */
+const emptyQueue: Page = async ({ db }, { id }, total) => {
+  const left = await inTx(db, async (tx) => {
+    const rows = await tx.rows<{ call_id: string }>(leaveQueue(tx.now, id, PAGE));
+    await endCalls(tx, rows.map((row) => row.call_id), 'campaign_paused');
+    return rows.length;
+  });
+  total.unqueued += left;
+  return left > 0;
+};
+
+const endRest: Page = async ({ db }, { id, status }) => {
+  if (status !== 'ended') return false;
+  const { rows } = await db.pool.query(sql.endContacts(db.clock.now(), id, PAGE));
+  return rows.length > 0;
+};
+
+/** Tells the workflows of rows that are final (list replaced, campaign ended); who is in a call finishes it first. */
+const drain: Page = async ({ db, workflows, log }, { id }, total) => {
+  let after = '0';
+  for (;;) {
+    const { rows } = await db.pool.query<{ id: string; round: number; ended_reason: string; ended_by: string }>(
+      sql.toDrain(id, after, PAGE),
+    );
+    await pooled(rows, async ({ id: contactId, round, ended_reason, ended_by }) => {
+      const message = { reason: ended_reason as Disable['reason'], by: ended_by };
+      const told = await workflows.signal({ contactId, round }, asSignals.disable, message);
+      if (told === 'told') return;
+      log.warn({ contact: contactId, round }, 'a final contact had no workflow any more');
+      await db.pool.query(sql.markClosed(db.clock.now(), contactId, round));
+    });
+    total.drained += rows.length;
+    if (rows.length < PAGE) return false;
+    after = rows.at(-1)!.id;
+    Context.current().heartbeat(total);
+  }
+};
+
+/** The emergency stop: what is not answered ends at once. */
+async function stop({ db, workflows }: CampaignDeps, campaign: sql.CampaignRow): Promise<void> {
+  const { rows } = await db.pool.query<{ contact_id: string; offer_no: number; round: number }>(
+    sql.offersToStop(campaign.id),
+  );
+  await pooled(rows, async ({ contact_id, offer_no, round }) => {
+    await workflows.signal({ contactId: contact_id, round }, withdraw, { offerNo: offer_no, why: 'campaign_paused' });
+  });
+  await db.pool.query(sql.stopCarriedOut(campaign.id, campaign.revision));
+}
+
+/** Runs `work` on every item, a bounded number at once, with heartbeats; the first failure is thrown at the end. */
+async function pooled<T>(items: T[], work: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values();
+  const lane = async () => {
+    for (const item of queue) {
+      await work(item);
+      Context.current().heartbeat();
+    }
+  };
+  const lanes = await Promise.allSettled(Array.from({ length: CONCURRENCY }, lane));
+  const failed = lanes.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+/** The sweep's share of this room: campaigns whose newest revision nobody has been told of. */
+export async function tellUnsettled({ db, workflows, log }: Omit<CampaignDeps, 'matching'>): Promise<void> {
+  const { rows } = await db.pool.query<{ id: number }>(sql.unsettledCampaigns());
+  for (const { id } of rows) {
+    await workflows.campaignChanged(String(id)).catch((error: unknown) => {
+      log.warn({ err: error, campaign: id }, 'campaign not told of its change; the sweep repeats it');
+    });
+  }
+}

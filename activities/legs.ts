@@ -1,0 +1,356 @@
+/**
+ * The book of legs: what a switch reports is written first (leg, offer, agent, contact, events in one transaction), then
+ * passed on. Writing a fact twice changes nothing, so facts may come more than once and from two workers.
+ */
+import type { Logger } from 'pino';
+import { afterCallWithoutTalk, afterFailedOffer, afterTalk, type AgentAfter, type AgentCounters } from '../domain/agents.ts';
+import { type LegCode, legResult, type LegResult, type ResultReason } from '../domain/codes.ts';
+import { sessionId } from '../domain/ids.ts';
+import { endsCall } from '../domain/offers.ts';
+import { type AgentRow, changeAgent } from '../matching/agents.ts';
+import type { Matching } from '../matching/matching.ts';
+import { endCalls } from '../matching/queue.ts';
+import { holdStatus, lockAgentOfOffer, endOffer } from '../matching/sql.ts';
+import { type Db, inTx, type Tx } from '../prisma/tx.ts';
+import type { LegEnd, LegFact } from '../telephony/telephony.ts';
+import { legEnded } from '../workflows/contact/messages.ts';
+import type { Workflows } from '../workflows/client.ts';
+import * as sql from './sql.ts';
+
+export interface LegBookDeps {
+  db: Db;
+  matching: Pick<Matching, 'matchAgent' | 'matchCampaign'>;
+  workflows: Pick<Workflows, 'signal'>;
+  log: Logger;
+}
+
+/** One leg as an activity sees it: the row as last written, and a wait for the next change. */
+export interface LegWatch {
+  readonly row: sql.LegRow;
+  /** Resolves at the next change since the last call, or after `ms`. */
+  next(ms: number): Promise<void>;
+  close(): void;
+}
+
+export interface LegBook {
+  /** Writes a fact. Rejects when it could not be written: the adapter delivers it again. */
+  apply(fact: LegFact): Promise<void>;
+  /** Ends a leg that its switch does not report on. */
+  end(legId: string, end: LegEnd): Promise<void>;
+  watch(row: sql.LegRow): LegWatch;
+  /** Wakes who watches a leg although its row has not changed. */
+  nudge(legId: string): void;
+  /** Tells the workflows of ended talks that have not been told; the sweep's share of this room. */
+  deliverEndedTalks(): Promise<void>;
+}
+
+/** How long the end of a talk has for being told by who wrote it, before the sweep tells it. */
+const DELIVER_AFTER_MS = 2_000;
+
+export function createLegBook(deps: LegBookDeps): LegBook {
+  const { db, matching, log } = deps;
+  const watchers = new Map<string, Set<(row: sql.LegRow | null) => void>>();
+  const wake = (legId: string, row: sql.LegRow | null) => watchers.get(legId)?.forEach((notify) => notify(row));
+
+  async function end(legId: string, end: LegEnd, at: Date): Promise<void> {
+    const ended = await inTx(db, (tx) => writeEnd(tx, legId, end, at));
+    if (!ended) return;
+    if (ended.alarm) log.error({ leg: legId, response: ended.leg.result_response }, 'the network refuses our calls');
+    wake(legId, ended.leg);
+    if (ended.talkOver) await deliver(deps, db.clock.now(), ended.talkOver);
+    if (ended.freed) await matching.matchAgent(ended.leg.agent_id);
+    if (ended.requeued) await matching.matchCampaign(ended.leg.campaign_id);
+  }
+
+  async function mark(legId: string, column: 'alerting_at' | 'answered_at' | 'media_at', at: Date): Promise<void> {
+    const { rows } = await db.pool.query<sql.LegRow>(sql.markLeg(legId, column, at));
+    if (rows[0]) wake(legId, rows[0]);
+  }
+
+  return {
+    async apply(fact) {
+      const at = new Date(fact.at);
+      switch (fact.type) {
+        case 'progress':
+          return fact.phase === 'alerting' ? mark(fact.legId, 'alerting_at', at) : undefined;
+        case 'answered': {
+          const leg = await inTx(db, (tx) => writeAnswer(tx, fact.legId, at));
+          if (leg) wake(fact.legId, leg);
+          return;
+        }
+        case 'media_up':
+          return mark(fact.legId, 'media_at', at);
+        case 'dtmf':
+          if (fact.digit === '1') await confirmByDigit(db, fact.legId);
+          return wake(fact.legId, null);
+        case 'held':
+          return;
+        case 'ended':
+          return end(fact.legId, fact, at);
+      }
+    },
+    end: (legId, ending) => end(legId, ending, db.clock.now()),
+    nudge: (legId) => wake(legId, null),
+    deliverEndedTalks: () => deliver(deps, new Date(db.clock.now().getTime() - DELIVER_AFTER_MS), null),
+
+    watch(row) {
+      let current = row;
+      let changed = false;
+      let resolve: (() => void) | null = null;
+      const notify = (newer: sql.LegRow | null) => {
+        current = newer ?? current;
+        changed = true;
+        resolve?.();
+      };
+      const notified = watchers.get(row.id) ?? new Set();
+      watchers.set(row.id, notified.add(notify));
+      return {
+        get row() {
+          return current;
+        },
+        async next(ms) {
+          if (!changed) {
+            let timer: NodeJS.Timeout | undefined;
+            await new Promise<void>((done) => {
+              resolve = done;
+              timer = setTimeout(done, ms);
+            });
+            clearTimeout(timer);
+            resolve = null;
+          }
+          changed = false;
+        },
+        close() {
+          notified.delete(notify);
+          if (notified.size === 0) watchers.delete(row.id);
+        },
+      };
+    },
+  };
+}
+
+/** Digit 1 on the agent's phone confirms that a person is there (docs/domain.md, "Answered by a machine"). */
+async function confirmByDigit(db: Db, legId: string): Promise<void> {
+  const leg = (await db.pool.query<sql.LegRow>(sql.readLeg(legId))).rows[0];
+  if (leg?.ciq === 'a') await db.pool.query(sql.acceptOffer(db.clock.now(), leg.offer_id));
+}
+
+/** An answer: of the agent it is only noted (media and confirmation come first); of the contact it begins the talk. */
+async function writeAnswer(tx: Tx, legId: string, at: Date): Promise<sql.LegRow | undefined> {
+  const before = await tx.row<sql.LegRow>(sql.readLeg(legId));
+  if (!before || before.ended_at) return undefined;
+  if (before.ciq === 'a') return tx.row<sql.LegRow>(sql.markLeg(legId, 'answered_at', at));
+  const offer = await tx.row<sql.OfferRow>(sql.lockOffer(before.offer_id));
+  const leg = await tx.row<sql.LegRow>(sql.markLeg(legId, 'answered_at', at));
+  // An ended offer: the agent has gone, the switch ends this leg too, and it counts as abandoned.
+  if (!leg || !offer || offer.ended_at || offer.state === 'talking') return leg;
+  await tx.run(sql.setOfferState(tx.now, offer.id, 'talking'));
+  await tx.run(sql.setContactState(tx.now, offer.contact_id, 'talking', ['dialling']));
+  const agent = await tx.row<AgentRow>(lockAgentOfOffer(offer.agent_id, offer.id));
+  if (agent) {
+    const result = { callId: offer.call_id, resultCode: 'k' as const };
+    await changeAgent(tx, agent, { state: 'connected', cause: 'contact_answered', ...result });
+  }
+  return leg;
+}
+
+interface Ended {
+  leg: sql.LegRow;
+  alarm: boolean;
+  /** The agent is free (or resting, or gone). */
+  freed: boolean;
+  /** The contact is back in the queue. */
+  requeued: boolean;
+  /** The contact's leg, when the end of this leg was the end of the talk. */
+  talkOver: string | null;
+}
+
+/** The end of a leg, and what follows from it for its offer, agent and contact. */
+async function writeEnd(tx: Tx, legId: string, end: LegEnd, at: Date): Promise<Ended | null> {
+  const before = await tx.row<sql.LegRow>(sql.readLeg(legId));
+  if (!before || before.ended_at) return null;
+  const offer = (await tx.row<sql.OfferRow>(sql.lockOffer(before.offer_id)))!;
+  const result = settle(before, offer, legResult(end));
+  const leg = await tx.row<sql.LegRow>(sql.endLeg(legId, at, result, { setupMs: end.setupMs, alertMs: end.alertMs }));
+  if (!leg) return null;
+  const context = (await tx.row<sql.CallContext>(sql.callContext(offer.id)))!;
+  recordLeg(tx, leg, result, end, context);
+  const ended: Ended = { leg, alarm: result.alarm, freed: false, requeued: false, talkOver: null };
+  if (leg.ciq === 'a') Object.assign(ended, await agentLegEnded(tx, offer, context, result));
+  else await contactLegEnded(tx, leg, offer, result);
+  if (offer.state === 'talking') ended.talkOver = await talkOver(tx, offer);
+  return ended;
+}
+
+/** An answer that nobody was there for any more: `k`, speak time 0, `abandoned`. */
+function settle(leg: sql.LegRow, offer: sql.OfferRow, result: LegResult): LegResult {
+  const abandoned = leg.ciq === 'c' && result.code === 'k' && offer.state !== 'talking';
+  return abandoned ? { ...result, reason: 'abandoned' } : result;
+}
+
+function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, end: LegEnd, context: sql.CallContext): void {
+  const endedAt = leg.ended_at!.getTime();
+  const seconds = (from: Date) => Math.max(0, Math.round((endedAt - from.getTime()) / 1000));
+  const spoke = leg.answered_at !== null && result.reason !== 'abandoned';
+  tx.record({
+    table: 'call_events',
+    row: {
+      call_id: leg.call_id,
+      call_sequence: leg.sequence,
+      event_type: 'c',
+      internal_iq_session_id: sessionId(leg.call_id, 'legs'),
+      ciq: leg.ciq,
+      dte_start: leg.created_at,
+      duration_tot_sec: seconds(leg.created_at),
+      dte_speak_start: leg.answered_at,
+      duration_speak_sec: spoke ? seconds(leg.answered_at!) : 0,
+      setup_ms: end.setupMs,
+      alert_ms: end.alertMs,
+      source: leg.source,
+      destination: leg.destination,
+      originating: leg.originating,
+      service_num: context.service_num,
+      queue_key: context.queue_key,
+      agent_id: leg.agent_id,
+      result_code: result.code,
+      result_response: result.response,
+      result_reason: result.reason,
+      answered: result.code === 'k',
+      leg_type: leg.leg_type,
+      request_id: null,
+      contact_id: leg.contact_id,
+      campaign_id: leg.campaign_id,
+      attempt: leg.attempt,
+    },
+  });
+}
+
+async function agentLegEnded(
+  tx: Tx,
+  offer: sql.OfferRow,
+  { rules, contact_ended_reason }: sql.CallContext,
+  result: LegResult,
+): Promise<Pick<Ended, 'freed' | 'requeued'>> {
+  if (offer.ended_at) return { freed: false, requeued: false };
+  const { code, reason } = result;
+  const undialled = offer.state === 'offered' || offer.state === 'answered';
+  // A list that was replaced meanwhile has made the contact final: its call does not come back.
+  if (undialled && contact_ended_reason) await tx.run(sql.withdrawOffer(offer.id, 'list_replaced'));
+  const returns = undialled && !contact_ended_reason && !endsCall(offer.withdrawn);
+  const reofferAt = returns ? new Date(tx.now.getTime() + rules.reoffer_after_sec * 1000) : null;
+  await tx.run(endOffer(tx.now, offer.id, code, reason, reofferAt));
+  const after = (agent: AgentRow): AgentAfter => {
+    const counters = countersOf(agent);
+    if (offer.state === 'talking') return afterTalk(rules, counters);
+    if (code === 'k') return afterCallWithoutTalk(counters, reason ?? 'call_over');
+    return afterFailedOffer(rules, counters, code, reason);
+  };
+  const freed = await releaseAgent(tx, offer, code, after);
+  return { freed, requeued: returns && (await returnToQueue(tx, offer)) };
+}
+
+const countersOf = (agent: AgentRow): AgentCounters => ({
+  missedInRow: agent.missed_in_row,
+  errorsInRow: agent.errors_in_row,
+  nextState: agent.next_state,
+});
+
+/** Applies what becomes of the agent; nothing if another offer has the agent by now. True when ready. */
+async function releaseAgent(
+  tx: Tx,
+  offer: Pick<sql.OfferRow, 'id' | 'agent_id' | 'call_id'>,
+  resultCode: LegCode | null,
+  decide: (agent: AgentRow) => AgentAfter,
+): Promise<boolean> {
+  const agent = await tx.row<AgentRow>(lockAgentOfOffer(offer.agent_id, offer.id));
+  if (!agent) return false;
+  const { forSec, ...to } = decide(agent);
+  await changeAgent(tx, agent, {
+    ...to,
+    resultCode,
+    callId: offer.call_id,
+    // In wrap-up the agent still belongs to the offer.
+    offerId: to.state === 'wrap_up' ? offer.id : null,
+    stateUntil: forSec === null ? null : new Date(tx.now.getTime() + forSec * 1000),
+  });
+  return to.state === 'ready';
+}
+
+/** The same call back to its old place; where the campaign is not running any more, the call ends instead. */
+export async function returnToQueue(tx: Tx, offer: Pick<sql.OfferRow, 'call_id' | 'contact_id' | 'campaign_id'>) {
+  const campaign = await tx.row<{ status: string }>(holdStatus(offer.campaign_id));
+  if (campaign?.status === 'running') {
+    return (await tx.run(sql.setContactState(tx.now, offer.contact_id, 'queued', ['offered']))) > 0;
+  }
+  if ((await tx.run(sql.waitForCampaign(tx.now, offer.contact_id, ['offered']))) > 0) {
+    await endCalls(tx, [offer.call_id], 'campaign_paused');
+  }
+  return false;
+}
+
+async function contactLegEnded(tx: Tx, leg: sql.LegRow, offer: sql.OfferRow, result: LegResult): Promise<void> {
+  const givenUp = result.numberGivenUp ? leg.destination : null;
+  await tx.run(sql.noteLegResult(tx.now, leg.contact_id, result.code, givenUp));
+  if (offer.state === 'talking') {
+    await tx.run(sql.setContactState(tx.now, leg.contact_id, 'wrap_up', ['talking']));
+  } else {
+    // No talk, so no end of one to be told: the dial's own answer carries the outcome.
+    await tx.run(sql.markDelivered(tx.now, leg.id));
+  }
+}
+
+/** The contact's leg of a talk of which no leg is open any more. */
+async function talkOver(tx: Tx, offer: sql.OfferRow): Promise<string | null> {
+  const legs = await tx.rows<sql.LegRow>(sql.legsOfOffer(offer.id));
+  if (legs.some((leg) => leg.ended_at === null)) return null;
+  return legs.find((leg) => leg.ciq === 'c')?.id ?? null;
+}
+
+async function deliver({ db, workflows, log }: LegBookDeps, before: Date, legId: string | null): Promise<void> {
+  const { rows } = await db.pool.query<sql.EndedTalk>(sql.undeliveredTalks(before, legId));
+  for (const talk of rows) {
+    const contact = { contactId: talk.contact_id, round: talk.round };
+    const wrapUpUntil = (talk.wrap_up_until ?? db.clock.now()).getTime();
+    try {
+      await workflows.signal(contact, legEnded, { offerNo: talk.offer_no, talked: true, wrapUpUntil });
+      await db.pool.query(sql.markDelivered(db.clock.now(), talk.leg_id));
+    } catch (error) {
+      log.warn({ err: error, leg: talk.leg_id }, 'end of a talk not told; the sweep repeats it');
+    }
+  }
+}
+
+/** How long a node may be without a holder before its legs are given up. */
+const NODE_GONE_AFTER_MS = 30_000;
+
+/**
+ * The sweep's share for nodes that are gone: their legs end `e` `switch_lost`, and the workflows are told that nothing is
+ * open any more. The own node is never among them: its holder asks the switch.
+ */
+export async function endOrphanedLegs({ db, workflows, log }: LegBookDeps, legs: LegBook, ownNode: string) {
+  const before = new Date(db.clock.now().getTime() - NODE_GONE_AFTER_MS);
+  const { rows } = await db.pool.query<
+    Pick<sql.LegRow, 'id' | 'answered_at' | 'alerting_at' | 'contact_id'> & { offer_no: number; round: number }
+  >(sql.orphanedLegs(before, ownNode));
+  for (const leg of rows) {
+    log.error({ leg: leg.id }, 'the node of this leg is gone');
+    await legs.end(leg.id, lostEnd(leg));
+  }
+  for (const { contact_id, round, offer_no, answered_at } of rows) {
+    const message = { offerNo: offer_no, talked: answered_at !== null, wrapUpUntil: db.clock.now().getTime() };
+    await workflows.signal({ contactId: contact_id, round }, legEnded, message);
+  }
+}
+
+/** The end of a leg of which the switch knows nothing (any more): by how far it had come. */
+export function lostEnd(leg: Pick<sql.LegRow, 'answered_at' | 'alerting_at'>): LegEnd {
+  const phase = leg.answered_at ? 'answered' : leg.alerting_at ? 'alerting' : 'setup';
+  return { by: 'switch', phase, why: phase === 'setup' ? 'unknown' : 'switch_lost', setupMs: 0, alertMs: 0 };
+}
+
+/** An offer that ends before its agent's phone was rung: the agent is free at once. */
+export async function endUnrung(tx: Tx, offer: sql.OfferRow, reason: ResultReason): Promise<void> {
+  await tx.run(endOffer(tx.now, offer.id, 'q', reason, null));
+  await releaseAgent(tx, offer, 'q', (agent) => afterCallWithoutTalk(countersOf(agent), reason));
+  if (!endsCall(reason)) await returnToQueue(tx, offer);
+}

@@ -1,0 +1,45 @@
+/** Process entry of a worker: `node worker/main.ts`. */
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { loadConfig, requireRuntime } from '../config/config.ts';
+import { createLogger } from '../config/log.ts';
+import { startWorker } from './worker.ts';
+
+const HELP = `A Dialwright worker: carries out contacts and campaigns, and holds a telephony node.
+
+  node worker/main.ts
+
+  DATABASE_URL, TEMPORAL_ADDRESS, SIMULATOR_URL   what it works with (required)
+  WORKER_ID         its name, other than any other worker's; unset: the host name
+  TELEPHONY_NODE    the switch it may hold
+  LOG_LEVEL         fatal, error, warn, info, debug or trace
+`;
+
+async function main(): Promise<void> {
+  if (process.argv.slice(2).some((argument) => argument === '--help' || argument === '-h')) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const config = requireRuntime(loadConfig());
+  const log = createLogger('worker', config.logLevel);
+  Runtime.install({
+    logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
+      log[level === 'ERROR' ? 'error' : 'warn']({ source: 'temporal', ...meta }, message),
+    ),
+    // Signals are handled here, so that everything stops in order.
+    shutdownSignals: [],
+  });
+  const worker = await startWorker(config, log);
+  log.info({ node: config.telephonyNode }, 'worker started');
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      log.info({ signal }, 'worker stops');
+      void worker.stop();
+    });
+  }
+  await worker.finished;
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,163 @@
+/**
+ * Holding a telephony node: one worker at a time has its event connection and serves its task queue. The hold is a lease
+ * in PostgreSQL, so that another worker takes over from one that died or froze.
+ */
+import { Worker, type NativeConnection } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { createCallActivities } from '../activities/calls.ts';
+import { type LegBook, lostEnd } from '../activities/legs.ts';
+import * as sql from '../activities/sql.ts';
+import { nodeTaskQueue } from '../domain/ids.ts';
+import type { Matching } from '../matching/matching.ts';
+import type { Db } from '../prisma/tx.ts';
+import type { Telephony } from '../telephony/telephony.ts';
+
+/** The lease is renewed every RENEW_MS; who does not for LEASE_MS has lost it. */
+const RENEW_MS = 2_000;
+const LEASE_MS = 8_000;
+/** A leg unknown to the switch is looked at again after this: the report of its end may be on its way. */
+const LOOK_AGAIN_MS = 3_000;
+/** How long ringing activities have to hand over when this worker stops. */
+const GRACE_MS = 2_000;
+
+export interface NodeDeps {
+  name: string;
+  holder: string;
+  namespace: string;
+  connection: NativeConnection;
+  db: Db;
+  legs: LegBook;
+  matching: Matching;
+  log: Logger;
+  createTelephony: () => Telephony;
+  /** Called when this node goes from unreachable to ready, so that waiting pairs are matched. */
+  onReady: () => void;
+}
+
+/** What is there only while this worker holds the node. */
+interface Held {
+  telephony: Telephony;
+  worker: Worker;
+  run: Promise<void>;
+  up: boolean;
+}
+
+export interface NodeKeeper {
+  /** Gives the node up; resolves when its activities have handed over. */
+  stop(): Promise<void>;
+}
+
+export function keepNode(deps: NodeDeps): NodeKeeper {
+  const { db, log, name, holder } = deps;
+  let held: Held | null = null;
+  let stopping = false;
+  let wake: (() => void) | undefined;
+
+  async function renew(): Promise<boolean> {
+    const now = db.clock.now();
+    const until = new Date(now.getTime() + LEASE_MS);
+    const { rowCount } = await db.pool.query(sql.holdNode(now, name, holder, until, held?.up ?? false));
+    return rowCount === 1;
+  }
+
+  async function step(): Promise<void> {
+    const mine = await renew();
+    if (mine && !held) {
+      log.info({ node: name }, 'this worker holds the node');
+      held = await takeOver(deps, (up) => {
+        void renew().then(() => up && deps.onReady(), (error: unknown) => log.warn({ err: error }, 'lease not renewed'));
+      });
+    } else if (!mine && held) {
+      log.error({ node: name }, 'another worker holds the node now');
+      await handOver(held);
+      held = null;
+    }
+  }
+
+  const loop = (async () => {
+    while (!stopping) {
+      await step().catch((error: unknown) => log.warn({ err: error, node: name }, 'lease not renewed'));
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        if (stopping) resolve();
+        else setTimeout(resolve, RENEW_MS);
+      });
+    }
+  })();
+
+  return {
+    async stop() {
+      stopping = true;
+      wake?.();
+      await loop;
+      if (held) await handOver(held);
+      await db.pool.query(sql.leaveNode(db.clock.now(), name, holder)).catch(() => undefined);
+    },
+  };
+}
+
+async function takeOver(deps: NodeDeps, onChange: (up: boolean) => void): Promise<Held> {
+  const { legs, log, name } = deps;
+  const telephony = deps.createTelephony();
+  const worker = await Worker.create({
+    connection: deps.connection,
+    namespace: deps.namespace,
+    taskQueue: nodeTaskQueue(name),
+    activities: createCallActivities({ ...deps, telephony }),
+    maxConcurrentActivityTaskExecutions: 1_000,
+    // Heartbeats are how a frozen worker is noticed: they must not be held back.
+    maxHeartbeatThrottleInterval: '3s',
+    defaultHeartbeatThrottleInterval: '3s',
+    shutdownGraceTime: GRACE_MS,
+  });
+  const held: Held = { telephony, worker, run: Promise.resolve(), up: false };
+  telephony.onFact((fact) => legs.apply(fact));
+  telephony.onConnection((up) => {
+    held.up = up;
+    if (up) log.info({ node: name }, 'connected to the switch');
+    else log.error({ node: name }, 'the switch can not be reached; retrying');
+    onChange(up);
+    if (up) void reconcile(deps, telephony).catch((error: unknown) => log.warn({ err: error }, 'legs not reconciled'));
+  });
+  held.run = worker.run();
+  void telephony.start().catch((error: unknown) => log.error({ err: error, node: name }, 'no connection to the switch'));
+  return held;
+}
+
+async function handOver({ telephony, worker, run }: Held): Promise<void> {
+  if (worker.getState() === 'RUNNING') worker.shutdown();
+  await run;
+  await telephony.close();
+}
+
+/**
+ * After a (re)connection: what the book says is open and the switch does not know has ended without a report; what the
+ * switch has and the book says is over is hung up.
+ */
+async function reconcile({ db, legs, log, name }: NodeDeps, telephony: Telephony): Promise<void> {
+  const doubtful = await absent(db, telephony, name);
+  if (doubtful.length > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  const before = new Set(doubtful.map((leg) => leg.id));
+  for (const leg of doubtful.length > 0 ? await absent(db, telephony, name) : []) {
+    if (!before.has(leg.id)) continue;
+    log.warn({ leg: leg.id }, 'the switch does not know this leg any more');
+    await legs.end(leg.id, lostEnd(leg));
+  }
+  for (const { legId } of await telephony.list()) {
+    const { rows } = await db.pool.query<sql.LegRow>(sql.readLeg(legId));
+    if (rows[0] && !rows[0].ended_at) continue;
+    log.warn({ leg: legId }, 'no call owns this leg: hung up');
+    await telephony.hangUp(legId, 'switch_lost');
+  }
+}
+
+/** Open legs that the switch does not know and that it would not accept any more. */
+async function absent(db: Db, telephony: Telephony, node: string): Promise<sql.LegRow[]> {
+  const { rows } = await db.pool.query<sql.LegRow>(sql.openLegsOfNode(node));
+  const now = db.clock.now();
+  const found: sql.LegRow[] = [];
+  for (const leg of rows) {
+    if (leg.not_after <= now && (await telephony.status(leg.id)) === 'absent') found.push(leg);
+  }
+  return found;
+}

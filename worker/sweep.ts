@@ -1,0 +1,51 @@
+/** The sweep: once a second, in every worker, everything whose time has come and everything that was not told. */
+import type { Logger } from 'pino';
+import { tellUnsettled } from '../activities/campaigns.ts';
+import { endOrphanedLegs, type LegBook } from '../activities/legs.ts';
+import type { Matching } from '../matching/matching.ts';
+import { sweepMatching } from '../matching/sweep.ts';
+import type { Db } from '../prisma/tx.ts';
+import type { Workflows } from '../workflows/client.ts';
+
+const EVERY_MS = 1_000;
+/** A campaign's own workflow is told at once; this repeats it, seldom, since a long feed takes minutes. */
+const UNSETTLED_EVERY = 15;
+
+export interface SweepDeps {
+  db: Db;
+  workflows: Workflows;
+  matching: Matching;
+  legs: LegBook;
+  node: string;
+  log: Logger;
+}
+
+export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
+  const { log } = deps;
+  let stopping = false;
+  let wake: (() => void) | undefined;
+  const loop = (async () => {
+    for (let round = 0; !stopping; round++) {
+      await sweep(deps, round).catch((error: unknown) => log.warn({ err: error }, 'sweep failed; it is repeated'));
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        if (stopping) resolve();
+        else setTimeout(resolve, EVERY_MS);
+      });
+    }
+  })();
+  return {
+    async stop() {
+      stopping = true;
+      wake?.();
+      await loop;
+    },
+  };
+}
+
+async function sweep(deps: SweepDeps, round: number): Promise<void> {
+  await sweepMatching(deps, deps.matching);
+  await deps.legs.deliverEndedTalks();
+  await endOrphanedLegs(deps, deps.legs, deps.node);
+  if (round % UNSETTLED_EVERY === 0) await tellUnsettled(deps);
+}

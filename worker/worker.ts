@@ -1,0 +1,91 @@
+/** The worker process, wired: workflows, activities, its telephony node and the sweep; started and stopped in order. */
+import { Client, Connection } from '@temporalio/client';
+import { NativeConnection, Worker, type WorkflowBundleOption } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { createCampaignActivities } from '../activities/campaigns.ts';
+import { createContactActivities } from '../activities/contacts.ts';
+import { createLegBook } from '../activities/legs.ts';
+import { systemClock } from '../config/clock.ts';
+import type { RuntimeConfig } from '../config/config.ts';
+import { createMatching } from '../matching/matching.ts';
+import { createPool, createPrisma } from '../prisma/client.ts';
+import { createSimulatorTelephony } from '../telephony/simulator/adapter.ts';
+import { createWorkflows } from '../workflows/client.ts';
+import { keepNode } from './node.ts';
+import { startSweep } from './sweep.ts';
+
+/** Hot statements are short: more connections than this would only queue in PostgreSQL. */
+const POOL = 24;
+
+export interface RunningWorker {
+  /** Resolves when the worker has ended, by `stop` or by a failure. */
+  finished: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts a worker. `workflowBundle` spares building it (tests). */
+export async function startWorker(
+  config: RuntimeConfig,
+  log: Logger,
+  options: { workflowBundle?: WorkflowBundleOption } = {},
+): Promise<RunningWorker> {
+  const { temporalAddress: address, temporalNamespace: namespace, taskQueue } = config;
+  const connection = await NativeConnection.connect({ address });
+  const clientConnection = await Connection.connect({ address });
+  const workflows = createWorkflows(new Client({ connection: clientConnection, namespace }), taskQueue);
+  const db = {
+    pool: createPool(config.databaseUrl, { max: POOL, name: `worker ${config.workerId}` }),
+    prisma: createPrisma(config.databaseUrl, { max: 2 }),
+    clock: systemClock,
+  };
+  const matching = createMatching({ db, workflows, log });
+  const legs = createLegBook({ db, matching, workflows, log });
+  const worker = await Worker.create({
+    connection,
+    namespace,
+    taskQueue,
+    ...(options.workflowBundle
+      ? { workflowBundle: options.workflowBundle }
+      : { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname }),
+    activities: {
+      ...createContactActivities({ db, matching }),
+      ...createCampaignActivities({ db, matching, workflows, log }),
+    },
+    maxCachedWorkflows: config.contactsCached,
+    maxConcurrentWorkflowTaskExecutions: 100,
+    maxHeartbeatThrottleInterval: '5s',
+    shutdownGraceTime: '2s',
+  });
+  const node = keepNode({
+    name: config.telephonyNode,
+    holder: config.workerId,
+    namespace,
+    connection,
+    db,
+    legs,
+    matching,
+    log,
+    createTelephony: () => createSimulatorTelephony({ url: config.simulatorUrl, log }),
+    onReady: () => log.info('ready to call'),
+  });
+  const sweep = startSweep({ db, workflows, matching, legs, node: config.telephonyNode, log });
+  const run = worker.run();
+
+  const cleanUp = async () => {
+    await sweep.stop();
+    log.info('sweep stopped');
+    await node.stop();
+    log.info('telephony node given up');
+    await Promise.all([db.pool.end(), db.prisma.$disconnect(), clientConnection.close()]);
+    await connection.close();
+    log.info('worker stopped');
+  };
+  const finished = run.finally(cleanUp);
+  return {
+    finished,
+    async stop() {
+      if (worker.getState() === 'RUNNING') worker.shutdown();
+      await finished;
+    },
+  };
+}
