@@ -74,7 +74,17 @@ export type NewEvent =
   | { table: 'dispositions'; row: DispositionRow }
   | { table: 'wrap_ups'; row: WrapUpRow };
 
-const TABLES = ['call_events', 'agent_events', 'dispositions', 'wrap_ups'] as const;
+/** Every column that is written, in table order; the others (transfers, holds) keep their defaults. */
+const COLUMNS = {
+  call_events: `position, call_id, call_sequence, event_type, internal_iq_session_id, ciq, dte_start, duration_tot_sec,
+    dte_speak_start, duration_speak_sec, setup_ms, alert_ms, source, destination, originating, service_num, queue_key,
+    agent_id, result_code, result_response, result_reason, answered, leg_type, request_id, contact_id, campaign_id,
+    attempt`,
+  agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code`,
+  dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id`,
+  wrap_ups: `position, call_id, agent_id, contact_id, campaign_id, started_at, wrap_up_sec, ended_by, registered`,
+} as const;
+const TABLES = Object.keys(COLUMNS) as (keyof typeof COLUMNS)[];
 
 /** Channel on which readers are told that there is something new; only a hint, they read by position. */
 export const EVENTS_CHANNEL = 'dialwright_events';
@@ -95,9 +105,8 @@ export async function writeEvents(client: PoolClient, events: NewEvent[]): Promi
   for (const table of TABLES) {
     const batch = numbered.filter((event) => event.table === table).map((event) => event.row);
     if (batch.length === 0) continue;
-    // json_populate_recordset gives every column its table type, whatever the number of rows. Columns that a row does not
-    // name would come as NULL, so the two with a default are named in COLUMNS only where rows carry them.
-    const columns = Object.keys(batch[0]!).join(', ');
+    // json_populate_recordset gives every column its table type, whatever the number of rows.
+    const columns = COLUMNS[table];
     await client.query({
       name: `write_${table}`,
       text: `INSERT INTO ${table} (${columns})

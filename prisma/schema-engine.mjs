@@ -280,7 +280,9 @@ requests.on('line', (line) => {
   queue = queue
     .then(() => call(request.method, request.params))
     .then((result) => send({ id: request.id, result }))
-    .catch((error) => send({ id: request.id, error: { code: 4466, message: 'An error happened.', data: rpcError(error) } }));
+    .catch((error) =>
+      send({ id: request.id, error: { code: 4466, message: 'An error happened.', data: rpcError(error) } }),
+    );
 });
 requests.on('close', async () => {
   await queue;

@@ -2,7 +2,9 @@
  * A transaction that writes facts: rows for readers are collected and get their positions last, just before COMMIT, so
  * that the counter row is held as briefly as possible and positions follow the order of commits without a gap.
  */
+import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
 import type { Clock } from '../config/clock.ts';
 import type { PrismaClient } from './generated/client.ts';
 import { writeEvents, type NewEvent } from './events.ts';
@@ -28,6 +30,8 @@ export interface Tx {
   row<T extends object>(sql: Sql): Promise<T | undefined>;
   /** Number of rows changed. */
   run(sql: Sql): Promise<number>;
+  /** Sends rows, in COPY's text format, to a `COPY … FROM STDIN`. */
+  copyIn(statement: string, rows: Buffer): Promise<void>;
   /** Writes an event for readers at the end of the transaction. */
   record(event: NewEvent): void;
   /** Runs after COMMIT, in order; a failure there is the callback's own to handle. */
@@ -76,6 +80,7 @@ function open(client: PoolClient, now: Date, events: NewEvent[], callbacks: (() 
     rows: async <R extends object>(sql: Sql) => (await client.query<R>(sql)).rows,
     row: async <R extends object>(sql: Sql) => (await client.query<R>(sql)).rows[0],
     run: async (sql) => (await client.query(sql)).rowCount ?? 0,
+    copyIn: (statement, rows) => pipeline([rows], client.query(copyFrom(statement))),
     record: (event) => void events.push(event),
     afterCommit: (callback) => void callbacks.push(callback),
   };

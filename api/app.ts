@@ -1,0 +1,181 @@
+/** The Express application: every route registered from its description, and errors told as problems. */
+import express, { type ErrorRequestHandler, type Express, type NextFunction, type Request, type Response } from 'express';
+import helmet from 'helmet';
+import type { z } from 'zod';
+import { AppError } from '../domain/errors.ts';
+import { createAgentStreams } from './agent-streams.ts';
+import { type Auth, type Caller, createAuth } from './auth.ts';
+import { docsPage } from './docs.ts';
+import { createEventStreams } from './event-streams.ts';
+import type { Deps, Input, Reply, Route } from './http.ts';
+import { idempotencyKey, once, requestKey } from './idempotency.ts';
+import { whereJsonBreaks } from './json-position.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { openApiDocument } from './openapi.ts';
+import { asAppError, invalidInput, notFound, sendProblem } from './problems.ts';
+import { agentRoutes } from './routes/agents.ts';
+import { callEventRoutes } from './routes/call-events.ts';
+import { callRoutes } from './routes/calls.ts';
+import { campaignRoutes } from './routes/campaigns.ts';
+import { contactRoutes } from './routes/contacts.ts';
+import { healthRoutes } from './routes/health.ts';
+import { keyRoutes } from './routes/keys.ts';
+import { offerRoutes } from './routes/offers.ts';
+import { simulatorRoutes } from './routes/simulator.ts';
+
+const VERSION = '0.1.0';
+const JSON_LIMIT = '1mb';
+/** Answers are data: a browser that is made to show one as a page must load and run nothing. */
+const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
+
+/** Every route of the API, in the order of its documentation. */
+export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
+  return [
+    ...campaignRoutes(deps),
+    ...contactRoutes(deps),
+    ...agentRoutes(deps, createAgentStreams(deps)),
+    ...offerRoutes(deps),
+    ...callRoutes(deps),
+    ...callEventRoutes(deps, createEventStreams(deps)),
+    ...simulatorRoutes(deps),
+    ...keyRoutes(deps),
+    ...healthRoutes(deps, metrics),
+  ];
+}
+
+export function createApp(deps: Deps): Express {
+  const app = express();
+  const auth = createAuth(deps.db);
+  const metrics = createMetrics();
+  const routes = allRoutes(deps, metrics);
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: NOTHING_TO_SHOW } }));
+  app.use('/docs', ...docsPage());
+  app.use('/v1', (_req, res, next) => (res.set('Cache-Control', 'no-store'), next()));
+  const document = openApiDocument(routes, VERSION);
+  app.get('/openapi.json', (_req, res) => void res.json(document));
+  for (const route of routes) register(app, deps, auth, metrics, route);
+  for (const [path, methods] of methodsByPath(routes)) app.all(path, refuseMethod(methods));
+  app.use((_req, _res, next) => next(notFound('path')));
+  app.use(tellProblem(deps));
+  return app;
+}
+
+const expressPath = (path: string): string => path.replace(/\{(\w+)\}/g, ':$1');
+
+function register(app: Express, deps: Deps, auth: Auth, metrics: Metrics, route: Route): void {
+  const path = expressPath(route.path);
+  const reading = route.body ? [onlyJson, express.json({ limit: JSON_LIMIT })] : [];
+  const handler = async (req: Request, res: Response) => send(res, await carryOut(deps, route, req, res));
+  app[route.method](path, metrics.measure(route.path), auth.guard(route), ...reading, handler);
+}
+
+async function carryOut(deps: Deps, route: Route, req: Request, res: Response): Promise<Reply | 'sent'> {
+  const caller = res.locals.caller as Caller;
+  const key = route.method === 'post' ? idempotencyKey(req) : undefined;
+  const input = {
+    params: readParams(route, req),
+    query: route.query ? readInput(route.query, req.query, 'query') : {},
+    body: route.body ? readInput(route.body, req.body ?? {}, 'body') : undefined,
+    caller,
+    requestKey: requestKey(req, caller, key),
+    req,
+    res,
+  };
+  const work = () => route.handle(input as Input<never, never, never>);
+  return key === undefined || route.repeats === 'natural' ? work() : once(deps.db, route, req, caller, key, work);
+}
+
+/** What does not fit a path's parameters is no such thing. */
+function readParams(route: Route, req: Request): unknown {
+  const read = route.params?.safeParse(req.params);
+  if (read && !read.success) throw notFound(route.path.match(/(\w+)s\/\{/)?.[1] ?? 'path');
+  return read?.data ?? {};
+}
+
+function readInput(schema: z.ZodType, value: unknown, where: 'query' | 'body'): unknown {
+  const read = schema.safeParse(value);
+  if (!read.success) throw invalidInput(read.error, where);
+  return read.data;
+}
+
+function send(res: Response, reply: Reply | 'sent'): void {
+  if (reply === 'sent') return;
+  res.status(reply.status).set(reply.headers ?? {});
+  if (reply.body === undefined) res.end();
+  else res.json(reply.body);
+}
+
+function onlyJson(req: Request, _res: Response, next: NextFunction): void {
+  // `is` answers null when there is no body at all; that is then refused field by field.
+  if (req.is('application/json') === false) {
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'the body must be JSON; send Content-Type: application/json');
+  }
+  next();
+}
+
+function methodsByPath(routes: readonly Route[]): Map<string, string> {
+  const byPath = new Map<string, string>();
+  for (const { path, method } of routes) {
+    const known = byPath.get(expressPath(path));
+    byPath.set(expressPath(path), [...(known ? [known] : []), method.toUpperCase()].join(', '));
+  }
+  return byPath;
+}
+
+function refuseMethod(allow: string) {
+  return (req: Request, res: Response): void => {
+    res.set('Allow', allow);
+    if (req.method === 'OPTIONS') res.status(204).end();
+    else sendProblem(res, 'METHOD_NOT_ALLOWED', `${req.method} is not known here; there is ${allow}`);
+  };
+}
+
+// ---- errors ---------------------------------------------------------------------------------------------------------
+
+/** What Express and its body parser throw. */
+interface HttpError {
+  status?: number;
+  type?: string;
+  body?: unknown;
+}
+
+function tellProblem({ log }: Deps): ErrorRequestHandler {
+  return (error: unknown, req, res, _next) => {
+    // The path itself would name people: numbers and external ids.
+    const at = { method: req.method, route: (req.route as { path?: string } | undefined)?.path };
+    if (res.headersSent) {
+      // The client sees a body that breaks off.
+      log.error({ err: error, ...at }, 'an answer broke off');
+      return void res.destroy();
+    }
+    const known = asAppError(error) ?? fromHttpError(error as HttpError);
+    if (!known) {
+      log.error({ err: error, ...at }, 'a request failed');
+      return sendProblem(res, 'INTERNAL', 'this is a defect of ours; it is in the log');
+    }
+    if (known.code === 'UNAVAILABLE') log.warn({ err: error, ...at }, 'a request could not be carried out');
+    if (known.code === 'IDEMPOTENCY_CONFLICT' && known.details.state === 'running') res.set('Retry-After', '1');
+    if ('replayed' in known) res.set('Idempotent-Replay', 'true');
+    sendProblem(res, known.code, known.message, known.details);
+  };
+}
+
+function fromHttpError({ status, type, body }: HttpError): AppError | null {
+  switch (type) {
+    case 'entity.parse.failed': {
+      const { line, column } = whereJsonBreaks(String(body));
+      const reason = `is not JSON: line ${line}, column ${column} is where it goes wrong`;
+      return new AppError('INVALID', `the body ${reason}`, { issues: [{ field: 'body', reason }] });
+    }
+    case 'entity.too.large':
+      return new AppError('TOO_LARGE', `the body is larger than ${JSON_LIMIT}; long lists go through imports`);
+    case 'charset.unsupported':
+    case 'encoding.unsupported':
+      return new AppError('UNSUPPORTED_MEDIA_TYPE', 'the body must be UTF-8, plain or gzip, deflate, br');
+    default:
+      // A path that can't be decoded, a body that broke off or whose length was not the one announced.
+      return status === 400 ? new AppError('INVALID', 'the request is not well-formed') : null;
+  }
+}

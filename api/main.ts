@@ -1,0 +1,89 @@
+/** The API's process: `node api/main.ts`. */
+import { readFile, mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { systemClock } from '../config/clock.ts';
+import { type Config, ConfigError, loadConfig, requireRuntime, type RuntimeConfig } from '../config/config.ts';
+import { createLogger, type Logger } from '../config/log.ts';
+import { createMatching } from '../matching/matching.ts';
+import { createPool, createPrisma } from '../prisma/client.ts';
+import type { Db } from '../prisma/tx.ts';
+import { createWorkflows } from '../workflows/client.ts';
+import { ensureAdminKey, newKey } from './auth.ts';
+import { createListener } from './listener.ts';
+import { startApi } from './server.ts';
+
+const HELP = `Dialwright's HTTP API.
+
+  node api/main.ts
+
+Settings are environment variables: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, SIMULATOR_URL, HOST, PORT,
+DATA_DIR, DIALWRIGHT_ADMIN_KEY, LOG_LEVEL; docs/configuration.md says what each is. SIGTERM or SIGINT ends it in order.
+`;
+
+const POOL_SIZE = 20;
+const PRISMA_POOL_SIZE = 5;
+
+/** The administrator's key: given, or made at the first start and kept where only this user can read it. */
+async function adminKey({ adminKey: given, dataDir }: Config, log: Logger): Promise<string> {
+  if (given) return given;
+  const file = path.join(dataDir, 'admin-key');
+  await mkdir(dataDir, { recursive: true });
+  try {
+    // `wx`: of two processes that start at once, one makes it and the other reads it.
+    await writeFile(file, `${newKey()}\n`, { mode: 0o600, flag: 'wx' });
+    log.info({ file }, "administrator's key made");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+  return (await readFile(file, 'utf8')).trim();
+}
+
+async function run(config: RuntimeConfig, log: Logger): Promise<void> {
+  const pool = createPool(config.databaseUrl, { max: POOL_SIZE, name: 'dialwright-api' });
+  const prisma = createPrisma(config.databaseUrl, { max: PRISMA_POOL_SIZE, name: 'dialwright-api' });
+  const db: Db = { pool, prisma, clock: systemClock };
+  await ensureAdminKey(db, await adminKey(config, log));
+
+  // Lazy: the API starts, and says why it is not ready, while Temporal is away.
+  const connection = Connection.lazy({ address: config.temporalAddress });
+  const workflows = createWorkflows(new Client({ connection, namespace: config.temporalNamespace }), config.taskQueue);
+  const server = await startApi(
+    {
+      db,
+      workflows,
+      matching: createMatching({ db, workflows, log }),
+      checkTemporal: async () => void (await connection.workflowService.describeNamespace({ namespace: config.temporalNamespace })),
+      telephony: { simulatorUrl: config.telephony === 'simulator' ? config.simulatorUrl : null },
+      listen: createListener(config.databaseUrl, log),
+      log,
+    },
+    config,
+  );
+
+  const signal = await new Promise<string>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT']) process.once(name, resolve);
+  });
+  log.info({ signal }, 'API ends');
+  await server.close();
+  await connection.close();
+  log.info('Temporal connection closed');
+  await prisma.$disconnect();
+  await pool.end();
+  log.info('database connections closed');
+}
+
+async function main(): Promise<void> {
+  if (process.argv.includes('--help')) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const config = loadConfig();
+  const log = createLogger('api', config.logLevel);
+  await run(requireRuntime(config), log);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof ConfigError ? error.message : String((error as Error).stack ?? error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,207 @@
+/** What an agent does in and after a call. */
+import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
+import { AppError } from '../../domain/errors.ts';
+import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
+import type { CampaignRules } from '../../domain/rules.ts';
+import type { DispositionAction } from '../../domain/states.ts';
+import { lockNumber } from '../../matching/sql.ts';
+import { inTx, type Tx } from '../../prisma/tx.ts';
+import { dispose, extendWrapUp, hangUp } from '../../workflows/contact/messages.ts';
+import { by, type Caller, MANAGERS, mustBeOwn, type Role } from '../auth.ts';
+import { type Deps, ok, route, type Route } from '../http.ts';
+import { idempotencyKey } from '../idempotency.ts';
+import { invalid, notFound } from '../problems.ts';
+import { callParams, done, newDisposition, wrapUpEnd, wrapUpExtension } from '../schemas.ts';
+import * as sql from '../sql.ts';
+import { listChanged } from '../tell.ts';
+import type { ContactRow } from './contacts.ts';
+
+const OWN_OR_MANAGERS: readonly Role[] = [...MANAGERS, 'agent'];
+const TAG = 'Offers and calls';
+
+export function callRoutes(deps: Deps): Route[] {
+  const { db, workflows } = deps;
+  return [
+    route({
+      method: 'post',
+      path: '/v1/calls/{call_id}/hang-up',
+      tag: TAG,
+      summary: 'Hang up for the agent, before or after the contact has answered',
+      roles: OWN_OR_MANAGERS,
+      params: callParams,
+      response: done,
+      fails: ['CALL_OVER', 'CONTACT_CLOSED'],
+      async handle({ params: { call_id }, caller, requestKey }) {
+        const offers = await offersOf(deps, call_id, caller);
+        const open = offers.find((offer) => !offer.ended_at);
+        if (!open) throw new AppError('CALL_OVER', 'nobody is in this call', { state: 'ended' });
+        mustBeOwn(caller, open.agent_id);
+        const argument = { callId: call_id, agentId: String(open.agent_id) };
+        return ok(await workflows.update(refOf(open), hangUp, argument, requestKey));
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/v1/calls/{call_id}/disposition',
+      tag: TAG,
+      summary: 'Register what came of the talk',
+      description: "Accepted until the contact's next call has started; do_not_call always.",
+      roles: OWN_OR_MANAGERS,
+      params: callParams,
+      body: newDisposition,
+      response: done,
+      fails: ['CONFLICT', 'CALL_OVER'],
+      async handle({ params: { call_id }, body, caller, req, requestKey }) {
+        const agentId = agentOf(caller, body.agent_id);
+        const requestId = idempotencyKey(req) ?? requestKey;
+        const said: Said = { ...body, callId: call_id, agentId, requestId, by: by(caller) };
+        const contact = await store(deps, said);
+        await tell(deps, contact, said, requestKey);
+        return ok({ done: true });
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/v1/calls/{call_id}/extend-wrap-up',
+      tag: TAG,
+      summary: 'More time for the disposition',
+      roles: OWN_OR_MANAGERS,
+      params: callParams,
+      body: wrapUpExtension,
+      response: wrapUpEnd,
+      fails: ['CONFLICT', 'CONTACT_CLOSED'],
+      async handle({ params: { call_id }, body, caller, requestKey }) {
+        const agentId = agentOf(caller, body.agent_id);
+        const offers = await offersOf(deps, call_id, caller);
+        const offer = offers.find((row) => row.agent_id === agentId);
+        const found = await db.pool.query<{ state_until: Date }>(sql.wrapUpUntil(agentId, call_id));
+        if (!offer || !found.rows[0]) throw await notInWrapUp(deps, agentId);
+        const until = new Date(found.rows[0].state_until.getTime() + body.seconds * 1000);
+        // The contact first, by an absolute time: should what follows fail, a repeat says the same and harms nothing.
+        const argument = { callId: call_id, agentId: String(agentId), until: until.getTime() };
+        await workflows.update(refOf(offer), extendWrapUp, argument, requestKey);
+        const extended = await db.pool.query(sql.extendWrapUp(db.clock.now(), agentId, call_id, until));
+        if (extended.rowCount === 0) throw await notInWrapUp(deps, agentId);
+        return ok({ until: until.toISOString() });
+      },
+    }),
+  ];
+}
+
+const refOf = ({ contact_id, round }: { contact_id: string; round: number }) => ({ contactId: contact_id, round });
+
+/** The offers of a call, the last first. Throws NOT_FOUND, or FORBIDDEN for an agent who never had one. */
+async function offersOf({ db }: Deps, callId: string, caller: Caller): Promise<sql.OfferRow[]> {
+  const { rows } = await db.pool.query<sql.OfferRow>(sql.offersOfCall(callId));
+  if (rows.length === 0) {
+    const call = await db.pool.query<sql.CallRow>(sql.findCall(callId));
+    if (call.rows.length === 0) throw notFound('call');
+  }
+  if (caller.role === 'agent' && !rows.some((row) => row.agent_id === caller.agentId)) {
+    throw new AppError('FORBIDDEN', `agent ${caller.agentId} was not offered this call`);
+  }
+  return rows;
+}
+
+function agentOf(caller: Caller, given: number | undefined): number {
+  const agentId = given ?? caller.agentId;
+  if (agentId === null) throw invalid('agent_id', 'must say which agent, as this key is not one of an agent');
+  mustBeOwn(caller, agentId);
+  return agentId;
+}
+
+async function notInWrapUp({ db }: Deps, agentId: number): Promise<AppError> {
+  const agent = await db.prisma.agent.findUnique({ where: { id: agentId }, select: { state: true } });
+  if (!agent) return invalid('agent_id', 'names no agent');
+  return new AppError('CONFLICT', 'this agent is not in wrap-up after this call', { state: agent.state });
+}
+
+// ---- dispositions ---------------------------------------------------------------------------------------------------
+
+interface Said {
+  callId: string;
+  agentId: number;
+  action: DispositionAction;
+  topics: string[];
+  comment: string | null;
+  requestId: string;
+  by: string;
+}
+
+/** Writes the disposition, and the numbers that must not be called, in one transaction; a repeat changes nothing. */
+async function store({ db }: Deps, said: Said): Promise<ContactRow> {
+  const { callId, agentId, action, topics, comment, requestId } = said;
+  return inTx(db, async (tx) => {
+    const call = await tx.row<sql.CallRow>(sql.findCall(callId));
+    if (!call) throw notFound('call');
+    const contact = (await tx.row<ContactRow>(sql.lockContact(call.contact_id)))!;
+    await mustHaveTalked(tx, contact, said);
+    if (await tx.row(sql.findDisposition(callId, agentId, requestId))) return contact;
+    const { contact_id, campaign_id } = call;
+    const row = { call_id: callId, agent_id: agentId, contact_id, campaign_id, at: tx.now };
+    tx.record({ table: 'dispositions', row: { ...row, action, topics, comment, request_id: requestId } });
+    if (action === 'do_not_call') await listNumbers(tx, contact, said.by);
+    return contact;
+  });
+}
+
+async function mustHaveTalked(tx: Tx, contact: ContactRow, { callId, agentId, action }: Said): Promise<void> {
+  if (!(await tx.row(sql.talkOf(callId, agentId)))) {
+    const detail = `agent ${agentId} was not connected with the contact in this call`;
+    throw new AppError('CONFLICT', detail, { state: contact.state });
+  }
+  if (action !== 'do_not_call' && contact.call_id !== callId) {
+    const detail = "the contact's next call has started; only do_not_call is still accepted";
+    throw new AppError('CALL_OVER', detail, { state: contact.state });
+  }
+}
+
+/** The dial takes the same locks: after this commit none of the numbers is dialled. */
+async function listNumbers(tx: Tx, contact: ContactRow, addedBy: string): Promise<void> {
+  const numbers = [contact.phone_num, contact.phone_2].filter((number) => number !== null);
+  // Always in the same order, so that two can't wait for each other.
+  for (const number of numbers.toSorted()) {
+    await tx.run(lockNumber(number));
+    await tx.run(sql.listNumber(tx.now, number, contact.id, addedBy));
+  }
+}
+
+/** The workflow decides what follows; for one that has closed, the row is changed here. */
+async function tell(deps: Deps, contact: ContactRow, said: Said, requestKey: string): Promise<void> {
+  const { callId, agentId, action } = said;
+  const ref = { contactId: contact.id, round: contact.round };
+  try {
+    await deps.workflows.update(ref, dispose, { callId, agentId: String(agentId), action }, requestKey);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'CONTACT_CLOSED') throw error;
+    await applyToClosed(deps, contact, said);
+  }
+}
+
+async function applyToClosed(deps: Deps, contact: ContactRow, said: Said): Promise<void> {
+  const { db } = deps;
+  if (said.action === 'do_not_call') {
+    await db.pool.query(sql.listClosedContact(db.clock.now(), contact.id, said.by));
+  }
+  if (said.action !== 'mark_as_unanswered') return;
+  const reopened = await inTx(db, (tx) => reopen(tx, contact, said.callId));
+  if (reopened) await listChanged(deps, contact.campaign_id);
+}
+
+/** By the same rules as in the workflow; false if they allow no further attempt. */
+async function reopen(tx: Tx, contact: ContactRow, callId: string): Promise<boolean> {
+  const campaign = await tx.row<{ rules: CampaignRules }>(sql.lockCampaign(contact.campaign_id));
+  const legs = await tx.rows<{ code: LegCode; destination: string }>(sql.legsOfContact(contact.id));
+  const history: AttemptHistory = {
+    attempts: contact.attempts,
+    codes: Object.fromEntries(LEG_CODES.map((code) => [code, legs.filter((leg) => leg.code === code).length])),
+    phones: { 1: !contact.given_up_1, 2: contact.phone_2 !== null && !contact.given_up_2 },
+    lastPhone: legs.at(-1)?.destination === contact.phone_2 ? 2 : 1,
+  };
+  const step = nextStep(campaign!.rules, history, 'k');
+  if (step.kind === 'done') return false;
+  const dueAt = new Date(tx.now.getTime() + step.delaySec * 1000);
+  if ((await tx.run(sql.reopenUnanswered(tx.now, contact.id, callId, dueAt, step.phone))) === 0) return false;
+  await tx.run(sql.bumpRevision(tx.now, contact.campaign_id));
+  return true;
+}

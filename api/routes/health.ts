@@ -1,0 +1,80 @@
+/** Is the process up, can it work, and how does it do. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { READERS } from '../auth.ts';
+import { type Deps, ok, route, type Route } from '../http.ts';
+import type { Metrics } from '../metrics.ts';
+import { alive, readiness } from '../schemas.ts';
+import * as sql from '../sql.ts';
+
+const TAG = 'Operation';
+const ANSWERS_WITHIN_MS = 2_000;
+
+interface Part {
+  ok: boolean;
+  why?: string;
+}
+
+export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/healthz',
+      tag: TAG,
+      summary: 'The process is up',
+      roles: 'anyone',
+      response: alive,
+      handle: () => Promise.resolve(ok({ status: 'ok' })),
+    }),
+    route({
+      method: 'get',
+      path: '/readyz',
+      tag: TAG,
+      summary: 'Whether what it needs answers: 503 without PostgreSQL or Temporal',
+      roles: 'anyone',
+      response: readiness,
+      statuses: [200, 503],
+      async handle() {
+        const [postgresql, temporal, telephony] = await Promise.all([
+          check(async () => void (await deps.db.pool.query('SELECT 1')), 'does not answer'),
+          check(deps.checkTemporal, 'does not answer'),
+          check(() => aNodeIsReady(deps), 'no node is connected to a switch'),
+        ]);
+        const ready = postgresql.ok && temporal.ok;
+        return { status: ready ? 200 : 503, body: { ready, postgresql, temporal, telephony } };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/metrics',
+      tag: TAG,
+      summary: 'Figures for Prometheus',
+      roles: READERS,
+      statuses: [200],
+      produces: ['text/plain'],
+      async handle({ res }) {
+        res.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+        return 'sent';
+      },
+    }),
+  ];
+}
+
+/** What went wrong inside is for the log, not for whoever asks without a key. */
+async function check(work: () => Promise<void>, why: string): Promise<Part> {
+  const late = new AbortController();
+  const timeout = sleep(ANSWERS_WITHIN_MS, undefined, { signal: late.signal }).then(() => Promise.reject(new Error('late')));
+  try {
+    await Promise.race([work(), timeout]);
+    return { ok: true };
+  } catch {
+    return { ok: false, why };
+  } finally {
+    late.abort();
+    timeout.catch(() => undefined);
+  }
+}
+
+async function aNodeIsReady({ db }: Deps): Promise<void> {
+  const { rows } = await db.pool.query<{ n: number }>(sql.nodesReady(db.clock.now()));
+  if (rows[0]!.n === 0) throw new Error('none');
+}

@@ -1,0 +1,56 @@
+/** The API as a running server, and its end in order. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createApp } from './app.ts';
+import type { Deps } from './http.ts';
+import * as sql from './sql.ts';
+
+/** How long requests under way are waited for at the end. */
+const GRACE_MS = 12_000;
+const FORGET_EVERY_MS = 3_600_000;
+
+export interface ApiServer {
+  port: number;
+  url: string;
+  /** Stops accepting, ends the streams, waits for what is under way. */
+  close(): Promise<void>;
+}
+
+/** Listens; port 0 takes a free one. Rejects if the port is taken. */
+export async function startApi(deps: Deps, { host, port }: { host: string; port: number }): Promise<ApiServer> {
+  const { listen, log } = deps;
+  const server = createServer(createApp(deps));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  });
+  const forgetting = setInterval(() => void forget(deps), FORGET_EVERY_MS);
+  const address = server.address() as AddressInfo;
+  log.info({ host, port: address.port }, 'API listens');
+  return {
+    port: address.port,
+    url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
+    async close() {
+      clearInterval(forgetting);
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      log.info('API takes no more requests');
+      await listen.close();
+      log.info('streams have ended');
+      server.closeIdleConnections();
+      const late = new AbortController();
+      await Promise.race([closed, sleep(GRACE_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
+      late.abort();
+      server.closeAllConnections();
+      log.info('requests have ended');
+    },
+  };
+
+  async function forget({ db, log }: Deps): Promise<void> {
+    try {
+      for (const statement of sql.forget(db.clock.now())) await db.pool.query(statement);
+    } catch (error) {
+      log.warn({ err: error }, 'old answers not forgotten; the next hour does it');
+    }
+  }
+}

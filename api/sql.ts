@@ -1,0 +1,532 @@
+/**
+ * The hand-written SQL of the API, as functions: what is set-wise, guarded or hot. Ordinary reads and writes go through
+ * Prisma. Every statement takes the time as a parameter: one clock. Names begin with `api_`, as matching uses the same
+ * connections.
+ */
+import type { Sql } from '../prisma/tx.ts';
+
+// ---- keys and tickets -----------------------------------------------------------------------------------------------
+
+export const validKey = (hash: string): Sql => ({
+  name: 'api_valid_key',
+  text: `SELECT id, role, agent_id FROM api_key WHERE hash = $1 AND revoked_at IS NULL`,
+  values: [hash],
+});
+
+export const ensureAdminKey = (hash: string, now: Date): Sql => ({
+  text: `INSERT INTO api_key (name, role, hash, created_at) VALUES ('administrator', 'admin', $1, $2)
+         ON CONFLICT (hash) DO UPDATE SET role = 'admin', agent_id = NULL, revoked_at = NULL`,
+  values: [hash, now],
+});
+
+/** Of these keys, those that are revoked. */
+export const revokedKeys = (ids: number[]): Sql => ({
+  name: 'api_revoked_keys',
+  text: `SELECT id FROM api_key WHERE id = ANY($1::int[]) AND revoked_at IS NOT NULL`,
+  values: [ids],
+});
+
+export const validTicket = (hash: string, now: Date): Sql => ({
+  name: 'api_valid_ticket',
+  text: `SELECT agent_id FROM stream_ticket WHERE hash = $1 AND expires_at > $2`,
+  values: [hash, now],
+});
+
+export const writeTicket = (hash: string, agentId: number, expiresAt: Date): Sql => ({
+  text: `INSERT INTO stream_ticket (hash, agent_id, expires_at) VALUES ($1, $2, $3)`,
+  values: [hash, agentId, expiresAt],
+});
+
+// ---- idempotent requests --------------------------------------------------------------------------------------------
+
+/**
+ * Takes the key for this request: 1 row when it is ours, 0 when another request has it. One left by a process that died
+ * in the middle (`abandonedBefore`) is taken over, but only by the same request.
+ */
+export const takeRequest = (keyId: number, key: string, fingerprint: string, now: Date, abandonedBefore: Date): Sql => ({
+  name: 'api_take_request',
+  text: `INSERT INTO idempotent_request AS r (key_id, key, fingerprint, created_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (key_id, key) DO UPDATE SET created_at = $4
+           WHERE r.status IS NULL AND r.created_at < $5 AND r.fingerprint = $3`,
+  values: [keyId, key, fingerprint, now, abandonedBefore],
+});
+
+export const findRequest = (keyId: number, key: string): Sql => ({
+  name: 'api_find_request',
+  text: `SELECT fingerprint, status, body FROM idempotent_request WHERE key_id = $1 AND key = $2`,
+  values: [keyId, key],
+});
+
+/** `takenAt` makes sure that only who has taken it writes its answer. */
+export const answerRequest = (keyId: number, key: string, takenAt: Date, status: number, body: unknown): Sql => ({
+  name: 'api_answer_request',
+  text: `UPDATE idempotent_request SET status = $4, body = $5 WHERE key_id = $1 AND key = $2 AND created_at = $3`,
+  values: [keyId, key, takenAt, status, JSON.stringify(body)],
+});
+
+export const dropRequest = (keyId: number, key: string, takenAt: Date): Sql => ({
+  name: 'api_drop_request',
+  text: `DELETE FROM idempotent_request WHERE key_id = $1 AND key = $2 AND created_at = $3 AND status IS NULL`,
+  values: [keyId, key, takenAt],
+});
+
+/** What nobody will ask for again: answers older than a day, tickets that have expired. */
+export const forget = (now: Date): Sql[] => [
+  {
+    text: `DELETE FROM idempotent_request WHERE created_at < $1`,
+    values: [new Date(now.getTime() - 86_400_000)],
+  },
+  { text: `DELETE FROM stream_ticket WHERE expires_at < $1`, values: [now] },
+];
+
+// ---- campaigns ------------------------------------------------------------------------------------------------------
+
+export const lockCampaign = (id: number): Sql => ({
+  name: 'api_lock_campaign',
+  text: `SELECT status, stop_requested, rules FROM campaign WHERE id = $1 FOR UPDATE`,
+  values: [id],
+});
+
+export const setStatus = (now: Date, id: number, status: string, stopRequested: boolean): Sql => ({
+  name: 'api_set_status',
+  text: `UPDATE campaign SET status = $3, stop_requested = $4, revision = revision + 1, updated_at = $1 WHERE id = $2`,
+  values: [now, id, status, stopRequested],
+});
+
+/** The list or the rules changed: the campaign's workflow has something to carry out. */
+export const bumpRevision = (now: Date, id: number): Sql => ({
+  name: 'api_bump_revision',
+  text: `UPDATE campaign SET revision = revision + 1, updated_at = $1 WHERE id = $2`,
+  values: [now, id],
+});
+
+export interface NewCampaignRow {
+  name: string;
+  queueKey: string;
+  country: string;
+  zone: string;
+  serviceNum: string | null | undefined;
+  callerId: string | null | undefined;
+  rules: object;
+}
+
+/** 0 rows when another campaign has the queue key. */
+export const insertCampaign = (now: Date, campaign: NewCampaignRow): Sql => ({
+  text: `INSERT INTO campaign (name, queue_key, country, zone, service_num, caller_id, rules, created_at, updated_at)
+         VALUES ($2, $3, $4, $5, $6, $7, $8, $1, $1) ON CONFLICT (queue_key) DO NOTHING RETURNING id`,
+  values: [
+    now,
+    campaign.name,
+    campaign.queueKey,
+    campaign.country,
+    campaign.zone,
+    campaign.serviceNum ?? null,
+    campaign.callerId ?? null,
+    JSON.stringify(campaign.rules),
+  ],
+});
+
+const SETTINGS = ['name', 'country', 'zone', 'service_num', 'caller_id'] as const;
+
+/** What is undefined stays. */
+export const updateCampaign = (
+  now: Date,
+  id: number,
+  settings: Partial<Record<(typeof SETTINGS)[number], string | null>>,
+): Sql => {
+  const given = SETTINGS.filter((column) => settings[column] !== undefined);
+  const assignments = given.map((column, i) => `${column} = $${i + 3}, `);
+  return {
+    text: `UPDATE campaign SET ${assignments.join('')}updated_at = $1 WHERE id = $2`,
+    values: [now, id, ...given.map((column) => settings[column])],
+  };
+};
+
+export const updateRules = (now: Date, id: number, rules: object): Sql => ({
+  text: `UPDATE campaign SET rules = $3, revision = revision + 1, updated_at = $1 WHERE id = $2`,
+  values: [now, id, JSON.stringify(rules)],
+});
+
+export const queueKeysLike = (prefix: string): Sql => ({
+  text: `SELECT queue_key FROM campaign WHERE starts_with(queue_key, $1)`,
+  values: [prefix],
+});
+
+export interface CountRow {
+  state: string;
+  code: string;
+  reason: string;
+  n: number;
+}
+
+/** The list in one pass, so that every way of counting it adds up to the same. */
+export const countContacts = (campaignId: number): Sql => ({
+  name: 'api_count_contacts',
+  text: `SELECT state, coalesce(last_code, 'none') AS code,
+           CASE state WHEN 'waiting' THEN coalesce(wait_reason, 'none') ELSE 'none' END AS reason, count(*)::int AS n
+         FROM contact WHERE campaign_id = $1 AND deleted_at IS NULL GROUP BY 1, 2, 3`,
+  values: [campaignId],
+});
+
+export const countAgents = (campaignId: number): Sql => ({
+  name: 'api_count_agents',
+  text: `SELECT a.state, count(*)::int AS n FROM agent_queue q JOIN agent a ON a.id = q.agent_id
+         WHERE q.campaign_id = $1 GROUP BY 1`,
+  values: [campaignId],
+});
+
+/** Contacts whose answer crossed our hang-up, over all calls. */
+export const countAbandoned = (campaignId: number): Sql => ({
+  name: 'api_count_abandoned',
+  text: `SELECT count(*)::int AS n FROM call_events
+         WHERE campaign_id = $1 AND ciq = 'c' AND result_reason = 'abandoned'`,
+  values: [campaignId],
+});
+
+export const nodesReady = (now: Date): Sql => ({
+  name: 'api_nodes_ready',
+  text: `SELECT count(*)::int AS n FROM node WHERE lease_until > $1 AND ready_since IS NOT NULL`,
+  values: [now],
+});
+
+// ---- contacts -------------------------------------------------------------------------------------------------------
+
+/** A page of the list by id; `q` is the beginning of an external id or of a number, `+` and spaces as people write them. */
+export const listContacts = (
+  campaignId: number,
+  after: bigint,
+  limit: number,
+  filter: { state?: string | undefined; q?: string | undefined },
+): Sql => {
+  const q = filter.q ?? null;
+  const number = q === null ? null : q.replace(/[\s()./-]/g, '').replace(/^00/, '+');
+  return {
+    text: `SELECT * FROM contact
+           WHERE campaign_id = $1 AND deleted_at IS NULL AND id > $2
+             AND ($3::text IS NULL OR state = $3)
+             AND ($4::text IS NULL OR starts_with(external_id, $4)
+                  OR ($5 <> '' AND (starts_with(phone_num, $5) OR starts_with(phone_2, $5)
+                                    OR starts_with(phone_num, '+' || $5) OR starts_with(phone_2, '+' || $5))))
+           ORDER BY id LIMIT $6`,
+    values: [campaignId, String(after), filter.state ?? null, q, number, limit],
+  };
+};
+
+export const findContact = (id: string): Sql => ({
+  name: 'api_find_contact',
+  text: `SELECT * FROM contact WHERE id = $1 AND deleted_at IS NULL`,
+  values: [id],
+});
+
+export const lockContact = (id: string): Sql => ({
+  name: 'api_lock_contact',
+  text: `SELECT * FROM contact WHERE id = $1 FOR UPDATE`,
+  values: [id],
+});
+
+export const lockContactByKey = (campaignId: number, listKey: string): Sql => ({
+  text: `SELECT * FROM contact WHERE campaign_id = $1 AND list_key = $2 AND deleted_at IS NULL FOR UPDATE`,
+  values: [campaignId, listKey],
+});
+
+export interface ContactData {
+  phone_num: string;
+  phone_2: string | null;
+  variables: Record<string, string>;
+  zone: string | null;
+  priority: number;
+}
+
+/** 0 rows when somebody else has inserted the same row of the list meanwhile. */
+export const insertContact = (now: Date, campaignId: number, externalId: string, data: ContactData): Sql => ({
+  text: `INSERT INTO contact (campaign_id, list_key, external_id, phone_num, phone_2, variables, zone, priority,
+           state_since, place, created_at, updated_at)
+         VALUES ($2, $3, $3, $4, $5, $6, $7, $8, $1, $1, $1, $1)
+         ON CONFLICT (campaign_id, list_key) WHERE deleted_at IS NULL DO NOTHING RETURNING *`,
+  values: [
+    now,
+    campaignId,
+    externalId,
+    data.phone_num,
+    data.phone_2,
+    JSON.stringify(data.variables),
+    data.zone,
+    data.priority,
+  ],
+});
+
+/**
+ * New data for a row of the list; id, history and place stay. A number that is another one now has not been given up,
+ * and a second number that is gone can't be the next one.
+ */
+export const updateContact = (now: Date, id: string, data: ContactData): Sql => ({
+  text: `UPDATE contact SET phone_num = $3, phone_2 = $4, variables = $5, zone = $6, priority = $7, updated_at = $1,
+           list_key = CASE WHEN external_id IS NULL THEN $3 ELSE list_key END,
+           given_up_1 = given_up_1 AND phone_num = $3,
+           given_up_2 = given_up_2 AND phone_2 IS NOT DISTINCT FROM $4 AND $4 IS NOT NULL,
+           next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END
+         WHERE id = $2 RETURNING *`,
+  values: [now, id, data.phone_num, data.phone_2, JSON.stringify(data.variables), data.zone, data.priority],
+});
+
+/** The call that a queued contact waits with is to the number that it has now. */
+export const updateQueuedNumber = (id: string): Sql => ({
+  text: `UPDATE call SET number = CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END
+         FROM contact c WHERE c.id = $1 AND c.state = 'queued' AND call.call_id = c.call_id`,
+  values: [id],
+});
+
+/** Ends a contact that no workflow has taken up yet. */
+export const endNewContact = (now: Date, id: string, reason: string, by: string): Sql => ({
+  text: `UPDATE contact SET state = 'disabled', state_since = $1, ended_reason = $3, ended_by = $4, ended_at = $1,
+           closed_at = $1, wait_reason = NULL, wait_until = NULL, updated_at = $1
+         WHERE id = $2 AND state = 'new'`,
+  values: [now, id, reason, by],
+});
+
+export const markDeleted = (now: Date, id: string): Sql => ({
+  text: `UPDATE contact SET deleted_at = $1, updated_at = $1 WHERE id = $2 AND deleted_at IS NULL`,
+  values: [now, id],
+});
+
+/** Back into the list, in a new round and at its old place; 0 rows unless it is disabled and its workflow has closed. */
+export const enableContact = (now: Date, id: string): Sql => ({
+  text: `UPDATE contact SET state = 'new', state_since = $1, round = round + 1, ended_reason = NULL, ended_by = NULL,
+           ended_at = NULL, closed_at = NULL, wait_reason = NULL, wait_until = NULL, updated_at = $1
+         WHERE id = $2 AND state = 'disabled' AND closed_at IS NOT NULL AND deleted_at IS NULL`,
+  values: [now, id],
+});
+
+export const listedNumber = (numbers: (string | null)[]): Sql => ({
+  text: `SELECT number FROM do_not_call WHERE number = ANY($1::text[]) LIMIT 1`,
+  values: [numbers],
+});
+
+/** The latest calls of a contact with their offers and legs, newest first. */
+export const callsOfContact = (id: string, limit: number): Sql => ({
+  text: `SELECT k.*,
+           coalesce((SELECT json_agg(o ORDER BY o.offer_no) FROM (
+             SELECT id::text, offer_no, agent_id::text, state, created_at, deadline, answered_at, accepted_at, ended_at,
+               result_code, result_reason
+             FROM offer WHERE call_id = k.call_id) o), '[]') AS offers,
+           coalesce((SELECT json_agg(l ORDER BY l.sequence) FROM (
+             SELECT id, offer_id::text, ciq, leg_type, sequence, agent_id::text, destination, created_at, alerting_at,
+               answered_at, ended_at, result_code, result_response, result_reason
+             FROM leg WHERE call_id = k.call_id) l), '[]') AS legs
+         FROM (SELECT call_id, attempt, number, queued_at, ended_at, end_code, end_reason
+               FROM call WHERE contact_id = $1 ORDER BY call_no DESC LIMIT $2) k`,
+  values: [id, limit],
+});
+
+// ---- offers and calls -----------------------------------------------------------------------------------------------
+
+export interface OfferRow {
+  id: string;
+  offer_no: number;
+  agent_id: number;
+  call_id: string;
+  contact_id: string;
+  round: number;
+  state: string;
+  ended_at: Date | null;
+  result_code: string | null;
+}
+
+const OFFER = `SELECT o.id, o.offer_no, o.agent_id, o.call_id, o.contact_id, c.round, o.state, o.ended_at, o.result_code
+  FROM offer o JOIN contact c ON c.id = o.contact_id`;
+
+export const findOffer = (id: string): Sql => ({
+  name: 'api_find_offer',
+  text: `${OFFER} WHERE o.id = $1`,
+  values: [id],
+});
+
+/** Every offer of a call, the last first. */
+export const offersOfCall = (callId: string): Sql => ({
+  name: 'api_offers_of_call',
+  text: `${OFFER} WHERE o.call_id = $1 ORDER BY o.offer_no DESC`,
+  values: [callId],
+});
+
+export interface CallRow {
+  call_id: string;
+  contact_id: string;
+  campaign_id: number;
+  ended_at: Date | null;
+  end_code: string | null;
+}
+
+export const findCall = (callId: string): Sql => ({
+  name: 'api_find_call',
+  text: `SELECT call_id, contact_id, campaign_id, ended_at, end_code FROM call WHERE call_id = $1`,
+  values: [callId],
+});
+
+/** A row if this agent has been connected with the contact in this call. */
+export const talkOf = (callId: string, agentId: number): Sql => ({
+  name: 'api_talk_of',
+  text: `SELECT l.offer_id FROM leg l
+         WHERE l.call_id = $1 AND l.agent_id = $2 AND l.ciq = 'c' AND l.answered_at IS NOT NULL LIMIT 1`,
+  values: [callId, agentId],
+});
+
+export const findDisposition = (callId: string, agentId: number, requestId: string): Sql => ({
+  name: 'api_find_disposition',
+  text: `SELECT position FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
+  values: [callId, agentId, requestId],
+});
+
+export const listNumber = (now: Date, number: string, contactId: string, addedBy: string): Sql => ({
+  text: `INSERT INTO do_not_call (number, contact_id, added_by, added_at) VALUES ($2, $3, $4, $1)
+         ON CONFLICT (number) DO NOTHING`,
+  values: [now, number, contactId, addedBy],
+});
+
+/** Every ended leg to this contact, the last one last. */
+export const legsOfContact = (contactId: string): Sql => ({
+  text: `SELECT result_code AS code, destination FROM leg
+         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL ORDER BY created_at`,
+  values: [contactId],
+});
+
+/** A talk that was thought to be over is to be repeated, in a new round, after `dueAt`; 0 rows if it may not be. */
+export const reopenUnanswered = (now: Date, contactId: string, callId: string, dueAt: Date, phone: 1 | 2): Sql => ({
+  text: `UPDATE contact SET state = 'new', state_since = $1, round = round + 1, queue_rank = 2, wait_until = $4,
+           next_phone = $5, wait_reason = NULL, ended_reason = NULL, ended_by = NULL, ended_at = NULL, closed_at = NULL,
+           updated_at = $1
+         WHERE id = $2 AND call_id = $3 AND state = 'done' AND closed_at IS NOT NULL AND deleted_at IS NULL`,
+  values: [now, contactId, callId, dueAt, phone],
+});
+
+/** Do-not-call said of a contact for whom no workflow is under way. */
+export const listClosedContact = (now: Date, contactId: string, by: string): Sql => ({
+  text: `UPDATE contact SET state = 'disabled', state_since = $1, ended_reason = 'do_not_call', ended_by = $3,
+           ended_at = $1, closed_at = coalesce(closed_at, $1), wait_reason = NULL, wait_until = NULL, updated_at = $1
+         WHERE id = $2 AND (closed_at IS NOT NULL OR state = 'new') AND ended_reason IS DISTINCT FROM 'do_not_call'`,
+  values: [now, contactId, by],
+});
+
+/** When the wrap-up of this agent after this call ends; no row unless the agent is in it. */
+export const wrapUpUntil = (agentId: number, callId: string): Sql => ({
+  name: 'api_wrap_up_until',
+  text: `SELECT a.state_until FROM agent a JOIN offer o ON o.id = a.offer_id
+         WHERE a.id = $1 AND o.call_id = $2 AND a.state = 'wrap_up' AND a.state_until IS NOT NULL`,
+  values: [agentId, callId],
+});
+
+/** Never shortens: of two extensions the longer holds. */
+export const extendWrapUp = (now: Date, agentId: number, callId: string, until: Date): Sql => ({
+  name: 'api_extend_wrap_up',
+  text: `UPDATE agent a SET state_until = greatest(a.state_until, $4), updated_at = $1
+         FROM offer o WHERE o.id = a.offer_id AND a.id = $2 AND o.call_id = $3 AND a.state = 'wrap_up'`,
+  values: [now, agentId, callId, until],
+});
+
+// ---- the stream of an agent -----------------------------------------------------------------------------------------
+
+export interface AgentNow {
+  state: string;
+  since: Date;
+  cause: string;
+  state_until: Date | null;
+  next_state: string | null;
+  offer_id: string | null;
+  call_id: string | null;
+  /** Position of the agent's last event, `0` if there is none. */
+  position: string;
+  /** Position of the last event of all. */
+  last: string;
+}
+
+/** The present state and the position it belongs to, in one snapshot. */
+export const agentNow = (agentId: number): Sql => ({
+  name: 'api_agent_now',
+  text: `SELECT a.state, a.since, a.cause, a.state_until, a.next_state, a.offer_id, o.call_id,
+           coalesce((SELECT position FROM agent_events e WHERE e.agent_id = a.id ORDER BY position DESC LIMIT 1), 0)
+             AS position,
+           (SELECT last FROM event_position WHERE id = 1) AS last
+         FROM agent a LEFT JOIN offer o ON o.id = a.offer_id WHERE a.id = $1`,
+  values: [agentId],
+});
+
+export interface AgentNews {
+  /** Which of the readers, from 1. */
+  nth: number;
+  position: string;
+  state: string;
+  at: Date;
+  cause: string;
+  offer_id: string | null;
+  call_id: string | null;
+  result_code: string | null;
+  until: Date | null;
+  next_state: string | null;
+}
+
+/**
+ * What is new for each of many readers, each from its own position on: one statement however many there are, and an
+ * index look-up for each. What an agent's row says of the future holds only for the state it is in.
+ */
+export const agentNews = (agentIds: number[], after: string[], limit: number): Sql => ({
+  name: 'api_agent_news',
+  text: `SELECT reader.nth::int, e.position, e.state, e.at, e.cause, e.offer_id, e.call_id, e.result_code,
+           CASE WHEN a.state = e.state AND a.since = e.at THEN a.state_until END AS until,
+           CASE WHEN a.state = e.state AND a.since = e.at THEN a.next_state END AS next_state
+         FROM unnest($1::int[], $2::bigint[]) WITH ORDINALITY AS reader (agent_id, after, nth)
+         JOIN agent a ON a.id = reader.agent_id
+         CROSS JOIN LATERAL (SELECT * FROM agent_events WHERE agent_id = reader.agent_id AND position > reader.after
+                             ORDER BY position LIMIT $3) e
+         ORDER BY e.position`,
+  values: [agentIds, after, limit],
+});
+
+export interface ScreenPopRow {
+  offer_id: string;
+  call_id: string;
+  contact_id: string;
+  campaign_id: number;
+  deadline: Date;
+  ended_at: Date | null;
+  number: string;
+  variables: Record<string, string>;
+  attempt: number;
+  zone: string;
+  history: { at: string; code: string | null }[];
+}
+
+/** What agents are shown of the contacts they are offered. */
+export const screenPops = (offerIds: string[]): Sql => ({
+  name: 'api_screen_pops',
+  text: `SELECT o.id AS offer_id, o.call_id, o.contact_id, o.campaign_id, o.deadline, o.ended_at, k.number, k.attempt,
+           c.variables, coalesce(c.zone, cp.zone) AS zone,
+           coalesce((SELECT json_agg(h) FROM (
+             SELECT created_at AS at, result_code AS code FROM leg
+             WHERE contact_id = o.contact_id AND ciq = 'c' AND call_id <> o.call_id
+             ORDER BY created_at DESC LIMIT 5) h), '[]') AS history
+         FROM offer o JOIN call k ON k.call_id = o.call_id JOIN contact c ON c.id = o.contact_id
+         JOIN campaign cp ON cp.id = o.campaign_id
+         WHERE o.id = ANY($1::bigint[])`,
+  values: [offerIds],
+});
+
+// ---- events for readers ---------------------------------------------------------------------------------------------
+
+/** Every position up to this one is committed, and so is seen by the statements that follow. */
+export const lastPosition: Sql = {
+  name: 'api_last_position',
+  text: `SELECT last FROM event_position WHERE id = 1`,
+  values: [],
+};
+
+/** Rows of one of the four tables, after one position and up to another. */
+export const eventsBetween = (
+  table: string,
+  columns: readonly string[],
+  after: string,
+  last: string,
+  limit: number,
+): Sql => ({
+  name: `api_events_of_${table}`,
+  text: `SELECT ${columns.join(', ')} FROM ${table} WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3`,
+  values: [after, last, limit],
+});

@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
+import { makeAgent, makeCampaign, makeContact, openSse, startTestApi } from './api-server.ts';
+const api = await startTestApi();
+test('smoke', async () => {
+  const c = await makeCampaign(api);
+  console.log(c);
+  const a = await makeAgent(api, [c]);
+  const k = await makeContact(api, c);
+  console.log(k);
+  console.log((await api.call('GET', `/v1/contacts/${k.id}`)).body);
+  console.log((await api.call('POST', `/v1/campaigns/${c.id}/start`)).body.status);
+  console.log((await api.call('GET', `/v1/campaigns/${c.id}/stats`)).body);
+  const s = await openSse(`${api.url}/v1/agents/${a.id}/stream`, { Authorization: `Bearer ${api.admin}` });
+  await eventually(() => s.events.length === 1);
+  console.log((await api.call('PUT', `/v1/agents/${a.id}/state`, { state: 'ready' })).body);
+  await eventually(() => s.events.length === 2);
+  console.log(s.events);
+  console.log((await api.call('GET', `/v1/call-events`)).body);
+  console.log((await api.call('GET', `/v1/call-events?format=csv`)).text);
+  console.log((await api.call('GET', `/readyz`)).body);
+  console.log((await api.call('GET', `/openapi.json`)).text.length);
+});

@@ -1,0 +1,42 @@
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { afterAll, inject } from 'vitest';
+
+const made: string[] = [];
+
+// Registered for the test file that imports this: Vitest loads modules anew for each.
+afterAll(async () => {
+  if (made.length === 0) return;
+  await asAdmin(async (client) => {
+    for (const name of made.splice(0)) await client.query(`drop database if exists "${name}" with (force)`);
+  });
+});
+
+/**
+ * A new database with all migrations and no rows: the URL of a copy of the template, made in about 0.1 s and dropped
+ * when the test file is through. Only in tier `e2e`.
+ */
+export async function freshDatabase(): Promise<string> {
+  const template = new URL(inject('templateUrl'));
+  const name = `test_${randomUUID().replaceAll('-', '')}`;
+  // Copying the files beats copying through the log as long as nothing is flushed to disk, as in tests.
+  await asAdmin((client) =>
+    client.query(`create database "${name}" template "${template.pathname.slice(1)}" strategy file_copy`),
+  );
+  made.push(name);
+  const url = new URL(template);
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+async function asAdmin(work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const url = new URL(inject('templateUrl'));
+  url.pathname = '/postgres';
+  const client = new pg.Client({ connectionString: url.href });
+  await client.connect();
+  try {
+    await work(client);
+  } finally {
+    await client.end();
+  }
+}

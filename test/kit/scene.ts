@@ -1,0 +1,121 @@
+/** A campaign with agents and contacts on a running system, and what tests do with them, in the words of the domain. */
+import { eventually } from './eventually.ts';
+import type { System } from './system.ts';
+
+export interface SceneOptions {
+  agents?: number;
+  /** Rows of the list, at least `phone_num`. */
+  contacts: { phone_num: string; phone_2?: string; priority?: number; variables?: Record<string, string> }[];
+  rules?: unknown;
+  /** Rows of agent settings by index, such as {confirm: true}. */
+  agent?: Record<string, unknown>;
+  start?: boolean;
+}
+
+export interface Scene {
+  campaign: string;
+  agents: { id: string; phone: string; key: string }[];
+  contacts: string[];
+  /** The agent logs on and is ready. */
+  ready(agent?: number): Promise<void>;
+  /** The open offer of this agent, once the phone rings. */
+  ringing(agent?: number): Promise<{ offer: string; call: string; contact: string }>;
+  phone(number: string, what: 'answer' | 'reject' | 'hang-up' | 'digit', body?: unknown): Promise<void>;
+  contact(index?: number): Promise<any>;
+  /** Waits until a contact is in this state. */
+  until(state: string, index?: number, withinMs?: number): Promise<any>;
+  agentIs(state: string, index?: number, withinMs?: number): Promise<any>;
+  /** Call events of a contact as short words, such as `i q:q a:b(agent_reject) a:k c:k`. */
+  events(index?: number): Promise<string>;
+  /** What the switch dialled to contacts. */
+  dialled(number?: string): Promise<number>;
+}
+
+let extension = 100;
+
+export async function setScene(system: System, options: SceneOptions): Promise<Scene> {
+  const { ok, sql } = system;
+  const campaign = await ok('POST', '/campaigns', {
+    name: `Scene ${extension}`,
+    country: 'NO',
+    zone: 'Europe/Oslo',
+    caller_id: '+4722999900',
+    rules: options.rules ?? {},
+  });
+  const agents: Scene['agents'] = [];
+  for (let n = 0; n < (options.agents ?? 1); n++) {
+    const phone = String(++extension);
+    const queues = [{ campaign_id: campaign.id, priority: 1 }];
+    const agent = await ok('POST', '/agents', { name: `Agent ${phone}`, phone, queues, ...options.agent });
+    const key = await ok('POST', '/keys', { name: `agent ${phone}`, role: 'agent', agent_id: agent.id });
+    agents.push({ id: agent.id, phone, key: key.key });
+  }
+  for (const [index, contact] of options.contacts.entries()) {
+    await ok('PUT', `/campaigns/${campaign.id}/contacts/by-external-id/row-${index + 1}`, contact);
+  }
+  if (options.start !== false) await ok('POST', `/campaigns/${campaign.id}/start`);
+  const contacts = (await sql.query(`SELECT id FROM contact WHERE campaign_id = $1 ORDER BY id`, [campaign.id])).rows;
+
+  const scene: Scene = {
+    campaign: campaign.id,
+    agents,
+    contacts: contacts.map((row) => row.id),
+    async ready(index = 0) {
+      const { id, key } = agents[index]!;
+      await ok('PUT', `/agents/${id}/state`, { state: 'ready' }, { key });
+    },
+    async ringing(index = 0) {
+      const { id, phone } = agents[index]!;
+      return eventually(async () => {
+        const { rows } = await sql.query(
+          `SELECT o.id AS offer, o.call_id AS call, o.contact_id AS contact FROM offer o
+           JOIN leg l ON l.offer_id = o.id AND l.ciq = 'a' AND l.alerting_at IS NOT NULL AND l.answered_at IS NULL
+           WHERE o.agent_id = $1 AND o.ended_at IS NULL AND l.destination = $2`,
+          [id, phone],
+        );
+        return rows[0];
+      });
+    },
+    phone: (number, what, body) => eventually(async () => {
+      await ok('POST', `/simulator/phones/${encodeURIComponent(number)}/${what}`, body);
+      return true;
+    }).then(() => undefined),
+    contact: (index = 0) => ok('GET', `/contacts/${scene.contacts[index]}`),
+    until: (state, index = 0, withinMs = 15_000) =>
+      eventually(
+        async () => {
+          const contact = await scene.contact(index);
+          if (contact.state !== state) throw new Error(`contact is ${contact.state}, not ${state}`);
+          return contact;
+        },
+        { withinMs },
+      ),
+    agentIs: (state, index = 0, withinMs = 15_000) =>
+      eventually(
+        async () => {
+          const agent = await ok('GET', `/agents/${agents[index]!.id}`);
+          if (agent.state !== state) throw new Error(`agent is ${agent.state}, not ${state}`);
+          return agent;
+        },
+        { withinMs },
+      ),
+    async events(index = 0) {
+      const { rows } = await sql.query(
+        `SELECT event_type, ciq, result_code, result_reason FROM call_events WHERE contact_id = $1
+         ORDER BY call_id, call_sequence`,
+        [scene.contacts[index]],
+      );
+      return rows
+        .map(({ event_type, ciq, result_code, result_reason }) => {
+          const what = event_type === 'c' ? ciq : event_type;
+          return `${what}${result_code ? `:${result_code}` : ''}${result_reason ? `(${result_reason})` : ''}`;
+        })
+        .join(' ');
+    },
+    async dialled(number) {
+      const { items } = await ok('GET', '/simulator/dials?limit=1000');
+      return items.filter((dial: any) => dial.party === 'contact' && (!number || dial.to === number)).length;
+    },
+  };
+  return scene;
+}

@@ -1,0 +1,200 @@
+/**
+ * The whole product as it runs in production: API, workers and the simulated switch as processes of their own, on a fresh
+ * database and the shared Temporal server. Processes can be killed and frozen one by one.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, createWriteStream, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import pg from 'pg';
+import { inject } from 'vitest';
+import { freshDatabase } from './database.ts';
+import { eventually } from './eventually.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const ADMIN_KEY = 'dw_admin_key_of_the_tests_only';
+
+export interface ApiAnswer<T = any> {
+  status: number;
+  body: T;
+  headers: Headers;
+}
+
+export interface Process {
+  readonly pid: number;
+  signal(name: NodeJS.Signals): void;
+  /** SIGKILL, and wait until it is gone. */
+  kill(): Promise<void>;
+  /** SIGTERM, and wait until it is gone. */
+  stop(): Promise<void>;
+  restart(): Promise<void>;
+}
+
+export interface System {
+  baseUrl: string;
+  databaseUrl: string;
+  adminKey: string;
+  dataDir: string;
+  sql: pg.Pool;
+  simulator: Process;
+  worker: Process;
+  apiProcess: Process;
+  /** A second worker on the same node, in its own process. */
+  addWorker(id: string): Promise<Process>;
+  api<T = any>(method: string, path: string, body?: unknown, options?: { key?: string; idempotencyKey?: string }): Promise<ApiAnswer<T>>;
+  /** The answer's body; fails unless the status is 2xx. */
+  ok<T = any>(method: string, path: string, body?: unknown, options?: { key?: string }): Promise<T>;
+  stop(): Promise<void>;
+}
+
+export interface SystemOptions {
+  /** How many times faster than life the phones are. */
+  speed?: number;
+  /** Behaviour of the phones, telephony/simulator/script.ts. */
+  script?: unknown;
+}
+
+export async function startSystem({ speed = 20, script }: SystemOptions = {}): Promise<System> {
+  const databaseUrl = await freshDatabase();
+  const sql = new pg.Pool({ connectionString: databaseUrl, max: 4, options: '-c TimeZone=UTC' });
+  // Workflow ids carry these ids, and all tests share one Temporal namespace.
+  const offset = Math.floor(Math.random() * 1_000_000_000) + 1;
+  await sql.query(`ALTER SEQUENCE contact_id_seq RESTART WITH ${offset}; ALTER SEQUENCE campaign_id_seq RESTART WITH ${offset}`);
+  const dataDir = mkdtempSync(path.join(os.tmpdir(), 'dialwright-system-'));
+  const [simulatorPort, apiPort] = [await freePort(), await freePort()];
+  const baseUrl = `http://127.0.0.1:${apiPort}`;
+  const environment = {
+    PATH: process.env.PATH!,
+    DATABASE_URL: databaseUrl,
+    TEMPORAL_ADDRESS: inject('temporalAddress'),
+    TASK_QUEUE: `dialwright-${offset}`,
+    TELEPHONY_NODE: `sim-${offset}`,
+    SIMULATOR_URL: `http://127.0.0.1:${simulatorPort}`,
+    SIMULATOR_SPEED: String(speed),
+    DATA_DIR: dataDir,
+    PORT: String(apiPort),
+    DIALWRIGHT_ADMIN_KEY: ADMIN_KEY,
+    LOG_LEVEL: 'info',
+  };
+  const scriptFile = path.join(dataDir, 'script.json');
+  if (script) writeFileSync(scriptFile, JSON.stringify(script));
+  const start = (name: string, file: string, args: string[] = [], more: Record<string, string> = {}) =>
+    startProcess(path.join(dataDir, `${name}.log`), [path.join(ROOT, file), ...args], { ...environment, ...more });
+
+  const simulator = start('simulator', 'telephony/simulator/main.ts', script ? [scriptFile] : []);
+  const worker = start('worker', 'worker/main.ts', [], { WORKER_ID: 'worker-1' });
+  const apiProcess = start('api', 'api/main.ts');
+  const processes = [simulator, worker, apiProcess];
+
+  const api: System['api'] = async (method, urlPath, body, options = {}) => {
+    const response = await fetch(`${baseUrl}/v1${urlPath}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${options.key ?? ADMIN_KEY}`,
+        ...(body === undefined ? {} : { 'content-type': typeof body === 'string' ? 'text/csv' : 'application/json' }),
+        ...(options.idempotencyKey ? { 'idempotency-key': options.idempotencyKey } : {}),
+      },
+      body: body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body),
+    });
+    const text = await response.text();
+    return { status: response.status, body: text ? parse(text) : undefined, headers: response.headers };
+  };
+  const system: System = {
+    baseUrl,
+    databaseUrl,
+    adminKey: ADMIN_KEY,
+    dataDir,
+    sql,
+    simulator,
+    worker,
+    apiProcess,
+    async addWorker(id) {
+      const added = start(id, 'worker/main.ts', [], { WORKER_ID: id });
+      processes.push(added);
+      return added;
+    },
+    api,
+    async ok(method, urlPath, body, options) {
+      const answer = await api(method, urlPath, body, options);
+      if (answer.status >= 300) throw new Error(`${method} ${urlPath}: ${answer.status} ${JSON.stringify(answer.body)}`);
+      return answer.body;
+    },
+    async stop() {
+      await Promise.all(processes.map((child) => child.kill()));
+      await sql.end();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+  try {
+    await eventually(
+      async () => {
+        const response = await fetch(`${baseUrl}/readyz`);
+        if (!response.ok || !(await response.text()).includes('true')) throw new Error('not ready');
+        const { rowCount } = await sql.query(`SELECT 1 FROM node WHERE ready_since IS NOT NULL`);
+        return rowCount;
+      },
+      { withinMs: 45_000, everyMs: 100 },
+    );
+  } catch (error) {
+    const logs = ['simulator', 'worker', 'api'].map((name) => `--- ${name}\n${tail(path.join(dataDir, `${name}.log`))}`);
+    await system.stop();
+    throw new Error(`the system did not start: ${String(error)}\n${logs.join('\n')}`, { cause: error });
+  }
+  return system;
+}
+
+/** The last lines of a log: what a failure is explained with. */
+export function tail(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').split('\n').slice(-15).join('\n');
+  } catch {
+    return '(no log)';
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function startProcess(logFile: string, args: string[], env: Record<string, string>): Process {
+  let child: ChildProcess;
+  let gone: Promise<void>;
+  const launch = () => {
+    child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const log = createWriteStream(logFile, { flags: 'a' });
+    child.stdout!.pipe(log, { end: false });
+    child.stderr!.pipe(log, { end: false });
+    gone = new Promise((resolve) => child.once('exit', () => resolve()));
+  };
+  launch();
+  return {
+    get pid() {
+      return child.pid!;
+    },
+    signal: (name) => void child.kill(name),
+    async kill() {
+      child.kill('SIGKILL');
+      await gone;
+    },
+    async stop() {
+      child.kill('SIGTERM');
+      await gone;
+    },
+    async restart() {
+      launch();
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

@@ -1,0 +1,26 @@
+import { defineConfig } from 'vitest/config';
+
+/** One tier of tests: `test/<name>/`. What the servers of a tier are is written in test/kit/global.ts. */
+function tier(name: string, timeoutS: number, globalSetup: string[] = []) {
+  return {
+    extends: true as const,
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`],
+      testTimeout: timeoutS * 1000,
+      hookTimeout: Math.max(timeoutS, 60) * 1000,
+      globalSetup,
+    },
+  };
+}
+
+const servers = ['test/kit/global.ts'];
+
+export default defineConfig({
+  test: {
+    // The Temporal SDK's native part does not survive worker threads that come and go.
+    pool: 'forks',
+    passWithNoTests: true,
+    projects: [tier('unit', 5), tier('workflow', 30, servers), tier('replay', 30, servers), tier('e2e', 60, servers)],
+  },
+});
