@@ -21,6 +21,7 @@ export default defineConfig({
     // The Temporal SDK's native part does not survive worker threads that come and go.
     pool: 'forks',
     passWithNoTests: true,
+    teardownTimeout: 20_000, // servers are ended, and their data removed
     projects: [tier('unit', 5), tier('workflow', 30, servers), tier('replay', 30, servers), tier('e2e', 60, servers)],
   },
 });

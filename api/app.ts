@@ -10,6 +10,7 @@ import { createEventStreams } from './event-streams.ts';
 import type { Deps, Input, Reply, Route } from './http.ts';
 import { idempotencyKey, once, requestKey } from './idempotency.ts';
 import { whereJsonBreaks } from './json-position.ts';
+import { importRoutes } from './imports/routes.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { asAppError, invalidInput, notFound, sendProblem } from './problems.ts';
@@ -33,6 +34,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
   return [
     ...campaignRoutes(deps),
     ...contactRoutes(deps),
+    ...importRoutes(deps),
     ...agentRoutes(deps, createAgentStreams(deps)),
     ...offerRoutes(deps),
     ...callRoutes(deps),

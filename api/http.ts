@@ -60,6 +60,8 @@ export interface Route {
   params?: z.ZodObject;
   query?: z.ZodObject;
   body?: z.ZodType;
+  /** In place of `body`: types of a body that the handler reads itself, in pieces. */
+  consumes?: string[];
   /** Body of the answer; none: 204. */
   response?: z.ZodType;
   /** Statuses of success, the usual one first. */

@@ -41,7 +41,7 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
 }
 
 function operation(route: Route): ZodOpenApiOperationObject {
-  const { params, query, body, roles } = route;
+  const { params, query, roles } = route;
   const open = roles === 'anyone';
   const headers = headersOf(route);
   return {
@@ -55,7 +55,7 @@ function operation(route: Route): ZodOpenApiOperationObject {
       ...(query ? { query } : {}),
       ...(headers ? { header: headers } : {}),
     },
-    ...(body ? { requestBody: { required: true, content: { 'application/json': { schema: body } } } } : {}),
+    ...requestBody(route),
     responses: { ...failures(route), ...successes(route) },
   };
 }
@@ -63,6 +63,12 @@ function operation(route: Route): ZodOpenApiOperationObject {
 /** `get /v1/contacts/{id}` → `get_contacts_id`. */
 const operationId = ({ method, path }: Route): string =>
   [method, ...path.split('/').filter((part) => part !== '' && part !== 'v1')].join('_').replace(/[{}]/g, '').replace(/\W/g, '_');
+
+function requestBody({ body, consumes }: Route): Pick<ZodOpenApiOperationObject, 'requestBody'> {
+  const media: [string, z.ZodType][] = body ? [['application/json', body]] : (consumes ?? []).map((type) => [type, z.string()]);
+  if (media.length === 0) return {};
+  return { requestBody: { required: true, content: Object.fromEntries(media.map(([type, schema]) => [type, { schema }])) } };
+}
 
 function headersOf(route: Route): z.ZodObject | null {
   if (route.method === 'post' && route.repeats !== 'natural') {

@@ -43,7 +43,7 @@ export const problemSchema = z
     code: z.enum(Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]]),
     state: z.string().optional().describe('Present state of the thing, for a conflict'),
     issues: z
-      .array(z.strictObject({ field: z.string(), reason: z.string(), line: z.int().optional() }))
+      .array(z.strictObject({ field: z.string(), reason: z.string(), line: z.int().optional(), column: z.string().nullish() }))
       .optional()
       .describe('Which fields are wrong, and why'),
   })

@@ -30,11 +30,15 @@ const label = text(1, 200).refine((value) => value.trim() !== '', 'must not be b
 const MAX_INT = 2n ** 31n - 1n;
 const MAX_BIGINT = 2n ** 63n - 1n;
 
-const fits = (max: bigint) => (value: string) => /^[1-9]\d{0,18}$/.test(value) && BigInt(value) <= max;
+const anId = (max: bigint) =>
+  z
+    .string()
+    .regex(/^[1-9]\d{0,18}$/, { error: 'is not an id', abort: true })
+    .refine((value) => BigInt(value) <= max, 'is not an id');
 /** Id of a campaign, agent or key, as a number inside. */
-export const intId = z.string().refine(fits(MAX_INT), 'is not an id').transform(Number).meta({ examples: ['7'] });
+export const intId = anId(MAX_INT).transform(Number).meta({ examples: ['7'] });
 /** Id of a contact, call or offer: up to 19 digits, more than a JSON number carries. */
-export const bigId = z.string().refine(fits(MAX_BIGINT), 'is not an id').meta({ examples: ['7000001'] });
+export const bigId = anId(MAX_BIGINT).meta({ examples: ['7000001'] });
 
 /** Ids as they are given out. */
 const id = z.string().regex(/^\d{1,19}$/).meta({ examples: ['7'] });
@@ -108,10 +112,11 @@ export const listOf = <T extends z.ZodType>(item: T) =>
     next: z.string().nullable().describe('`cursor` of the next page; null at the end'),
   });
 
-const POSITION = /^\d{1,19}$/;
+const NO_POSITION = 'is not a position: a whole number, 0 or more';
 export const position = z
   .string()
-  .refine((value) => POSITION.test(value) && BigInt(value) <= MAX_BIGINT, 'is not a position: a whole number, 0 or more')
+  .regex(/^\d{1,19}$/, { error: NO_POSITION, abort: true })
+  .refine((value) => BigInt(value) <= MAX_BIGINT, NO_POSITION)
   .meta({ examples: ['0'] });
 
 const nothingLeftOut = <T extends z.ZodObject>(schema: T) =>
@@ -200,7 +205,7 @@ const contactFields = {
   phone_2: writtenNumber.nullable(),
   variables,
   zone: zone.nullable().describe("The contact's own zone; null: the campaign's"),
-  priority: z.int().min(-1_000_000).max(1_000_000).describe('Higher first'),
+  priority: z.int().min(-1000).max(1000).describe('Higher first'),
 };
 
 export const externalId = text(1, 200);

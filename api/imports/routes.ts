@@ -59,7 +59,11 @@ const answer = z
   })
   .meta({ id: 'ImportAnswer' });
 
-export function importRoutes(deps: Pick<Deps, 'db' | 'workflows' | 'matching' | 'log'>): Route[] {
+/** The route has no `body` of its own: it is read here, in pieces. `idleMs`: see {@link IDLE_MS}. */
+export function importRoutes(
+  deps: Pick<Deps, 'db' | 'workflows' | 'matching' | 'log'>,
+  { idleMs = IDLE_MS }: { idleMs?: number } = {},
+): Route[] {
   return [
     route({
       method: 'post',
@@ -73,9 +77,8 @@ export function importRoutes(deps: Pick<Deps, 'db' | 'workflows' | 'matching' | 
       response: answer,
       fails: ['CONFLICT', 'IMPORT_RUNNING', 'TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'],
       repeats: 'natural',
-      before: [], // the body is read here, in pieces
       async handle({ params: { id }, query: { mode, bad_rows }, caller, req }) {
-        const file = { format: formatOf(req), body: uploaded(req) };
+        const file = { format: formatOf(req), body: uploaded(req, idleMs) };
         const done = await importList(deps, { campaignId: id, mode, badRows: bad_rows, by: by(caller), ...file });
         await listChanged(deps, id);
         return ok(done);
@@ -98,8 +101,8 @@ function formatOf(req: Request): Format {
 const unsupported = (what: string) => new AppError('UNSUPPORTED_MEDIA_TYPE', what);
 
 /** The body as it arrives. Once it is no more wanted the rest is thrown away, so that the client gets to read the answer. */
-async function* uploaded(req: Request): AsyncGenerator<Buffer> {
-  const idle = setTimeout(() => req.destroy(new Error('the upload stands still')), IDLE_MS);
+async function* uploaded(req: Request, idleMs: number): AsyncGenerator<Buffer> {
+  const idle = setTimeout(() => req.destroy(new Error('the upload stands still')), idleMs);
   try {
     for await (const chunk of req.iterator({ destroyOnReturn: false })) {
       idle.refresh();

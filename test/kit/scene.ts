@@ -25,8 +25,8 @@ export interface Scene {
   /** Waits until a contact is in this state. */
   until(state: string, index?: number, withinMs?: number): Promise<any>;
   agentIs(state: string, index?: number, withinMs?: number): Promise<any>;
-  /** Call events of a contact as short words, such as `i q:q a:b(agent_reject) a:k c:k`. */
-  events(index?: number): Promise<string>;
+  /** Waits until a contact's call events are these, in short words such as `i q:q a:b(agent_reject) a:k c:k`. */
+  story(expected: string, index?: number): Promise<void>;
   /** What the switch dialled to contacts. */
   dialled(number?: string): Promise<number>;
 }
@@ -99,23 +99,30 @@ export async function setScene(system: System, options: SceneOptions): Promise<S
         },
         { withinMs },
       ),
-    async events(index = 0) {
-      const { rows } = await sql.query(
-        `SELECT event_type, ciq, result_code, result_reason FROM call_events WHERE contact_id = $1
-         ORDER BY call_id, call_sequence`,
-        [scene.contacts[index]],
-      );
-      return rows
-        .map(({ event_type, ciq, result_code, result_reason }) => {
-          const what = event_type === 'c' ? ciq : event_type;
-          return `${what}${result_code ? `:${result_code}` : ''}${result_reason ? `(${result_reason})` : ''}`;
-        })
-        .join(' ');
-    },
+    story: (expected, index = 0) =>
+      eventually(async () => {
+        const events = await storyOf(system, scene.contacts[index]!);
+        if (events !== expected) throw new Error(`the story is "${events}", not "${expected}"`);
+        return true;
+      }).then(() => undefined),
     async dialled(number) {
       const { items } = await ok('GET', '/simulator/dials?limit=1000');
       return items.filter((dial: any) => dial.party === 'contact' && (!number || dial.to === number)).length;
     },
   };
   return scene;
+}
+
+export async function storyOf(system: Pick<System, 'sql'>, contact: string): Promise<string> {
+  const { rows } = await system.sql.query(
+    `SELECT event_type, ciq, result_code, result_reason FROM call_events WHERE contact_id = $1
+     ORDER BY call_id, call_sequence`,
+    [contact],
+  );
+  return rows
+    .map(({ event_type, ciq, result_code, result_reason }) => {
+      const what = event_type === 'c' ? ciq : event_type;
+      return `${what}${result_code ? `:${result_code}` : ''}${result_reason ? `(${result_reason})` : ''}`;
+    })
+    .join(' ');
 }

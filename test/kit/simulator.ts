@@ -10,6 +10,10 @@ import { eventually } from './eventually.ts';
 
 const MAIN = path.resolve(import.meta.dirname, '../../telephony/simulator/main.ts');
 
+// A run that is broken off must leave no switch behind.
+const running = new Set<ChildProcess>();
+process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
 /** A simulated switch in a process of its own, to be dialled through, frozen and killed. */
 export class SimulatorProcess {
   readonly dataDir: string;
@@ -43,6 +47,7 @@ export class SimulatorProcess {
       DATA_DIR: this.dataDir,
     };
     this.#child = spawn(process.execPath, [MAIN], { env: { ...env, LOG_LEVEL: 'warn' }, stdio: 'inherit' });
+    running.add(this.#child);
     await eventually(() => this.call('GET', '/healthz').then(({ status }) => status === 200));
   }
 
@@ -53,6 +58,7 @@ export class SimulatorProcess {
     const gone = once(child, 'exit');
     child.kill(signal);
     await gone;
+    running.delete(child);
     return child.exitCode;
   }
 

@@ -1,8 +1,8 @@
-import { mkdtempSync, appendFileSync, readFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { DialRecord } from '../../telephony/simulator/dial-record.ts';
 import { scriptSchema, type BehaviourInput } from '../../telephony/simulator/script.ts';
 import { SimulatedSwitch, type SwitchClock } from '../../telephony/simulator/switch.ts';
@@ -306,6 +306,7 @@ describe('facts', () => {
 describe('the dial record', () => {
   it('outlives its process, its legs do not', () => {
     const dataDir = mkdtempSync(join(tmpdir(), 'dials-'));
+    onTestFinished(() => rmSync(dataDir, { recursive: true }));
     const first = rig({ then: { kind: 'answers', after: 4, talks: 30 } }, { dataDir });
     first.dial('c');
     expect(readFileSync(join(dataDir, 'simulator-dials.jsonl'), 'utf8'), 'before any fact').toContain('"legId":"c"');
