@@ -310,10 +310,7 @@ async function untilTalking(
     const leg = await upToDate(deps, watch);
     if (leg.answered_at) {
       const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
-      if (offer.state === 'talking') {
-        if (!leg.ended_at) await connect(telephony, leg.call_id, [agentLeg, leg.id]);
-        return { kind: 'talking' };
-      }
+      if (offer.state === 'talking') return { kind: 'talking' };
       // The agent went as the contact answered: the wire decides, it was an answer that nobody took.
       if (!leg.ended_at) await telephony.hangUp(leg.id, 'agent_hang_up');
     }
@@ -330,10 +327,6 @@ async function untilTalking(
 async function nextChange(watch: LegWatch, ms: number): Promise<void> {
   await Promise.race([watch.next(ms), Context.current().cancelled]);
   Context.current().heartbeat();
-}
-
-async function connect(telephony: Telephony, mix: string, legIds: string[]): Promise<void> {
-  for (const id of legIds) await telephony.join(mix, id);
 }
 
 /** A watch misses nothing written here, but another worker may have written: once in a while the row is read again. */

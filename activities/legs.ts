@@ -5,7 +5,7 @@
 import type { Logger } from 'pino';
 import { afterCallWithoutTalk, afterFailedOffer, afterTalk, type AgentAfter, type AgentCounters } from '../domain/agents.ts';
 import { type LegCode, legResult, type LegResult, type ResultReason } from '../domain/codes.ts';
-import { sessionId } from '../domain/ids.ts';
+import { legId as legIdOf, sessionId } from '../domain/ids.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
@@ -32,9 +32,18 @@ export interface LegWatch {
   close(): void;
 }
 
+/** Two legs that are to hear each other. */
+export interface Connection {
+  mix: string;
+  legIds: string[];
+}
+
 export interface LegBook {
-  /** Writes a fact. Rejects when it could not be written: the adapter delivers it again. */
-  apply(fact: LegFact): Promise<void>;
+  /**
+   * Writes a fact. Resolves to the legs to be connected when it is what begins (or began) a talk. Rejects when it could
+   * not be written: the adapter delivers it again.
+   */
+  apply(fact: LegFact): Promise<Connection | null>;
   /** Ends a leg that its switch does not report on. */
   end(legId: string, end: LegEnd): Promise<void>;
   watch(row: sql.LegRow): LegWatch;
@@ -72,21 +81,25 @@ export function createLegBook(deps: LegBookDeps): LegBook {
       const at = new Date(fact.at);
       switch (fact.type) {
         case 'progress':
-          return fact.phase === 'alerting' ? mark(fact.legId, 'alerting_at', at) : undefined;
+          if (fact.phase === 'alerting') await mark(fact.legId, 'alerting_at', at);
+          return null;
         case 'answered': {
-          const leg = await inTx(db, (tx) => writeAnswer(tx, fact.legId, at));
-          if (leg) wake(fact.legId, leg);
-          return;
+          const answer = await inTx(db, (tx) => writeAnswer(tx, fact.legId, at));
+          if (answer) wake(fact.legId, answer.leg);
+          return answer?.connection ?? null;
         }
         case 'media_up':
-          return mark(fact.legId, 'media_at', at);
+          await mark(fact.legId, 'media_at', at);
+          return null;
         case 'dtmf':
           if (fact.digit === '1') await confirmByDigit(db, fact.legId);
-          return wake(fact.legId, null);
+          wake(fact.legId, null);
+          return null;
         case 'held':
-          return;
+          return null;
         case 'ended':
-          return end(fact.legId, fact, at);
+          await end(fact.legId, fact, at);
+          return null;
       }
     },
     end: (legId, ending) => end(legId, ending, db.clock.now()),
@@ -135,23 +148,32 @@ async function confirmByDigit(db: Db, legId: string): Promise<void> {
   if (leg?.ciq === 'a') await db.pool.query(sql.acceptOffer(db.clock.now(), leg.offer_id));
 }
 
+interface Answer {
+  leg: sql.LegRow;
+  connection: Connection | null;
+}
+
 /** An answer: of the agent it is only noted (media and confirmation come first); of the contact it begins the talk. */
-async function writeAnswer(tx: Tx, legId: string, at: Date): Promise<sql.LegRow | undefined> {
+async function writeAnswer(tx: Tx, legId: string, at: Date): Promise<Answer | null> {
   const before = await tx.row<sql.LegRow>(sql.readLeg(legId));
-  if (!before || before.ended_at) return undefined;
-  if (before.ciq === 'a') return tx.row<sql.LegRow>(sql.markLeg(legId, 'answered_at', at));
-  const offer = await tx.row<sql.OfferRow>(sql.lockOffer(before.offer_id));
+  if (!before || before.ended_at) return null;
+  const offer = before.ciq === 'c' ? (await tx.row<sql.OfferRow>(sql.lockOffer(before.offer_id)))! : null;
   const leg = await tx.row<sql.LegRow>(sql.markLeg(legId, 'answered_at', at));
+  if (!leg) return null;
   // An ended offer: the agent has gone, the switch ends this leg too, and it counts as abandoned.
-  if (!leg || !offer || offer.ended_at || offer.state === 'talking') return leg;
+  if (!offer || offer.ended_at) return { leg, connection: null };
+  if (offer.state !== 'talking') await beginTalk(tx, offer);
+  const agentLeg = legIdOf(offer.call_id, offer.offer_no, 'agent');
+  return { leg, connection: { mix: offer.call_id, legIds: [agentLeg, legId] } };
+}
+
+async function beginTalk(tx: Tx, offer: sql.OfferRow): Promise<void> {
   await tx.run(sql.setOfferState(tx.now, offer.id, 'talking'));
   await tx.run(sql.setContactState(tx.now, offer.contact_id, 'talking', ['dialling']));
   const agent = await tx.row<AgentRow>(lockAgentOfOffer(offer.agent_id, offer.id));
-  if (agent) {
-    const result = { callId: offer.call_id, resultCode: 'k' as const };
-    await changeAgent(tx, agent, { state: 'connected', cause: 'contact_answered', ...result });
-  }
-  return leg;
+  if (!agent) return;
+  const talk = { callId: offer.call_id, resultCode: 'k' as const };
+  await changeAgent(tx, agent, { state: 'connected', cause: 'contact_answered', ...talk });
 }
 
 interface Ended {

@@ -68,7 +68,7 @@ const expressPath = (path: string): string => path.replace(/\{(\w+)\}/g, ':$1');
 
 function register(app: Express, deps: Deps, auth: Auth, metrics: Metrics, route: Route): void {
   const path = expressPath(route.path);
-  const reading = route.body ? [onlyJson, express.json({ limit: JSON_LIMIT })] : [];
+  const reading = route.body ? [onlyJson, express.json({ limit: JSON_LIMIT, strict: false })] : [];
   const handler = async (req: Request, res: Response) => send(res, await carryOut(deps, route, req, res));
   app[route.method](path, metrics.measure(route.path), auth.guard(route), ...reading, handler);
 }
@@ -79,7 +79,7 @@ async function carryOut(deps: Deps, route: Route, req: Request, res: Response): 
   const input = {
     params: readParams(route, req),
     query: route.query ? readInput(route.query, req.query, 'query') : {},
-    body: route.body ? readInput(route.body, req.body ?? {}, 'body') : undefined,
+    body: route.body ? readInput(route.body, req.body === undefined ? {} : req.body, 'body') : undefined,
     caller,
     requestKey: requestKey(req, caller, key),
     req,

@@ -64,13 +64,19 @@ export function invalid(field: string, reason: string): AppError {
   return new AppError('INVALID', `${field} ${reason}`, { issues: [{ field, reason }] });
 }
 
-/** A Zod failure as fields and reasons; `root` goes before each path. */
-export function invalidInput(error: z.ZodError, where: string, root: string[] = []): AppError {
-  const issues = error.issues.flatMap((issue) => {
-    const path = [...root, ...issue.path.map(String)];
-    if (issue.code !== 'unrecognized_keys') return [{ field: path.join('.'), reason: issue.message }];
-    return issue.keys.map((key) => ({ field: [...path, key].join('.'), reason: `is not a known ${where} field` }));
-  });
+/** A Zod failure as fields, each with the first thing that is wrong with it; `root` goes before each path. */
+export function invalidInput(error: z.ZodError, where: 'body' | 'query', root: string[] = []): AppError {
+  const reasons = new Map<string, string>();
+  const add = (path: PropertyKey[], reason: string) => {
+    const field = [...root, ...path.map(String)].join('.') || where;
+    if (!reasons.has(field)) reasons.set(field, reason);
+  };
+  for (const issue of error.issues) {
+    if (issue.code === 'unrecognized_keys') {
+      for (const key of issue.keys) add([...issue.path, key], `is not a known field of the ${where}`);
+    } else add(issue.path, issue.message);
+  }
+  const issues = [...reasons].map(([field, reason]) => ({ field, reason }));
   return new AppError('INVALID', `the ${where} is not valid: see issues`, { issues });
 }
 

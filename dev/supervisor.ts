@@ -3,6 +3,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { hasEnded, lastLines, readState, type Say, since, sizeOf, writeState } from './process.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
@@ -151,7 +152,8 @@ export async function endLeftOvers(dataDir: string, say: Say): Promise<void> {
   const left = readState<Processes>(processesFile(dataDir))?.children.filter(isSame) ?? [];
   if (left.length === 0) return;
   for (const { pid } of left) process.kill(pid, 'SIGKILL');
-  for (const { pid } of left) await hasEnded(pid, KILLED_WITHIN_MS);
+  const deadline = performance.now() + KILLED_WITHIN_MS;
+  while (left.some(isSame) && performance.now() < deadline) await sleep(20);
   say(`The last start was killed: ended what it left running (${left.map(({ name }) => name).join(', ')})`);
 }
 

@@ -36,8 +36,9 @@ export class Terminal {
     this.#out.write(this.#live ? `${CLEAR}${text}\n${this.#live}` : `${text}\n`);
   }
 
-  /** Shows it in place of what it showed before; '' takes that away. Only where `isLive`. */
+  /** Shows it in place of what it showed before; '' takes that away. Does nothing where not `isLive`. */
   live(text: string): void {
+    if (!this.isLive) return;
     // A line that wraps can't be taken back.
     this.#live = text.slice(0, this.columns - 1);
     this.#out.write(CLEAR + this.#live);

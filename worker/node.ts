@@ -111,7 +111,11 @@ async function takeOver(deps: NodeDeps, onChange: (up: boolean) => void): Promis
     shutdownGraceTime: GRACE_MS,
   });
   const held: Held = { telephony, worker, run: Promise.resolve(), up: false };
-  telephony.onFact((fact) => legs.apply(fact));
+  telephony.onFact(async (fact) => {
+    const talk = await legs.apply(fact);
+    // Connected here and not by the activity that waits for the answer: audio must not wait for that to be taken over.
+    for (const legId of talk?.legIds ?? []) await telephony.join(talk!.mix, legId);
+  });
   telephony.onConnection((up) => {
     held.up = up;
     if (up) log.info({ node: name }, 'connected to the switch');

@@ -4,6 +4,7 @@
  * A repeat is harmless: starts reject duplicates, signals carry numbers that the workflow has seen before, updates carry
  * the request's key as update id.
  */
+import { createHash } from 'node:crypto';
 import {
   type Client,
   WorkflowExecutionAlreadyStartedError,
@@ -102,7 +103,7 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
       try {
         const deadline = Date.now() + UPDATE_DEADLINE_MS;
         return await client.withDeadline(deadline, () =>
-          handle(contact).executeUpdate(definition, { args: [argument], updateId: key }),
+          handle(contact).executeUpdate(definition, { args: [argument], updateId: digest(key) }),
         );
       } catch (error) {
         throw asAppError(error);
@@ -110,6 +111,9 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
     },
   };
 }
+
+/** Whoever calls chooses the key, so it may say something about a person: only its digest enters Temporal. */
+const digest = (key: string): string => createHash('sha256').update(key).digest('base64url');
 
 const isErrorCode = (text: unknown): text is ErrorCode => ERROR_CODES.includes(text as ErrorCode);
 

@@ -144,8 +144,12 @@ async function withFirstLine(chunks: Chunks): Promise<[string, Chunks]> {
   }
   const [line = ''] = head.toString('utf8').split(/[\r\n]/, 1);
   const all = async function* (): AsyncGenerator<Buffer> {
-    yield head;
-    yield* { [Symbol.asyncIterator]: () => iterator };
+    try {
+      yield head;
+      yield* { [Symbol.asyncIterator]: () => iterator };
+    } finally {
+      await iterator.return?.(); // whoever stops at the first line ends the upload too
+    }
   };
   return [line, all()];
 }

@@ -59,7 +59,7 @@ const answer = z
   })
   .meta({ id: 'ImportAnswer' });
 
-/** The route has no `body` of its own: it is read here, in pieces. `idleMs`: see {@link IDLE_MS}. */
+/** `idleMs`: see {@link IDLE_MS}. */
 export function importRoutes(
   deps: Pick<Deps, 'db' | 'workflows' | 'matching' | 'log'>,
   { idleMs = IDLE_MS }: { idleMs?: number } = {},
@@ -74,6 +74,7 @@ export function importRoutes(
       roles: MANAGERS,
       params: idParams,
       query,
+      consumes: Object.keys(FORMAT_OF),
       response: answer,
       fails: ['CONFLICT', 'IMPORT_RUNNING', 'TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'],
       repeats: 'natural',

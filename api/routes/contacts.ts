@@ -226,10 +226,15 @@ function readNumbers<T extends Numbers>(body: T, country: string): T {
   return result;
 }
 
+function mustDiffer({ phone_num, phone_2 }: sql.ContactData): void {
+  if (phone_num === phone_2) throw invalid('phone_2', 'is the same number as phone_num; leave one out');
+}
+
 async function put(deps: Deps, campaignId: number, key: string, body: sql.ContactData): Promise<Written> {
   const { country, status } = await campaignOf(deps, campaignId);
   if (status === 'ended') throw new AppError('CONFLICT', 'the campaign has ended; nothing is added to it', { state: status });
   const data = readNumbers(body, country);
+  mustDiffer(data);
   return inTx(deps.db, async (tx) => {
     const made = await tx.row<ContactRow>(sql.insertContact(tx.now, campaignId, key, data));
     if (made) {
@@ -251,7 +256,7 @@ interface Written {
 /** `before` must be locked by this transaction. */
 async function write(tx: Tx, before: ContactRow, after: sql.ContactData): Promise<ContactRow> {
   const numbersChange = before.phone_num !== after.phone_num || before.phone_2 !== after.phone_2;
-  if (after.phone_num === after.phone_2) throw invalid('phone_2', 'is the same number as phone_num; leave one out');
+  mustDiffer(after);
   if (numbersChange && NUMBERS_IN_USE.includes(before.state)) {
     const detail = 'its numbers can not be changed while the contact is being called; try again after the call';
     throw new AppError('CONFLICT', detail, { state: before.state });

@@ -134,7 +134,7 @@ export async function startTestApi(overrides: Partial<Deps> = {}): Promise<Api> 
 async function send(api: Api, method: string, path: string, body: unknown, options: CallOptions): Promise<Answer> {
   const { key = api.admin, headers = {}, raw } = options;
   const response = await fetch(api.url + path, {
-    method,
+    method: method.toUpperCase(),
     headers: {
       ...(key === null ? {} : { Authorization: `Bearer ${key}` }),
       ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),

@@ -21,6 +21,11 @@ export interface ApiAnswer<T = any> {
   headers: Headers;
 }
 
+export interface RequestOptions {
+  key?: string;
+  idempotencyKey?: string;
+}
+
 export interface Process {
   readonly pid: number;
   signal(name: NodeJS.Signals): void;
@@ -35,6 +40,7 @@ export interface System {
   baseUrl: string;
   databaseUrl: string;
   adminKey: string;
+  simulatorUrl: string;
   dataDir: string;
   sql: pg.Pool;
   simulator: Process;
@@ -42,9 +48,9 @@ export interface System {
   apiProcess: Process;
   /** A second worker on the same node, in its own process. */
   addWorker(id: string): Promise<Process>;
-  api<T = any>(method: string, path: string, body?: unknown, options?: { key?: string; idempotencyKey?: string }): Promise<ApiAnswer<T>>;
+  api<T = any>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<ApiAnswer<T>>;
   /** The answer's body; fails unless the status is 2xx. */
-  ok<T = any>(method: string, path: string, body?: unknown, options?: { key?: string }): Promise<T>;
+  ok<T = any>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<T>;
   stop(): Promise<void>;
 }
 
@@ -104,6 +110,7 @@ export async function startSystem({ speed = 20, script }: SystemOptions = {}): P
     baseUrl,
     databaseUrl,
     adminKey: ADMIN_KEY,
+    simulatorUrl: environment.SIMULATOR_URL,
     dataDir,
     sql,
     simulator,

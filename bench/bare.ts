@@ -1,0 +1,93 @@
+// Bare Temporal on the same server: the limits that the product's figures are held against.
+
+import { randomUUID } from 'node:crypto';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { call, end, finish, go, hop } from './bare-workflows.ts';
+import { CONCURRENCY, inLanes, now, type Rig } from './kit.ts';
+
+/** As in the product's worker (config/config.ts, worker/worker.ts). */
+const CACHED = 300;
+
+export interface Bare {
+  /** Starts `count` workflows that only wait; returns how many a second. */
+  starts(count: number): Promise<number>;
+  /** Starts workflows for `hop`, and waits until they wait. */
+  prepareHops(count: number): Promise<void>;
+  /** Signals one of them; returns the ms from there to the start of its activity. */
+  hop(): Promise<number>;
+  /** Carries out `count` workflows with all the hops of a call, `atOnce` of them at a time; returns how many a second. */
+  calls(count: number, atOnce: number): Promise<number>;
+}
+
+/** Runs `work` beside a worker for bare workflows. */
+export async function withBare<T>({ client, temporalAddress }: Rig, work: (bare: Bare) => Promise<T>): Promise<T> {
+  Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] });
+  const connection = await NativeConnection.connect({ address: temporalAddress });
+  const taskQueue = `bare-${randomUUID()}`;
+  const arrivals = new Map<string, () => void>();
+  const worker = await Worker.create({
+    connection,
+    taskQueue,
+    workflowsPath: new URL('./bare-workflows.ts', import.meta.url).pathname,
+    activities: {
+      arrive: async ({ id }: { id: string }) => {
+        arrivals.get(id)?.();
+        arrivals.delete(id);
+      },
+    },
+    maxCachedWorkflows: CACHED,
+    maxConcurrentWorkflowTaskExecutions: 100,
+  });
+  const run = worker.run();
+  const start = async (type: typeof hop | typeof call) => {
+    const id = randomUUID();
+    await client.workflow.start(type, { taskQueue, workflowId: `bare/${id}`, args: [{ id }] });
+    return id;
+  };
+  const arrival = (id: string) => new Promise<number>((resolve) => arrivals.set(id, () => resolve(now())));
+  const handle = (id: string) => client.workflow.getHandle(`bare/${id}`);
+  const waiting: string[] = [];
+
+  try {
+    return await work({
+      async starts(count) {
+        const from = now();
+        await inLanes(count, CONCURRENCY, () => start(hop));
+        return count / ((now() - from) / 1000);
+      },
+      async prepareHops(count) {
+        await inLanes(count, CONCURRENCY, async () => {
+          const id = await start(hop);
+          await handle(id).describe();
+          waiting.push(id);
+        });
+      },
+      async hop() {
+        const id = waiting.shift()!;
+        const arrived = arrival(id);
+        const from = now();
+        await handle(id).signal(go);
+        return (await arrived) - from;
+      },
+      async calls(count, atOnce) {
+        const ids: string[] = [];
+        await inLanes(count, CONCURRENCY, async () => void ids.push(await start(call)));
+        const from = now();
+        await inLanes(count, atOnce, async (n) => {
+          const id = ids[n]!;
+          const dialled = arrival(`${id}/dial`);
+          await handle(id).signal(go);
+          await dialled;
+          await handle(id).signal(end);
+          await handle(id).executeUpdate(finish);
+          await handle(id).result();
+        });
+        return count / ((now() - from) / 1000);
+      },
+    });
+  } finally {
+    worker.shutdown();
+    await run;
+    await connection.close();
+  }
+}

@@ -1,0 +1,229 @@
+// What the figures have in common: the machine under test, numbers out of samples, and how a pool of work is driven.
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, Connection } from '@temporalio/client';
+import pg from 'pg';
+import { migrate, startPostgres } from '../dev/postgres.ts';
+import { freePort, type Say } from '../dev/process.ts';
+import { Supervisor } from '../dev/supervisor.ts';
+import { startTemporal } from '../dev/temporal.ts';
+import { throwAwayDataDir } from '../dev/throw-away.ts';
+
+/** As many calls to Temporal at once as the product's feed makes (activities/campaigns.ts). */
+export const CONCURRENCY = 32;
+
+const ADMIN_KEY = 'dw_admin_key_of_the_bench_only';
+/** Phone of the agent who answers by itself; all others are answered through the API. */
+export const SELF_ANSWERING = '900';
+
+/** People who never keep anybody waiting: what is left is the time that the product takes. */
+const SCRIPT = (() => {
+  const phone = (then: object) => ({ trying: null, alerting: 0, media: 0, then });
+  return {
+    contacts: [{ weight: 1, behaviour: phone({ kind: 'answers', after: 0, talks: 0.1 }) }],
+    agents: phone({ kind: 'manual' }),
+    numbers: { [SELF_ANSWERING]: phone({ kind: 'answers', after: 0 }) },
+  };
+})();
+
+/** The machine under test: servers as in production, and the product's processes once they are asked for. */
+export interface Rig {
+  databaseUrl: string;
+  temporalAddress: string;
+  client: Client;
+  sql: pg.Pool;
+  dataDir: string;
+  say: Say;
+  /** Simulator, worker and API, each a process of its own; started at the first call. */
+  product(): Promise<Product>;
+}
+
+export interface Product {
+  baseUrl: string;
+  simulatorUrl: string;
+  /** The body of a 2xx answer; anything else throws. */
+  ask<T>(method: string, path: string, body?: unknown, key?: string): Promise<T>;
+  /** Starts one more process of the product; the function it returns stops it. */
+  start(name: string, command: string[]): () => Promise<void>;
+}
+
+/** Runs `work` on servers of its own (fsync on, the flags of `npm start`) that are gone afterwards, whatever happens. */
+export async function withRig<T>(say: Say, work: (rig: Rig) => Promise<T>): Promise<T> {
+  const place = throwAwayDataDir('bench');
+  const { dataDir } = place;
+  const supervisor = new Supervisor({ dataDir, say: (line) => (line.includes('stopped') ? undefined : say(line)) });
+  let product: Promise<Product> | undefined;
+  let sql: pg.Pool | undefined;
+  let connection: Connection | undefined;
+  try {
+    const [postgres, temporal] = await Promise.all([
+      startPostgres({ dataDir, log: say }),
+      startTemporal({ dataDir, log: say }),
+    ]);
+    await migrate(postgres.url);
+    sql = new pg.Pool({ connectionString: postgres.url, max: 4, options: '-c TimeZone=UTC' });
+    sql.on('error', () => undefined); // the server is ended before its last connections are
+    connection = await Connection.connect({ address: temporal.address });
+    const servers = { databaseUrl: postgres.url, temporalAddress: temporal.address, dataDir, sql, say };
+    return await work({
+      ...servers,
+      client: new Client({ connection }),
+      product: () => (product ??= startProduct(servers, supervisor)),
+    });
+  } finally {
+    supervisor.kill();
+    await sql?.end();
+    await connection?.close();
+    await place.release();
+  }
+}
+
+type Servers = Omit<Rig, 'client' | 'product'>;
+
+async function startProduct({ databaseUrl, temporalAddress, dataDir, say }: Servers, supervisor: Supervisor): Promise<Product> {
+  const [apiPort, simulatorPort] = [await freePort(), await freePort()];
+  const baseUrl = `http://127.0.0.1:${apiPort}`;
+  const simulatorUrl = `http://127.0.0.1:${simulatorPort}`;
+  const settings = {
+    DATABASE_URL: databaseUrl,
+    TEMPORAL_ADDRESS: temporalAddress,
+    TEMPORAL_NAMESPACE: 'default',
+    SIMULATOR_URL: simulatorUrl,
+    SIMULATOR_SPEED: '1',
+    DATA_DIR: dataDir,
+    HOST: '127.0.0.1',
+    PORT: String(apiPort),
+    DIALWRIGHT_ADMIN_KEY: ADMIN_KEY,
+    WORKER_ID: 'bench',
+    LOG_LEVEL: 'warn',
+  };
+  const script = path.join(dataDir, 'script.json');
+  writeFileSync(script, JSON.stringify(SCRIPT));
+  const processes = [
+    { name: 'simulator', command: ['telephony/simulator/main.ts', script] },
+    { name: 'worker', command: ['worker/main.ts'] },
+    { name: 'api', command: ['api/main.ts'] },
+  ];
+  for (const { name, command } of processes) supervisor.start({ name, command, settings });
+
+  const ask: Product['ask'] = async (method, urlPath, body, key = ADMIN_KEY) => {
+    const type = typeof body === 'string' ? 'text/csv' : 'application/json';
+    const response = await fetch(`${baseUrl}/v1${urlPath}`, {
+      method,
+      headers: { authorization: `Bearer ${key}`, ...(body === undefined ? {} : { 'content-type': type }) },
+      body: body === undefined || typeof body === 'string' ? (body ?? null) : JSON.stringify(body),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${urlPath}: ${response.status} ${text}`);
+    return (text === '' ? undefined : JSON.parse(text)) as never;
+  };
+  await until('the product is ready', 60_000, async () => {
+    const nodes = await ask<{ items: unknown[] }>('GET', '/campaigns').then(() => fetch(`${baseUrl}/readyz`));
+    return nodes.ok;
+  }).catch((error: unknown) => {
+    throw new Error([String(error), ...processes.map(({ name }) => supervisor.tail(name))].join('\n'));
+  });
+  say('simulator, worker and API run');
+  return {
+    baseUrl,
+    simulatorUrl,
+    ask,
+    start(name, command) {
+      supervisor.start({ name, command, settings });
+      return () => supervisor.stop(name);
+    },
+  };
+}
+
+// ---- a list and its people -----------------------------------------------------------------------------------------
+
+/** A campaign, not started, with `size` contacts whose numbers begin with `prefix` (a digit or two of its own). */
+export async function makeCampaign({ ask }: Product, name: string, prefix: string, size: number): Promise<string> {
+  const rules = { max_attempts: 1, wrap_up_sec: 120 };
+  const body = { name, country: 'NO', zone: 'Europe/Oslo', caller_id: '+4722999900', rules };
+  const { id } = await ask<{ id: string }>('POST', '/campaigns', body);
+  const digits = 6 - prefix.length;
+  const rows = Array.from({ length: size }, (_, n) => `+4722${prefix}${String(n).padStart(digits, '0')},Person ${n}`);
+  await ask('POST', `/campaigns/${id}/imports?mode=add`, ['phone_num,var1', ...rows, ''].join('\n'));
+  return id;
+}
+
+export interface AgentAccount {
+  id: string;
+  key: string;
+  phone: string;
+}
+
+export async function makeAgent({ ask }: Product, campaign: string, phone: string): Promise<AgentAccount> {
+  const body = { name: `Agent ${phone}`, phone, queues: [{ campaign_id: campaign, priority: 1 }] };
+  const { id } = await ask<{ id: string }>('POST', '/agents', body);
+  const { key } = await ask<{ key: string }>('POST', '/keys', { name: `agent ${phone}`, role: 'agent', agent_id: id });
+  return { id, key, phone };
+}
+
+/** A leg as the switch's own record has it; times in epoch ms. */
+export interface Dial {
+  seq: number;
+  at: number;
+  legId: string;
+  party: 'agent' | 'contact';
+  answeredAt: number | null;
+}
+
+/** All that the switch has dialled. */
+export async function dials({ simulatorUrl }: Product): Promise<Dial[]> {
+  const all: Dial[] = [];
+  for (;;) {
+    const response = await fetch(`${simulatorUrl}/dials?after=${all.at(-1)?.seq ?? 0}&limit=1000`);
+    const page = ((await response.json()) as { dials: Dial[] }).dials;
+    all.push(...page);
+    if (page.length < 1000) return all;
+  }
+}
+
+// ---- waiting and counting ------------------------------------------------------------------------------------------
+
+/** Polls until `isSo`; throws when that takes too long. */
+export async function until(what: string, withinMs: number, isSo: () => Promise<boolean>, everyMs = 50): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  let last: unknown = 'not yet';
+  while (performance.now() < deadline) {
+    try {
+      if (await isSo()) return;
+    } catch (error) {
+      last = error;
+    }
+    await sleep(everyMs);
+  }
+  throw new Error(`It took longer than ${withinMs / 1000} s until ${what}: ${String(last)}`);
+}
+
+/** Does `work` for 0 … count - 1, `lanes` at once. */
+export async function inLanes(count: number, lanes: number, work: (n: number) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < count) await work(next++);
+  };
+  await Promise.all(Array.from({ length: Math.min(lanes, count) }, lane));
+}
+
+/** The value below which `share` of the samples lie; NaN without samples. */
+export function quantile(samples: readonly number[], share: number): number {
+  const sorted = samples.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
+}
+
+/** Epoch ms with fractions, comparable over the processes of this machine. */
+export const now = (): number => performance.timeOrigin + performance.now();
+
+/** Says how far something is, once in `everyMs`. */
+export function progress(say: Say, what: string, total: number, everyMs = 5_000): (done: number) => void {
+  let due = performance.now() + everyMs;
+  return (done) => {
+    if (performance.now() < due) return;
+    due = performance.now() + everyMs;
+    say(`${what}: ${done} of ${total}`);
+  };
+}

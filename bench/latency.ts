@@ -1,0 +1,76 @@
+// How long an agent waits: from ready to the phone's ring, and from the answer to the contact's dial, beside one bare hop
+// (a signal to a waiting workflow, up to the start of its activity) measured in turn with them.
+
+import { withBare } from './bare.ts';
+import type { Figure } from './figure.ts';
+import { dials, makeAgent, makeCampaign, now, progress, quantile, type Rig, SELF_ANSWERING, until } from './kit.ts';
+
+const CALLS = 150;
+/** More than a worker keeps cached, as on any real list: contacts and bare workflows alike are read back when told. */
+const WAITING = 450;
+
+export async function benchLatency(rig: Rig): Promise<Figure[]> {
+  const { sql, say } = rig;
+  const product = await rig.product();
+  return withBare(rig, async (bare) => {
+    const campaign = await makeCampaign(product, 'Latency', '2', WAITING);
+    const agent = await makeAgent(product, campaign, SELF_ANSWERING);
+    await product.ask('POST', `/campaigns/${campaign}/start`);
+    await bare.prepareHops(WAITING);
+    const count = async (states: string[]): Promise<number> => {
+      const { rows } = await sql.query<{ found: number }>(
+        `SELECT count(*)::int AS found FROM contact WHERE campaign_id = $1 AND state = ANY($2)`,
+        [campaign, states],
+      );
+      return rows[0]!.found;
+    };
+    await until('all contacts are queued', 60_000, async () => (await count(['queued'])) === WAITING);
+    const become = (state: string) => product.ask('PUT', `/agents/${agent.id}/state`, { state }, agent.key);
+    await become('paused');
+
+    const hops: number[] = [];
+    const readyAt: number[] = [];
+    const tell = progress(say, 'calls timed', CALLS);
+    const dialledBefore = (await dials(product)).at(-1)?.seq ?? 0;
+    for (let n = 0; n < CALLS; n++) {
+      hops.push(await bare.hop());
+      readyAt.push(now());
+      await become('ready');
+      const inWrapUp = async (): Promise<string | undefined> => {
+        const { rows } = await sql.query<{ call_id: string }>(
+          `SELECT o.call_id FROM agent a JOIN offer o ON o.id = a.offer_id WHERE a.id = $1 AND a.state = 'wrap_up'`,
+          [agent.id],
+        );
+        return rows[0]?.call_id;
+      };
+      await until('the call is over', 30_000, async () => (await inWrapUp()) !== undefined, 20);
+      await become('paused');
+      await product.ask('POST', `/calls/${await inWrapUp()}/disposition`, { action: 'done', topics: [] }, agent.key);
+      await become('ready'); // ends the wrap-up; `paused` follows, as it was wished for
+      await until('the contact is closed', 30_000, async () => (await count(['done'])) === n + 1, 20);
+      tell(n + 1);
+    }
+    await product.ask('POST', `/campaigns/${campaign}/pause`);
+
+    const legs = (await dials(product)).filter(({ seq }) => seq > dialledBefore);
+    const rings = legs.filter(({ party }) => party === 'agent');
+    const toContact = legs.filter(({ party }) => party === 'contact');
+    const ring = rings.map(({ at }, n) => at - readyAt[n]!);
+    const dial = toContact.map(({ at }, n) => at - rings[n]!.answeredAt!);
+    return [
+      ...figures('agent ready → phone told to ring', ring, hops, 2),
+      ...figures('agent answers → contact dialled', dial, hops, 1.5),
+    ];
+  });
+}
+
+function figures(name: string, samples: number[], hops: number[], aim: number): Figure[] {
+  return [0.5, 0.99].map((share) => ({
+    name: `${name}, p${share * 100}`,
+    value: quantile(samples, share),
+    unit: 'ms',
+    limit: quantile(hops, share),
+    limitIs: 'one bare signal → activity hop',
+    aim: { of: 'ratio', atMost: aim },
+  }));
+}

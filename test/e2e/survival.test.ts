@@ -1,0 +1,177 @@
+/**
+ * The worker dies (SIGKILL) or freezes (SIGSTOP, longer than every timeout) in the middle of a call, while the switch and
+ * its phones go on: right end, right codes, nobody dialled twice by the switch's own record.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
+import { type Scene, setScene } from '../kit/scene.ts';
+import { startSystem, type System } from '../kit/system.ts';
+
+let system: System;
+beforeAll(async () => {
+  const manual = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'manual' } };
+  system = await startSystem({ speed: 1, script: { contacts: [{ weight: 1, behaviour: manual }] } });
+}, 90_000);
+afterAll(() => system?.stop());
+
+let next = 22300000;
+const number = () => `+47${next++}`;
+/** Takes over: the dead activity is noticed by its heartbeat (10 s), the lease and the start of a process come before. */
+const RECOVERY_MS = 40_000;
+
+async function scene(contact: string): Promise<Scene> {
+  const made = await setScene(system, { contacts: [{ phone_num: contact }] });
+  await made.ready();
+  return made;
+}
+
+/** A simulated phone is in this state at the switch itself, whatever the worker does. */
+const phoneIs = (phone: string, state: string, withinMs = 10_000) =>
+  eventually(
+    async () => {
+      const answer = await fetch(`${system.simulatorUrl}/phones/${encodeURIComponent(phone)}`);
+      const body = (await answer.json()) as { state: string };
+      if (body.state !== state) throw new Error(`phone ${phone} is ${body.state}, not ${state}`);
+      return true;
+    },
+    { withinMs },
+  );
+
+/** The agent keeps the lease while the worker is away: the API renews it. */
+async function heartbeats(agent: Scene['agents'][number]): Promise<() => void> {
+  const timer = setInterval(() => {
+    void system.api('POST', `/agents/${agent.id}/heartbeat`, undefined, { key: agent.key });
+  }, 5_000);
+  return () => clearInterval(timer);
+}
+
+async function whileAway(how: 'kill' | 'freeze', agent: Scene['agents'][number], meanwhile: () => Promise<void>) {
+  const stop = await heartbeats(agent);
+  try {
+    if (how === 'kill') await system.worker.kill();
+    else system.worker.signal('SIGSTOP');
+    await meanwhile();
+    if (how === 'kill') await system.worker.restart();
+    else system.worker.signal('SIGCONT');
+  } finally {
+    stop();
+  }
+}
+
+describe.each(['kill', 'freeze'] as const)('%s', (how) => {
+  /** Longer than the heartbeat timeout, the node's lease and `notAfter`, where the worker is frozen. */
+  const longAway = async () => {
+    if (how === 'kill') return;
+    const until = Date.now() + 16_000;
+    await eventually(() => Date.now() > until, { withinMs: 20_000, everyMs: 250 });
+  };
+
+  it('while the agent’s phone rings: the ringing goes on, the call is made', async () => {
+    const anna = number();
+    const s = await scene(anna);
+    await s.ringing();
+    const { phone } = s.agents[0]!;
+    await whileAway(how, s.agents[0]!, async () => {
+      await phoneIs(phone, 'ringing');
+      await longAway();
+      await s.phone(phone, 'answer');
+    });
+    await s.until('dialling', 0, RECOVERY_MS);
+    await s.phone(anna, 'answer');
+    await s.until('talking', 0, RECOVERY_MS);
+    await s.phone(anna, 'hang-up');
+    await s.until('wrap_up', 0, RECOVERY_MS);
+    await s.story('i q:q a:k c:k');
+    expect(await s.dialled(anna)).toBe(1);
+    const rings = await system.ok('GET', '/simulator/dials?limit=1000');
+    expect(rings.items.filter((dial: { to: string }) => dial.to === phone)).toHaveLength(1);
+  });
+
+  it('while the agent’s phone rings and rings out meanwhile: a missed call, the contact waits in the queue', async () => {
+    const anna = number();
+    const s = await setScene(system, { contacts: [{ phone_num: anna }], rules: { agent_ring_sec: 5, reoffer_after_sec: 600 } });
+    await s.ready();
+    await s.ringing();
+    await whileAway(how, s.agents[0]!, async () => {
+      await phoneIs(s.agents[0]!.phone, 'idle', 10_000);
+      await longAway();
+    });
+    await s.until('queued', 0, RECOVERY_MS);
+    await s.story('i q:q a:t(ring_timeout)');
+    await s.agentIs('ready', 0, RECOVERY_MS);
+    expect(await s.dialled(anna)).toBe(0);
+  });
+
+  it('while the contact’s phone rings: answered all the same, dialled once', async () => {
+    const anna = number();
+    const s = await scene(anna);
+    await s.ringing();
+    await s.phone(s.agents[0]!.phone, 'answer');
+    await s.until('dialling');
+    await phoneIs(anna, 'ringing');
+    await whileAway(how, s.agents[0]!, async () => {
+      await longAway();
+      await s.phone(anna, 'answer');
+    });
+    await s.until('talking', 0, RECOVERY_MS);
+    await s.agentIs('connected', 0, RECOVERY_MS);
+    await s.phone(s.agents[0]!.phone, 'hang-up');
+    await s.until('wrap_up', 0, RECOVERY_MS);
+    await s.story('i q:q a:k c:k(agent_hang_up)');
+    expect(await s.dialled(anna)).toBe(1);
+  });
+
+  it('while they talk: the talk goes on and ends right', async () => {
+    const anna = number();
+    const s = await scene(anna);
+    await s.ringing();
+    await s.phone(s.agents[0]!.phone, 'answer');
+    await s.until('dialling');
+    await s.phone(anna, 'answer');
+    await s.until('talking');
+    await whileAway(how, s.agents[0]!, async () => {
+      await longAway();
+      await s.phone(anna, 'hang-up');
+    });
+    await s.until('wrap_up', 0, RECOVERY_MS);
+    await s.story('i q:q a:k c:k');
+    await s.agentIs('wrap_up', 0, RECOVERY_MS);
+    expect(await s.dialled(anna)).toBe(1);
+  });
+
+  it('around the dial, at random moments: nobody dialled twice, nobody stuck', async () => {
+    const anna = number();
+    const s = await scene(anna);
+    await s.ringing();
+    // The answer sets off: outcome of the ring, decision, leg, dial. Somewhere in there the worker stops.
+    const answered = s.phone(s.agents[0]!.phone, 'answer');
+    const moment = Math.floor(Math.random() * 60);
+    const from = performance.now();
+    await eventually(() => performance.now() - from >= moment, { everyMs: 1 });
+    await whileAway(how, s.agents[0]!, async () => {
+      await answered;
+      await longAway();
+    });
+    const contact = await eventually(
+      async () => {
+        const now = await s.contact();
+        if (!['dialling', 'waiting', 'talking'].includes(now.state)) throw new Error(`contact is ${now.state}`);
+        return now;
+      },
+      { withinMs: RECOVERY_MS },
+    );
+    const dialled = await s.dialled(anna);
+    expect(dialled).toBeLessThanOrEqual(1);
+    if (contact.state === 'dialling' && dialled === 1) {
+      await s.phone(anna, 'answer');
+      await s.until('talking', 0, RECOVERY_MS);
+      await s.phone(anna, 'hang-up');
+      await s.until('wrap_up', 0, RECOVERY_MS);
+    } else {
+      await s.until('waiting', 0, RECOVERY_MS);
+      await s.story('i q:q a:k c:e(unknown)');
+      await s.agentIs('ready', 0, RECOVERY_MS);
+    }
+    expect(await s.dialled(anna)).toBe(dialled);
+  });
+});

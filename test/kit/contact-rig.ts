@@ -1,0 +1,460 @@
+/**
+ * The real `contact` workflow on the shared Temporal server, with activities that answer what the test says. One rig a
+ * test file, one {@link TestContact} a test, which is brought to a phase in a word: `const contact = await rig.ringing()`.
+ */
+import { randomInt, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { Context } from '@temporalio/activity';
+import { WorkflowFailedError } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { afterAll, beforeAll, inject, onTestFinished } from 'vitest';
+import type { CallActivities, DialOutcome, EndOutcome, RingOutcome, Spare } from '../../activities/calls.ts';
+import type { ConcludeInput, ContactActivities, Standing } from '../../activities/contacts.ts';
+import type { ResultReason } from '../../domain/codes.ts';
+import { AppError } from '../../domain/errors.ts';
+import { callId, contactWorkflowId, nodeTaskQueue } from '../../domain/ids.ts';
+import { endsCall } from '../../domain/offers.ts';
+import { createWorkflows, type Workflows } from '../../workflows/client.ts';
+import * as messages from '../../workflows/contact/messages.ts';
+import { eventually, type Patience } from './eventually.ts';
+import { type History, keepHistory, slug, writesHistories } from './history.ts';
+
+type Phase = messages.ContactView['phase'];
+type Closed = Extract<Standing, { at: 'closed' }>;
+
+/** What can be asked of a contact, by update or by signal. */
+const UPDATES = {
+  reject: messages.reject,
+  cancel: messages.cancel,
+  accept: messages.accept,
+  hangUp: messages.hangUp,
+  dispose: messages.dispose,
+  extendWrapUp: messages.extendWrapUp,
+  disable: messages.disable,
+} as const;
+export type Click = keyof typeof UPDATES;
+
+export interface RigOptions {
+  /** Continue as new after so many events, instead of thousands. */
+  continueAfter?: number;
+}
+
+export interface ContactRig {
+  /** A contact in the queue; `dueAt` (epoch ms): waiting until then. */
+  queued(): Promise<TestContact>;
+  waiting(dueAt: number): Promise<TestContact>;
+  /** Its first offer: the agent's phone rings. */
+  ringing(): Promise<TestContact>;
+  /** The agent has answered, the contact's phone rings. */
+  dialling(): Promise<TestContact>;
+  talking(): Promise<TestContact>;
+  /** The talk is over; wrap-up for so long (a minute: not by its timer). */
+  wrapUp(ms?: number): Promise<TestContact>;
+}
+
+/** Call it once at the top of a test file. */
+export function contactRig({ continueAfter }: RigOptions = {}): ContactRig {
+  const queue = `contact-rig-${randomUUID()}`;
+  const stage = new Map<string, TestContact>();
+  let server: TestWorkflowEnvironment;
+  let workers: Worker[];
+  let running: Promise<unknown>;
+
+  beforeAll(async () => {
+    Runtime.install({ logger: new DefaultLogger('ERROR') });
+    server = await TestWorkflowEnvironment.createFromExistingServer({
+      address: inject('temporalAddress'),
+      client: { identity: 'test' } as object,
+    });
+    const connection = server.nativeConnection;
+    const common = { connection, identity: 'test', shutdownForceTime: '2s' };
+    workers = await Promise.all([
+      Worker.create({ ...common, taskQueue: queue, workflowBundle: workflowBundle(continueAfter), activities: steps(stage) }),
+      // Cancellations reach an activity with its heartbeats.
+      Worker.create({
+        ...common,
+        taskQueue: nodeTaskQueue(queue),
+        activities: phones(stage),
+        maxHeartbeatThrottleInterval: 20,
+        defaultHeartbeatThrottleInterval: 20,
+      }),
+    ]);
+    running = Promise.all(workers.map((worker) => worker.run()));
+  });
+  afterAll(async () => {
+    workers?.forEach((worker) => worker.shutdown());
+    await running;
+    await server?.teardown();
+  });
+
+  async function start(dueAt: number | null): Promise<TestContact> {
+    const workflows = createWorkflows(server.client, queue);
+    const contact = new TestContact(server.client, workflows, queue);
+    stage.set(contact.id, contact);
+    onTestFinished(async ({ task }) => {
+      const keeps = writesHistories && task.result?.state === 'pass' && !task.fails;
+      const name = [task.suite?.name ?? '', task.name].map(slug).join('--');
+      if (keeps) await contact.keepHistories(name, continueAfter);
+      await contact.close();
+      stage.delete(contact.id);
+    });
+    await workflows.startContact({ contactId: contact.id, campaignId: '1', round: 1, dueAt });
+    await contact.reaches(dueAt === null ? 'queued' : 'waiting');
+    return contact;
+  }
+  const rig: ContactRig = {
+    queued: () => start(null),
+    waiting: start,
+    ringing: async () => (await rig.queued()).rings(),
+    dialling: async () => (await rig.ringing()).agentAnswers(),
+    talking: async () => (await rig.dialling()).contactAnswers(),
+    wrapUp: async (ms) => (await rig.talking()).talkEnds(ms),
+  };
+  return rig;
+}
+
+/** The prebuilt bundle, or one of the same code with another threshold for continue-as-new. */
+export function workflowBundle(continueAfter?: number): { codePath: string } | { code: string } {
+  const codePath = inject('workflowBundlePath');
+  if (continueAfter === undefined) return { codePath };
+  const code = readFileSync(codePath, 'utf8');
+  const threshold = /(CONTINUE_AFTER_EVENTS = )[\d_]+/;
+  if (!threshold.test(code)) throw new Error('the bundle has no CONTINUE_AFTER_EVENTS to lower');
+  return { code: code.replace(threshold, `$1${continueAfter}`) };
+}
+
+/** Something under way until the test says how it ends. */
+class UnderWay<T> {
+  /** Tries that a worker has begun. */
+  tries = 0;
+  /** The node is dead: no heartbeat, no answer, whatever is asked. */
+  dead = false;
+  /** Cancellation is not obeyed (yet). */
+  deaf = false;
+  readonly #outcome = Promise.withResolvers<T>();
+  readonly #beaten: (() => void)[] = [];
+
+  ends(outcome: T): void {
+    this.#outcome.resolve(outcome);
+  }
+
+  /** The worker that carries this try fails; another one takes over. */
+  stumbles(): void {
+    this.#beaten.splice(0).forEach((stumble) => stumble());
+  }
+
+  async lasts(): Promise<T> {
+    this.tries += 1;
+    const context = Context.current();
+    const beat = setInterval(() => this.dead || context.heartbeat(), 20);
+    const { promise: stumble, reject } = Promise.withResolvers<never>();
+    this.#beaten.push(() => reject(new Error('the worker shut down')));
+    const cancelled = context.cancelled.catch((error: unknown) =>
+      this.dead || this.deaf ? new Promise<never>(() => {}) : Promise.reject(error as Error),
+    );
+    try {
+      return await Promise.race([this.#outcome.promise, stumble, cancelled]);
+    } finally {
+      clearInterval(beat);
+    }
+  }
+}
+
+/** One contact: its workflow, the agents' and the contact's phones, and a record of what the workflow asked for. */
+export class TestContact {
+  readonly id = String(randomInt(1e8, 1e9));
+  /** What the workflow asked of its activities, in order: `ring 1`, `conclude`, `endOffer 1 agent_reject` … */
+  readonly asked: string[] = [];
+  /** Answers of the next `conclude`s and `enqueueDue`s; when there are none: closed, and back to the queue. */
+  readonly standings: (Standing | Promise<Standing> | Error)[] = [];
+  /** Answers of the next `endOffer`s; when there are none it ends what rings, as a switch does. */
+  readonly endings: (EndOutcome | Promise<EndOutcome> | Error)[] = [];
+  readonly confirmations: Error[] = [];
+  /** The offer made last. */
+  offer!: messages.Offered;
+  readonly #client;
+  readonly #workflows: Workflows;
+  readonly #node: string;
+  readonly #rings = new Map<string, UnderWay<RingOutcome>>();
+  readonly #dials = new Map<string, UnderWay<DialOutcome>>();
+  #offers = 0;
+  #calls = 1;
+
+  constructor(client: TestWorkflowEnvironment['client'], workflows: Workflows, node: string) {
+    this.#client = client;
+    this.#workflows = workflows;
+    this.#node = node;
+    this.offer = this.#nextOffer();
+    this.#offers = 0;
+  }
+
+  get handle() {
+    return this.#client.workflow.getHandle(contactWorkflowId(this.id, 1));
+  }
+
+  // ---- what the world does ----------------------------------------------------------------------------------------
+
+  #nextOffer(): messages.Offered {
+    const offerNo = ++this.#offers;
+    return {
+      offerId: `${this.id}${offerNo}`,
+      offerNo,
+      callId: callId(this.id, this.#calls),
+      agentId: String(6 + offerNo),
+      node: this.#node,
+      attempt: this.#calls,
+    };
+  }
+
+  /** Matching makes the next offer, to the next agent. */
+  async offered(): Promise<this> {
+    this.offer = this.#nextOffer();
+    await this.tell('offered', this.offer);
+    return this;
+  }
+
+  /** The next offer is made and the agent's phone rings. */
+  async rings(): Promise<this> {
+    await this.offered();
+    return this.hasAsked(`ring ${this.offer.offerNo}`);
+  }
+
+  ring(offerNo = this.offer.offerNo): UnderWay<RingOutcome> {
+    return underWay(this.#rings, `${this.id}${offerNo}`);
+  }
+
+  dial(offerNo = this.offer.offerNo): UnderWay<DialOutcome> {
+    return underWay(this.#dials, `${this.id}${offerNo}`);
+  }
+
+  /** The agent answers: the contact is dialled. */
+  async agentAnswers(): Promise<this> {
+    this.ring().ends({ kind: 'answered' });
+    return this.hasAsked(`dial ${this.offer.offerNo}`);
+  }
+
+  async contactAnswers(): Promise<this> {
+    this.dial().ends({ kind: 'talking' });
+    return this.reaches('talking');
+  }
+
+  /** The talk ends; the agent has so long to wrap up. */
+  async talkEnds(wrapUpMs = 60_000): Promise<this> {
+    const { offerNo } = this.offer;
+    await this.tell('legEnded', { offerNo, talked: true, wrapUpUntil: Date.now() + wrapUpMs });
+    return wrapUpMs > 5_000 ? this.reaches('wrap_up') : this;
+  }
+
+  /** The offer ends unanswered, the contact goes back to the queue. */
+  async missed(): Promise<this> {
+    this.ring().ends({ kind: 'over', code: 't', reason: 'ring_timeout', endsCall: false });
+    return this.reaches('queued');
+  }
+
+  // ---- what is said to it -------------------------------------------------------------------------------------------
+
+  /** A signal of any name and content; without an argument none is sent. */
+  async tell(name: string, ...argument: [unknown?]): Promise<void> {
+    await this.handle.signal(name, ...argument);
+  }
+
+  /** The click of the agent of the last offer, or whatever `change` makes of it; rejects with AppError. */
+  click(name: Click, change: object = {}, key: string = randomUUID()): Promise<messages.Done> {
+    const argument = { ...this.argument(name), ...change };
+    return this.#workflows.update({ contactId: this.id, round: 1 }, UPDATES[name] as never, argument as never, key);
+  }
+
+  /** An update with any content at all. */
+  ask(name: Click, argument: unknown): Promise<messages.Done> {
+    return this.#workflows.update({ contactId: this.id, round: 1 }, UPDATES[name] as never, argument as never, randomUUID());
+  }
+
+  argument(name: Click): object {
+    const { offerNo, callId: call, agentId } = this.offer;
+    if (name === 'disable') return { reason: 'disabled', by: 'key:1' };
+    if (name === 'reject' || name === 'cancel' || name === 'accept') return { offerNo, agentId };
+    const more = { hangUp: {}, dispose: { action: 'done' }, extendWrapUp: { until: Date.now() + 60_000 } };
+    return { callId: call, agentId, ...more[name] };
+  }
+
+  // ---- what can be seen ---------------------------------------------------------------------------------------------
+
+  view(): Promise<messages.ContactView> {
+    return this.handle.query(messages.state);
+  }
+
+  async reaches(phase: Phase, patience?: Patience): Promise<this> {
+    await eventually(async () => {
+      const { phase: now } = await this.view();
+      if (now !== phase) throw new Error(`the contact is ${now}, not ${phase}; asked: ${this.asked.join(', ')}`);
+      return true;
+    }, patience);
+    return this;
+  }
+
+  async hasAsked(what: string, patience?: Patience): Promise<this> {
+    await eventually(() => {
+      if (!this.asked.includes(what)) throw new Error(`${what} was not asked for, but ${this.asked.join(', ')}`);
+      return true;
+    }, patience);
+    return this;
+  }
+
+  /** How it ended: `done: answered`. */
+  async closed(): Promise<string> {
+    const { state, reason } = (await this.handle.result()) as Closed;
+    return `${state}: ${reason}`;
+  }
+
+  /** The Markdown that operators see in the Temporal UI. */
+  async details(): Promise<string> {
+    const metadata = await this.handle.query<{ currentDetails?: string }>('__temporal_workflow_metadata');
+    return metadata.currentDetails ?? '';
+  }
+
+  async attribute(name: string): Promise<unknown> {
+    const { typedSearchAttributes } = await this.handle.describe();
+    return typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
+  }
+
+  /** The history of the run that is (or was) the last. */
+  history(): Promise<History> {
+    return this.handle.fetchHistory();
+  }
+
+  /** The histories of all runs, first to last. */
+  async histories(): Promise<History[]> {
+    const histories: History[] = [await this.handle.fetchHistory()];
+    for (;;) {
+      const before = histories[0]!.events?.[0]?.workflowExecutionStartedEventAttributes?.continuedExecutionRunId;
+      if (!before) return histories;
+      histories.unshift(await this.#client.workflow.getHandle(contactWorkflowId(this.id, 1), before).fetchHistory());
+    }
+  }
+
+  // ---- what the rig asks it -----------------------------------------------------------------------------------------
+
+  async keepHistories(name: string, continueAfter?: number): Promise<void> {
+    const suffix = continueAfter === undefined ? '' : `.continues-after-${continueAfter}`;
+    const histories = await this.histories();
+    for (const [run, history] of histories.entries()) {
+      keepHistory(`${name}${histories.length > 1 ? `-${run + 1}` : ''}${suffix}`, history);
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const phone of [...this.#rings.values(), ...this.#dials.values()]) phone.stumbles();
+    // Over already, more often than not.
+    await this.handle.terminate().catch(() => {});
+  }
+
+  knows(offerId: string): boolean {
+    return offerId.startsWith(this.id) && Number(offerId.slice(this.id.length)) <= this.#offers;
+  }
+
+  lastingRing = (offerId: string) => this.#lasting('ring', this.#rings, offerId);
+  lastingDial = (offerId: string) => this.#lasting('dial', this.#dials, offerId);
+
+  #lasting<T>(what: string, phones: Map<string, UnderWay<T>>, offerId: string): Promise<T> {
+    const phone = underWay(phones, offerId);
+    const { attempt } = Context.current().info;
+    this.asked.push(`${what} ${offerId.slice(this.id.length)}${attempt > 1 ? ` again` : ''}`);
+    return phone.lasts();
+  }
+
+  async endOffer({ offerId, why, spare }: { offerId: string; why: ResultReason; spare: Spare }): Promise<EndOutcome> {
+    const offerNo = Number(offerId.slice(this.id.length));
+    this.asked.push(`endOffer ${offerNo} ${why} sparing ${spare}`);
+    if (this.endings.length > 0) return answer(this.endings.shift()!);
+    const isDialled = this.#dials.has(offerId);
+    if (isDialled) this.dial(offerNo).ends({ kind: 'failed', code: 'h', reason: why });
+    else this.ring(offerNo).ends({ kind: 'over', code: why === 'agent_reject' ? 'b' : 'h', reason: why, endsCall: endsCall(why) });
+    return 'ended';
+  }
+
+  async confirm(offerId: string): Promise<void> {
+    this.asked.push(`confirm ${offerId.slice(this.id.length)}`);
+    if (this.confirmations.length > 0) throw this.confirmations.shift()!;
+  }
+
+  takeBack(offerId: string, reason: ResultReason): void {
+    this.asked.push(`takeBack ${offerId.slice(this.id.length)} ${reason}`);
+  }
+
+  async conclude({ decision }: ConcludeInput): Promise<Standing> {
+    const why = decision && [decision.kind, 'reason' in decision && decision.reason, 'by' in decision && `by ${decision.by}`];
+    this.asked.push(['conclude', ...(why ?? [])].filter(Boolean).join(' '));
+    const reason = decision?.kind === 'final' ? decision.reason : null;
+    const byDefault: Closed = { at: 'closed', state: reason ? 'disabled' : 'done', reason: reason ?? 'answered' };
+    const standing = this.standings.length > 0 ? await answer(this.standings.shift()!) : byDefault;
+    // A retry is a new call.
+    if (standing.at === 'waiting') this.#calls += 1;
+    return standing;
+  }
+
+  async enqueueDue(): Promise<Standing> {
+    this.asked.push('enqueueDue');
+    return this.standings.length > 0 ? answer(this.standings.shift()!) : { at: 'queue' };
+  }
+}
+
+async function answer<T>(scripted: T | Promise<T> | Error): Promise<T> {
+  const said = await scripted;
+  if (said instanceof Error) throw said;
+  return said;
+}
+
+function underWay<T>(all: Map<string, UnderWay<T>>, id: string): UnderWay<T> {
+  const known = all.get(id) ?? new UnderWay<T>();
+  all.set(id, known);
+  return known;
+}
+
+type Stage = ReadonlyMap<string, TestContact>;
+
+function steps(stage: Stage): ContactActivities {
+  const of = (contactId: string): TestContact => {
+    const contact = stage.get(contactId);
+    if (!contact) throw ApplicationFailure.nonRetryable('a test that is over', 'CONTACT_CLOSED');
+    return contact;
+  };
+  return {
+    enqueueDue: async ({ contactId }) => of(contactId).enqueueDue(),
+    conclude: async (input) => of(input.contactId).conclude(input),
+    takeBack: async ({ offerId, reason }) => ofOffer(stage, offerId).takeBack(offerId, reason),
+  };
+}
+
+function phones(stage: Stage): CallActivities {
+  return {
+    ring: async ({ offerId }) => ofOffer(stage, offerId).lastingRing(offerId),
+    dial: async ({ offerId }) => ofOffer(stage, offerId).lastingDial(offerId),
+    endOffer: async (input) => ofOffer(stage, input.offerId).endOffer(input),
+    confirm: async ({ offerId }) => ofOffer(stage, offerId).confirm(offerId),
+  };
+}
+
+/** As the database answers an id it does not have. */
+function ofOffer(stage: Stage, offerId: string): TestContact {
+  const contact = [...stage.values()].find((each) => each.knows(String(offerId)));
+  if (!contact) throw ApplicationFailure.nonRetryable('there is no such offer', 'NOT_FOUND');
+  return contact;
+}
+
+/** The definite "no" of a click: `OFFER_OVER (queued)`; `done` when it was done after all. */
+export async function refusal(click: Promise<unknown>): Promise<string> {
+  try {
+    await click;
+    return 'done';
+  } catch (error) {
+    if (error instanceof AppError) return `${error.code} (${error.details.state})`;
+    throw error;
+  }
+}
+
+/** A telephony node that can't say: what an activity without an answer in time looks like, without the wait. */
+export const noAnswer = (): Error => ApplicationFailure.nonRetryable('no answer', 'NOT_FOUND');
+
+export { WorkflowFailedError };
