@@ -16,7 +16,8 @@ import type { Matching } from '../matching/matching.ts';
 import { lockAgentOfOffer, lockNumber } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Originate, Telephony } from '../telephony/telephony.ts';
-import { endUnrung, type LegBook, type LegWatch, lostEnd } from './legs.ts';
+import { endUnrung, type LegBook, lostEnd } from './legs.ts';
+import type { LegWatch } from './leg-watch.ts';
 import * as sql from './sql.ts';
 
 export interface CallDeps {

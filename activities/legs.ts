@@ -15,6 +15,7 @@ import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { LegEnd, LegFact } from '../telephony/telephony.ts';
 import { legEnded } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
+import { createWatchers, type LegWatch } from './leg-watch.ts';
 import * as sql from './sql.ts';
 
 export interface LegBookDeps {
@@ -22,14 +23,6 @@ export interface LegBookDeps {
   matching: Pick<Matching, 'matchAgent' | 'matchCampaign'>;
   workflows: Pick<Workflows, 'signal'>;
   log: Logger;
-}
-
-/** One leg as an activity sees it: the row as last written, and a wait for the next change. */
-export interface LegWatch {
-  readonly row: sql.LegRow;
-  /** Resolves at the next change since the last call, or after `ms`. */
-  next(ms: number): Promise<void>;
-  close(): void;
 }
 
 /** Two legs that are to hear each other. */
@@ -58,8 +51,8 @@ const DELIVER_AFTER_MS = 2_000;
 
 export function createLegBook(deps: LegBookDeps): LegBook {
   const { db, matching, log } = deps;
-  const watchers = new Map<string, Set<(row: sql.LegRow | null) => void>>();
-  const wake = (legId: string, row: sql.LegRow | null) => watchers.get(legId)?.forEach((notify) => notify(row));
+  const watchers = createWatchers();
+  const { wake } = watchers;
 
   async function end(legId: string, end: LegEnd, at: Date): Promise<void> {
     const ended = await inTx(db, (tx) => writeEnd(tx, legId, end, at));
@@ -106,39 +99,7 @@ export function createLegBook(deps: LegBookDeps): LegBook {
     nudge: (legId) => wake(legId, null),
     deliverEndedTalks: () => deliver(deps, new Date(db.clock.now().getTime() - DELIVER_AFTER_MS), null),
 
-    watch(row) {
-      let current = row;
-      let changed = false;
-      let resolve: (() => void) | null = null;
-      const notify = (newer: sql.LegRow | null) => {
-        current = newer ?? current;
-        changed = true;
-        resolve?.();
-      };
-      const notified = watchers.get(row.id) ?? new Set();
-      watchers.set(row.id, notified.add(notify));
-      return {
-        get row() {
-          return current;
-        },
-        async next(ms) {
-          if (!changed) {
-            let timer: NodeJS.Timeout | undefined;
-            await new Promise<void>((done) => {
-              resolve = done;
-              timer = setTimeout(done, ms);
-            });
-            clearTimeout(timer);
-            resolve = null;
-          }
-          changed = false;
-        },
-        close() {
-          notified.delete(notify);
-          if (notified.size === 0) watchers.delete(row.id);
-        },
-      };
-    },
+    watch: watchers.watch,
   };
 }
 

@@ -25,8 +25,6 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
       return rows[0]!.found;
     };
     await until('all contacts are queued', 60_000, async () => (await count(['queued'])) === WAITING);
-    const become = (state: string) => product.ask('PUT', `/agents/${agent.id}/state`, { state }, agent.key);
-    await become('paused');
 
     const hops: number[] = [];
     const readyAt: number[] = [];
@@ -35,7 +33,7 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
     for (let n = 0; n < CALLS; n++) {
       hops.push(await bare.hop());
       readyAt.push(now());
-      await become('ready');
+      await product.ask('PUT', `/agents/${agent.id}/state`, { state: 'ready' }, agent.key);
       const inWrapUp = async (): Promise<string | undefined> => {
         const { rows } = await sql.query<{ call_id: string }>(
           `SELECT o.call_id FROM agent a JOIN offer o ON o.id = a.offer_id WHERE a.id = $1 AND a.state = 'wrap_up'`,
@@ -44,9 +42,7 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
         return rows[0]?.call_id;
       };
       await until('the call is over', 30_000, async () => (await inWrapUp()) !== undefined, 20);
-      await become('paused');
       await product.ask('POST', `/calls/${await inWrapUp()}/disposition`, { action: 'done', topics: [] }, agent.key);
-      await become('ready'); // ends the wrap-up; `paused` follows, as it was wished for
       await until('the contact is closed', 30_000, async () => (await count(['done'])) === n + 1, 20);
       tell(n + 1);
     }

@@ -114,14 +114,11 @@ export const SIP_TABLE: Readonly<Record<number, Row>> = {
   604: both('e', givenUp),
 };
 
-/** Reasons for which a command of ours ends an unanswered leg as `t`, `b` or `e` instead of `h`/`q`. */
-const COMMAND_CODE: Partial<Record<ResultReason, LegCode>> = {
-  agent_reject: 'b',
-  not_confirmed: 't',
-  no_media: 'e',
-  switch_lost: 'e',
-  unknown: 'e',
-};
+/**
+ * Commands of ours that mean something else than `h`/`q`. `not_confirmed` and `no_media` end a phone that was picked up,
+ * but no agent was there: not `k`.
+ */
+const COMMAND_CODE: Partial<Record<ResultReason, LegCode>> = { agent_reject: 'b', not_confirmed: 't', no_media: 'e' };
 
 /**
  * The code of an ended leg: first why we ended it (our timers, our command), then Q.850, then the SIP code.
@@ -137,12 +134,8 @@ export function legResult(end: LegEnding): LegResult {
     alarm: false,
   };
   const reason = end.why && end.why !== 'call_over' ? end.why : null;
-  if (end.by === 'command' && reason && COMMAND_CODE[reason] && reason !== 'switch_lost') {
-    // not_confirmed and no_media end a phone that was picked up, but no agent was there: not `k`.
-    if (end.phase !== 'answered' || reason === 'not_confirmed' || reason === 'no_media') {
-      return { ...base, code: COMMAND_CODE[reason]!, response: null, reason };
-    }
-  }
+  const commanded = end.by === 'command' && reason ? COMMAND_CODE[reason] : undefined;
+  if (commanded) return { ...base, code: commanded, response: null, reason };
   if (end.phase === 'answered') return { ...base, code: 'k', response: 200, reason };
   if (end.by === 'timer') {
     return end.phase === 'alerting'

@@ -25,7 +25,7 @@ import {
 import { AppError, ERROR_CODES, type ErrorCode } from '../domain/errors.ts';
 import { campaignWorkflowId, contactWorkflowId } from '../domain/ids.ts';
 import * as campaignMessages from './campaign/messages.ts';
-import * as contactMessages from './contact/messages.ts';
+import type * as contactMessages from './contact/messages.ts';
 import { attribute } from './attributes.ts';
 
 /** Longest an update is waited for; after that its outcome is unknown to the caller (503). */

@@ -38,7 +38,7 @@ const phoneIs = (phone: string, state: string, withinMs = 10_000) =>
   );
 
 /** The agent keeps the lease while the worker is away: the API renews it. */
-async function heartbeats(agent: Scene['agents'][number]): Promise<() => void> {
+function heartbeats(agent: Scene['agents'][number]): () => void {
   const timer = setInterval(() => {
     void system.api('POST', `/agents/${agent.id}/heartbeat`, undefined, { key: agent.key });
   }, 5_000);
@@ -46,7 +46,7 @@ async function heartbeats(agent: Scene['agents'][number]): Promise<() => void> {
 }
 
 async function whileAway(how: 'kill' | 'freeze', agent: Scene['agents'][number], meanwhile: () => Promise<void>) {
-  const stop = await heartbeats(agent);
+  const stop = heartbeats(agent);
   try {
     if (how === 'kill') await system.worker.kill();
     else system.worker.signal('SIGSTOP');

@@ -66,7 +66,7 @@ export function contactRig({ continueAfter }: RigOptions = {}): ContactRig {
     Runtime.install({ logger: new DefaultLogger('ERROR') });
     server = await TestWorkflowEnvironment.createFromExistingServer({
       address: inject('temporalAddress'),
-      client: { identity: 'test' } as object,
+      client: { identity: 'test' },
     });
     const connection = server.nativeConnection;
     const common = { connection, identity: 'test', shutdownForceTime: '2s' };

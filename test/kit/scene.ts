@@ -1,6 +1,6 @@
 /** A campaign with agents and contacts on a running system, and what tests do with them, in the words of the domain. */
 import { eventually } from './eventually.ts';
-import type { System } from './system.ts';
+import type { Json, System } from './system.ts';
 
 export interface SceneOptions {
   agents?: number;
@@ -21,10 +21,10 @@ export interface Scene {
   /** The open offer of this agent, once the phone rings. */
   ringing(agent?: number): Promise<{ offer: string; call: string; contact: string }>;
   phone(number: string, what: 'answer' | 'reject' | 'hang-up' | 'digit', body?: unknown): Promise<void>;
-  contact(index?: number): Promise<any>;
+  contact(index?: number): Promise<Json>;
   /** Waits until a contact is in this state. */
-  until(state: string, index?: number, withinMs?: number): Promise<any>;
-  agentIs(state: string, index?: number, withinMs?: number): Promise<any>;
+  until(state: string, index?: number, withinMs?: number): Promise<Json>;
+  agentIs(state: string, index?: number, withinMs?: number): Promise<Json>;
   /** Waits until a contact's call events are these, in short words such as `i q:q a:b(agent_reject) a:k c:k`. */
   story(expected: string, index?: number): Promise<void>;
   /** What the switch dialled to contacts. */
@@ -107,7 +107,7 @@ export async function setScene(system: System, options: SceneOptions): Promise<S
       }).then(() => undefined),
     async dialled(number) {
       const { items } = await ok('GET', '/simulator/dials?limit=1000');
-      return items.filter((dial: any) => dial.party === 'contact' && (!number || dial.to === number)).length;
+      return items.filter((dial: Json) => dial.party === 'contact' && (!number || dial.to === number)).length;
     },
   };
   return scene;

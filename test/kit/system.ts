@@ -15,7 +15,11 @@ import { eventually } from './eventually.ts';
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const ADMIN_KEY = 'dw_admin_key_of_the_tests_only';
 
-export interface ApiAnswer<T = any> {
+/** JSON off the wire: what is in it, a test says by reading it. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type Json = any;
+
+export interface ApiAnswer<T = Json> {
   status: number;
   body: T;
   headers: Headers;
@@ -48,9 +52,9 @@ export interface System {
   apiProcess: Process;
   /** A second worker on the same node, in its own process. */
   addWorker(id: string): Promise<Process>;
-  api<T = any>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<ApiAnswer<T>>;
+  api<T = Json>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<ApiAnswer<T>>;
   /** The answer's body; fails unless the status is 2xx. */
-  ok<T = any>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<T>;
+  ok<T = Json>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<T>;
   stop(): Promise<void>;
 }
 
@@ -93,7 +97,7 @@ export async function startSystem({ speed = 20, script }: SystemOptions = {}): P
   const apiProcess = start('api', 'api/main.ts');
   const processes = [simulator, worker, apiProcess];
 
-  const api: System['api'] = async (method, urlPath, body, options = {}) => {
+  const api = async (method: string, urlPath: string, body?: unknown, options: RequestOptions = {}): Promise<ApiAnswer> => {
     const response = await fetch(`${baseUrl}/v1${urlPath}`, {
       method,
       headers: {

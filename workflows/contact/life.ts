@@ -253,7 +253,7 @@ export class ContactLife {
     if (this.phase === 'ringing' && this.offer?.offerNo === offerNo) await this.endOffer(why, 'agent_answered');
   }
 
-  async withdraw({ offerNo, why }: { offerNo: number; why: ResultReason }): Promise<void> {
+  async withdraw({ offerNo, why }: messages.Withdraw): Promise<void> {
     this.stoppedOfferNo = Math.max(this.stoppedOfferNo, offerNo);
     if (!this.isOpen() || this.offer?.offerNo !== offerNo) return;
     this.decision ??= { kind: 'stopped' };

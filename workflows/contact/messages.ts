@@ -53,8 +53,12 @@ export const agentGone = defineSignal<[AgentGone]>('agentGone');
 /** The agent left wrap-up before its timer. */
 export const wrapUpEnded = defineSignal<[{ callId: string }]>('wrapUpEnded');
 
+export interface Withdraw {
+  offerNo: number;
+  why: Extract<ResultReason, 'campaign_paused'>;
+}
 /** The campaign was stopped: end what is not answered. */
-export const withdraw = defineSignal<[{ offerNo: number; why: Extract<ResultReason, 'campaign_paused'> }]>('withdraw');
+export const withdraw = defineSignal<[Withdraw]>('withdraw');
 
 export interface OfferAnswer {
   offerNo: number;

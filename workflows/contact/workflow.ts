@@ -15,8 +15,8 @@ export async function contact(input: messages.ContactInput): Promise<Closed> {
   setHandler(messages.offered, (offer) => life.offered(offer));
   setHandler(messages.legEnded, (message) => life.legEnded(message));
   setHandler(messages.wrapUpEnded, (message) => life.wrapUpEnded(message));
-  setHandler(messages.agentGone, quietly('agentGone', (message) => life.agentGone(message)));
-  setHandler(messages.withdraw, quietly('withdraw', (message) => life.withdraw(message)));
+  setHandler(messages.agentGone, quietly<messages.AgentGone>('agentGone', (message) => life.agentGone(message)));
+  setHandler(messages.withdraw, quietly<messages.Withdraw>('withdraw', (message) => life.withdraw(message)));
   setHandler(messages.state, () => life.view());
 
   /** An update, and the signal of the same name: the same check and deed, but a signal never throws. */

@@ -1,0 +1,247 @@
+/** One agent being asked to take one call (docs/domain.md, "The offer"), and what ends it: clicks, phones, decisions. */
+import { describe, expect, it } from 'vitest';
+import { type Click, contactRig, noAnswer, refusal } from '../kit/contact-rig.ts';
+
+const rig = contactRig();
+
+describe('an offer', () => {
+  it('that is rejected goes back to the queue, and to the next agent', async () => {
+    const contact = await rig.ringing();
+    await contact.click('reject');
+    await contact.reaches('queued');
+    await contact.rings();
+
+    expect(contact.asked).toEqual(['ring 1', 'endOffer 1 agent_reject sparing agent_answered', 'ring 2']);
+    expect(contact.offer.agentId).toBe('8');
+    expect(await contact.details()).toContain('agent 7: `b` busy or rejected (agent_reject)');
+  });
+
+  it('that rings out goes back to the queue', async () => {
+    const contact = await rig.ringing();
+    await contact.missed();
+    await contact.rings();
+
+    expect(contact.asked).toEqual(['ring 1', 'ring 2']);
+  });
+
+  it('is answered at last after many were missed', async () => {
+    const contact = await rig.ringing();
+    for (let missed = 0; missed < 5; missed++) await (await contact.missed()).rings();
+    await contact.agentAnswers();
+
+    expect(contact.asked).toEqual(['ring 1', 'ring 2', 'ring 3', 'ring 4', 'ring 5', 'ring 6', 'dial 6']);
+  });
+
+  it('ends when its agent has gone', async () => {
+    const contact = await rig.ringing();
+    await contact.tell('agentGone', { offerNo: 1, why: 'agent_logged_off' });
+    await contact.reaches('queued');
+
+    expect(contact.asked.at(-1)).toBe('endOffer 1 agent_logged_off sparing agent_answered');
+  });
+
+  it('goes on when an agent of another offer has gone, or its own after the answer', async () => {
+    const contact = await rig.ringing();
+    await contact.tell('agentGone', { offerNo: 7, why: 'agent_lost' });
+    await contact.agentAnswers();
+    await contact.tell('agentGone', { offerNo: 1, why: 'agent_lost' });
+    await contact.contactAnswers();
+
+    expect(contact.asked).toEqual(['ring 1', 'dial 1']);
+  });
+
+  it('is confirmed by its agent', async () => {
+    const contact = await rig.ringing();
+    await contact.click('accept');
+
+    expect(contact.asked.at(-1)).toBe('confirm 1');
+    await contact.agentAnswers();
+  });
+
+  it('is offered once, however often it is told', async () => {
+    const contact = await rig.ringing();
+    await contact.tell('offered', contact.offer);
+    await contact.missed();
+    await contact.tell('offered', contact.offer);
+    await contact.rings();
+
+    expect(contact.asked).toEqual(['ring 1', 'ring 2']);
+  });
+
+  it('that is answered as the agent clicks Reject stays answered', async () => {
+    const contact = await rig.ringing();
+    contact.endings.push('answered');
+
+    expect(await refusal(contact.click('reject'))).toBe('CONFLICT (ringing)');
+    await contact.agentAnswers();
+  });
+
+  it('that is over as the agent clicks Reject is over', async () => {
+    const contact = await rig.ringing();
+    contact.endings.push('over');
+
+    expect(await refusal(contact.click('reject'))).toBe('OFFER_OVER (ringing)');
+    await contact.missed();
+  });
+
+  it('whose node does not answer leaves the outcome of a click unknown', async () => {
+    const contact = await rig.ringing();
+    contact.endings.push(noAnswer());
+    contact.confirmations.push(noAnswer());
+
+    expect(await refusal(contact.click('reject'))).toBe('UNAVAILABLE (ringing)');
+    expect(await refusal(contact.click('accept'))).toBe('UNAVAILABLE (ringing)');
+    await contact.agentAnswers();
+  });
+});
+
+describe('Cancel', () => {
+  it("while the agent's phone rings ends the call, and the contact", async () => {
+    const contact = await rig.ringing();
+    await contact.click('cancel');
+
+    expect(await contact.closed()).toBe('disabled: agent_cancel');
+    expect(contact.asked).toEqual([
+      'ring 1',
+      'endOffer 1 agent_cancel sparing contact_answered',
+      'conclude final agent_cancel by agent:7',
+    ]);
+  });
+
+  it("while the contact's phone rings ends the call, and the contact", async () => {
+    const contact = await rig.dialling();
+    await contact.click('cancel');
+
+    expect(await contact.closed()).toBe('disabled: agent_cancel');
+    expect(contact.asked.at(-1)).toBe('conclude final agent_cancel by agent:7');
+  });
+
+  it("that crosses the contact's answer comes too late, and changes nothing", async () => {
+    const contact = await rig.dialling();
+    contact.endings.push('answered');
+
+    expect(await refusal(contact.click('cancel'))).toBe('CANCEL_TOO_LATE (dialling)');
+    await (await contact.contactAnswers()).talkEnds();
+    await contact.click('dispose');
+    expect(await contact.closed()).toBe('done: answered');
+    expect(contact.asked.at(-1)).toBe('conclude');
+  });
+
+  it('that crosses the end of the ringing is carried out nevertheless', async () => {
+    const contact = await rig.ringing();
+    contact.endings.push('over');
+    await contact.click('cancel');
+    contact.ring().ends({ kind: 'over', code: 't', reason: 'ring_timeout', endsCall: false });
+
+    expect(await contact.closed()).toBe('disabled: agent_cancel');
+    expect(contact.asked.at(-1)).toBe('conclude final agent_cancel by agent:7');
+  });
+
+  it.each(['talking', 'wrapUp'] as const)('in %s comes too late', async (phase) => {
+    const contact = await rig[phase]();
+
+    expect(await refusal(contact.click('cancel'))).toMatch(/^CANCEL_TOO_LATE/);
+  });
+
+  it.fails('whose outcome stayed unknown does not disable a contact who has answered', async () => {
+    const contact = await rig.dialling();
+    contact.endings.push(noAnswer());
+    expect(await refusal(contact.click('cancel'))).toBe('UNAVAILABLE (dialling)');
+    await (await contact.contactAnswers()).talkEnds();
+    await contact.click('dispose');
+
+    expect(await contact.closed()).toBe('done: answered');
+  });
+});
+
+describe('a click', () => {
+  const offerClicks: Click[] = ['reject', 'cancel', 'accept'];
+
+  it('on an offer that is over is refused', async () => {
+    const contact = await rig.ringing();
+    await contact.missed();
+
+    for (const click of offerClicks) expect(await refusal(contact.click(click))).toBe('OFFER_OVER (queued)');
+    expect(contact.asked).toEqual(['ring 1']);
+  });
+
+  it('on an earlier offer is refused, and does not touch the next one', async () => {
+    const contact = await rig.ringing();
+    await (await contact.missed()).rings();
+
+    for (const click of offerClicks) {
+      expect(await refusal(contact.click(click, { offerNo: 1, agentId: '7' }))).toBe('OFFER_OVER (ringing)');
+    }
+    expect(contact.asked).toEqual(['ring 1', 'ring 2']);
+  });
+
+  it("on another agent's offer is refused", async () => {
+    const contact = await rig.ringing();
+
+    for (const click of offerClicks) {
+      expect(await refusal(contact.click(click, { agentId: '8' }))).toBe('FORBIDDEN (ringing)');
+    }
+    expect(contact.asked).toEqual(['ring 1']);
+  });
+
+  it('on an answered offer is refused, but for Cancel', async () => {
+    const contact = await rig.dialling();
+
+    expect(await refusal(contact.click('reject'))).toBe('CONFLICT (dialling)');
+    expect(await refusal(contact.click('accept'))).toBe('CONFLICT (dialling)');
+  });
+
+  it('on a call that is over is refused', async () => {
+    const contact = await rig.queued();
+    contact.offer = { ...contact.offer, callId: '1' };
+
+    expect(await refusal(contact.click('hangUp'))).toBe('CALL_OVER (queued)');
+    expect(await refusal(contact.click('dispose'))).toBe('CALL_OVER (queued)');
+    expect(await refusal(contact.click('extendWrapUp'))).toBe('CONFLICT (queued)');
+  });
+
+  it("on another agent's call is refused", async () => {
+    const contact = await rig.dialling();
+
+    expect(await refusal(contact.click('hangUp', { agentId: '8' }))).toBe('FORBIDDEN (dialling)');
+  });
+
+  it('to hang up while nothing is dialled is refused', async () => {
+    const contact = await rig.ringing();
+
+    expect(await refusal(contact.click('hangUp'))).toBe('CONFLICT (ringing)');
+  });
+
+  it('of disposition when the next call has started is refused, but for do-not-call', async () => {
+    const contact = await rig.ringing();
+    const before = '1';
+
+    expect(await refusal(contact.click('dispose', { callId: before }))).toBe('CALL_OVER (ringing)');
+    await contact.click('dispose', { callId: before, action: 'do_not_call' });
+    expect(await contact.closed()).toBe('disabled: do_not_call');
+    expect(contact.asked.at(-1)).toBe('conclude final do_not_call by agent:7');
+  });
+
+  it('of disposition for a call that only rings is refused', async () => {
+    const contact = await rig.ringing();
+
+    expect(await refusal(contact.click('dispose'))).toBe('CALL_OVER (ringing)');
+  });
+
+  it('on a contact that is closed is refused', async () => {
+    const contact = await rig.queued();
+    await contact.click('disable');
+    await contact.closed();
+
+    for (const click of [...offerClicks, 'hangUp', 'dispose', 'extendWrapUp', 'disable'] as Click[]) {
+      expect(await refusal(contact.click(click))).toBe('CONTACT_CLOSED (closed)');
+    }
+  });
+
+  it.fails("on another agent's wrap-up is refused", async () => {
+    const contact = await rig.wrapUp();
+
+    expect(await refusal(contact.click('extendWrapUp', { agentId: '8' }))).toBe('FORBIDDEN (wrap_up)');
+    expect(await refusal(contact.click('dispose', { agentId: '8' }))).toBe('FORBIDDEN (wrap_up)');
+  });
+});
