@@ -214,6 +214,8 @@ async function refusal(
     return 'do_not_call';
   }
   if (context.contact_ended_reason) return 'list_replaced';
+  // The cap may have been lowered since the call was queued.
+  if (context.attempts >= context.rules.max_attempts) return 'cap';
   if (await tx.row(sql.numberInUse(context.number))) return 'number_in_use';
   return null;
 }

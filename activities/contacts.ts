@@ -174,7 +174,8 @@ async function decided(
 /** No attempt was consumed; what refused the dial says what is next. */
 async function refused(tx: Tx, contact: sql.ContactRow, reason: ResultReason): Promise<Standing> {
   if (reason === 'campaign_paused') return waitForCampaign(tx, contact);
-  if (reason === 'number_in_use' || reason === 'unknown' || reason === 'hours' || reason === 'cap') {
+  if (reason === 'cap') return close(tx, contact, 'done', 'attempts_exhausted', 'system');
+  if (reason === 'number_in_use' || reason === 'unknown') {
     const until = new Date(tx.now.getTime() + IN_USE_RETRY_MS);
     const phone = contact.next_phone;
     await tx.run(sql.waitFor(tx.now, contact.id, { reason: 'number_in_use', until, rank: null, phone }));

@@ -222,13 +222,17 @@ async function agentLegEnded(
   const returns = undialled && !contact_ended_reason && !endsCall(offer.withdrawn);
   const reofferAt = returns ? new Date(tx.now.getTime() + rules.reoffer_after_sec * 1000) : null;
   await tx.run(endOffer(tx.now, offer.id, code, reason, reofferAt));
+  // What the agent is told after dialling is how the contact's leg ended, not their own.
+  const contactLeg =
+    offer.state === 'dialling' ? await tx.row<sql.LegRow>(sql.contactLegOfCall(offer.call_id)) : undefined;
   const after = (agent: AgentRow): AgentAfter => {
     const counters = countersOf(agent);
     if (offer.state === 'talking') return afterTalk(rules, counters);
-    if (code === 'k') return afterCallWithoutTalk(counters, reason ?? 'call_over');
+    if (contactLeg?.result_code) return afterCallWithoutTalk(counters, contactLeg.result_reason ?? 'contact_not_reached');
+    if (code === 'k') return afterCallWithoutTalk(counters, reason ?? 'agent_hang_up');
     return afterFailedOffer(rules, counters, code, reason);
   };
-  const freed = await releaseAgent(tx, offer, code, after);
+  const freed = await releaseAgent(tx, offer, contactLeg?.result_code ?? code, after);
   return { freed, requeued: returns && (await returnToQueue(tx, offer)) };
 }
 

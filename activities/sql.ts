@@ -75,13 +75,15 @@ export interface CallContext {
   queue_key: string;
   rules: CampaignRules;
   contact_ended_reason: string | null;
+  /** Contact legs sent so far. */
+  attempts: number;
 }
 
 /** What is needed to ring the agent and dial the contact of an offer. */
 export const callContext = (offerId: string): Sql => ({
   name: 'call_context',
   text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.rules,
-                c.ended_reason AS contact_ended_reason
+                c.ended_reason AS contact_ended_reason, c.attempts
          FROM offer o
          JOIN call k ON k.call_id = o.call_id
          JOIN contact c ON c.id = o.contact_id

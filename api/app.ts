@@ -110,8 +110,8 @@ function send(res: Response, reply: Reply | 'sent'): void {
 }
 
 function onlyJson(req: Request, _res: Response, next: NextFunction): void {
-  // `is` answers null when there is no body at all; that is then refused field by field.
-  if (req.is('application/json') === false) {
+  // No body at all is refused field by field.
+  if (req.get('Content-Length') !== '0' && req.is('application/json') === false) {
     throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'the body must be JSON; send Content-Type: application/json');
   }
   next();

@@ -11,6 +11,7 @@ import { nodeTaskQueue } from '../domain/ids.ts';
 import type { Matching } from '../matching/matching.ts';
 import type { Db } from '../prisma/tx.ts';
 import type { Telephony } from '../telephony/telephony.ts';
+import { failuresAsCodes } from './failures.ts';
 
 /** The lease is renewed every RENEW_MS; who does not for LEASE_MS has lost it. */
 const RENEW_MS = 2_000;
@@ -30,8 +31,6 @@ export interface NodeDeps {
   matching: Matching;
   log: Logger;
   createTelephony: () => Telephony;
-  /** Called when this node goes from unreachable to ready, so that waiting pairs are matched. */
-  onReady: () => void;
 }
 
 /** What is there only while this worker holds the node. */
@@ -64,9 +63,8 @@ export function keepNode(deps: NodeDeps): NodeKeeper {
     const mine = await renew();
     if (mine && !held) {
       log.info({ node: name }, 'this worker holds the node');
-      held = await takeOver(deps, (up) => {
-        void renew().then(() => up && deps.onReady(), (error: unknown) => log.warn({ err: error }, 'lease not renewed'));
-      });
+      // The row says whether the switch can be reached, and matching reads it there.
+      held = await takeOver(deps, () => void renew().catch((error: unknown) => log.warn({ err: error }, 'not renewed')));
     } else if (!mine && held) {
       log.error({ node: name }, 'another worker holds the node now');
       await handOver(held);
@@ -96,7 +94,7 @@ export function keepNode(deps: NodeDeps): NodeKeeper {
   };
 }
 
-async function takeOver(deps: NodeDeps, onChange: (up: boolean) => void): Promise<Held> {
+async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
   const { legs, log, name } = deps;
   const telephony = deps.createTelephony();
   const worker = await Worker.create({
@@ -104,6 +102,7 @@ async function takeOver(deps: NodeDeps, onChange: (up: boolean) => void): Promis
     namespace: deps.namespace,
     taskQueue: nodeTaskQueue(name),
     activities: createCallActivities({ ...deps, telephony }),
+    interceptors: { activity: [failuresAsCodes(log)] },
     maxConcurrentActivityTaskExecutions: 1_000,
     // Heartbeats are how a frozen worker is noticed: they must not be held back.
     maxHeartbeatThrottleInterval: '3s',
@@ -120,7 +119,7 @@ async function takeOver(deps: NodeDeps, onChange: (up: boolean) => void): Promis
     held.up = up;
     if (up) log.info({ node: name }, 'connected to the switch');
     else log.error({ node: name }, 'the switch can not be reached; retrying');
-    onChange(up);
+    onChange();
     if (up) void reconcile(deps, telephony).catch((error: unknown) => log.warn({ err: error }, 'legs not reconciled'));
   });
   held.run = worker.run();

@@ -11,6 +11,7 @@ import { createMatching } from '../matching/matching.ts';
 import { createPool, createPrisma } from '../prisma/client.ts';
 import { createSimulatorTelephony } from '../telephony/simulator/adapter.ts';
 import { createWorkflows } from '../workflows/client.ts';
+import { failuresAsCodes } from './failures.ts';
 import { keepNode } from './node.ts';
 import { startSweep } from './sweep.ts';
 
@@ -51,6 +52,7 @@ export async function startWorker(
       ...createContactActivities({ db, matching }),
       ...createCampaignActivities({ db, matching, workflows, log }),
     },
+    interceptors: { activity: [failuresAsCodes(log)] },
     maxCachedWorkflows: config.contactsCached,
     maxConcurrentWorkflowTaskExecutions: 100,
     maxHeartbeatThrottleInterval: '5s',
@@ -66,7 +68,6 @@ export async function startWorker(
     matching,
     log,
     createTelephony: () => createSimulatorTelephony({ url: config.simulatorUrl, log }),
-    onReady: () => log.info('ready to call'),
   });
   const sweep = startSweep({ db, workflows, matching, legs, node: config.telephonyNode, log });
   const run = worker.run();

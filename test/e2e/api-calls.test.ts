@@ -23,6 +23,7 @@ async function scene(options: Partial<Parameters<typeof makeCall>[1]> = {}) {
   await api.db.pool.query(`UPDATE contact SET attempts = 1 WHERE id = $1`, [contact.id]);
   const call = await makeCall(api, { contact, agent, callNo: 1, ...options });
   const key = await api.key('agent', Number(agent.id));
+  api.workflows.campaigns.length = 0;
   return { agent, contact, key, ...call };
 }
 const row = async (id: string) => (await api.db.pool.query(`SELECT * FROM contact WHERE id = $1`, [id])).rows[0];

@@ -8,7 +8,7 @@ import { Context } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { DefaultLogger, makeTelemetryFilterString, Runtime, Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, inject, onTestFinished } from 'vitest';
 import type { CallActivities, DialOutcome, EndOutcome, RingOutcome, Spare } from '../../activities/calls.ts';
 import type { ConcludeInput, ContactActivities, Standing } from '../../activities/contacts.ts';
@@ -63,7 +63,9 @@ export function contactRig({ continueAfter }: RigOptions = {}): ContactRig {
   let running: Promise<unknown>;
 
   beforeAll(async () => {
-    Runtime.install({ logger: new DefaultLogger('ERROR') });
+    // Tests make workers fail on purpose, and end workflows under the hands of their activities.
+    const filter = makeTelemetryFilterString({ core: 'ERROR', other: 'ERROR' });
+    Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter } } });
     server = await TestWorkflowEnvironment.createFromExistingServer({
       address: inject('temporalAddress'),
       client: { identity: 'test' },

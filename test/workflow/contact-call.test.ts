@@ -128,10 +128,14 @@ describe('the wrap-up', () => {
   });
 
   it('ends by the timer of its extension', async () => {
-    const contact = await rig.wrapUp();
-    await contact.click('extendWrapUp', { until: Date.now() + SOON });
+    const contact = await rig.talking();
+    const until = Date.now() + 1_000;
+    await contact.tell('legEnded', { offerNo: 1, talked: true, wrapUpUntil: until });
+    await contact.reaches('wrap_up');
+    await contact.click('extendWrapUp', { until: until + 500 });
 
     expect(await contact.closed()).toBe('done: answered');
+    expect(Date.now()).toBeGreaterThanOrEqual(until + 500);
     expect(await contact.details()).toContain('no disposition was registered');
   });
 

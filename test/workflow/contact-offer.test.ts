@@ -242,6 +242,5 @@ describe('a click', () => {
     const contact = await rig.wrapUp();
 
     expect(await refusal(contact.click('extendWrapUp', { agentId: '8' }))).toBe('FORBIDDEN (wrap_up)');
-    expect(await refusal(contact.click('dispose', { agentId: '8' }))).toBe('FORBIDDEN (wrap_up)');
   });
 });
