@@ -43,8 +43,8 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - from) / 1000;
 }
 
-async function makeEmptyCampaign({ ask }: Product, round: number): Promise<string> {
-  const { id } = await ask<{ id: string }>('POST', '/campaigns', {
+async function makeEmptyCampaign(api: Product, round: number): Promise<string> {
+  const { id } = await api.ask<{ id: string }>('POST', '/campaigns', {
     name: `Import ${round}`,
     country: 'NO',
     zone: 'Europe/Oslo',
@@ -52,8 +52,8 @@ async function makeEmptyCampaign({ ask }: Product, round: number): Promise<strin
   return id;
 }
 
-async function importFile({ ask }: Product, campaign: string, file: string): Promise<void> {
-  const { added } = await ask<{ added: number }>('POST', `/campaigns/${campaign}/imports?mode=add`, file);
+async function importFile(api: Product, campaign: string, file: string): Promise<void> {
+  const { added } = await api.ask<{ added: number }>('POST', `/campaigns/${campaign}/imports?mode=add`, file);
   if (added !== ROWS) throw new Error(`${added} rows were added instead of ${ROWS}`);
 }
 

@@ -19,6 +19,9 @@ export class ApiProblem extends Error {
   }
 }
 
+/** A read that takes longer will not come any more; an import may take as long as it needs. */
+const READ_WITHIN_MS = 10_000;
+
 interface Page<T> {
   items: T[];
   next: string | null;
@@ -75,7 +78,9 @@ export class ApiClient {
     const isFile = body instanceof Blob;
     const headers = { authorization: `Bearer ${this.#key}`, 'content-type': isFile ? body.type : 'application/json' };
     const content = body && { body: isFile ? body : JSON.stringify(body) };
-    const response = await fetch(this.url + path, { method, headers, ...content, signal: this.#signal }).catch(
+    const timely = method === 'GET' ? [AbortSignal.timeout(READ_WITHIN_MS)] : [];
+    const signal = AbortSignal.any([this.#signal, ...timely]);
+    const response = await fetch(this.url + path, { method, headers, ...content, signal }).catch(
       (error: Error) => {
         this.#signal.throwIfAborted();
         throw new ApiProblem(what, 0, `no answer (${(error.cause as Error | undefined)?.message ?? error.message})`);

@@ -1,5 +1,5 @@
-// The simulated agents of a demo. Every step looks first at what is there, so that a start that was killed in the middle
-// is carried on by the next one.
+// The simulated agents of a demo. Every step looks first at what is there, so that a start that was killed in the
+// middle is carried on by the next one.
 
 import path from 'node:path';
 import { type ApiClient, ApiProblem } from './api-client.ts';

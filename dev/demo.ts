@@ -94,7 +94,7 @@ export async function load(context: Context, list: List): Promise<void> {
   rmSync(unfinishedFile(dataDir), { force: true });
 }
 
-/** The list that an interrupted start has not loaded to the end. One that is gone or was changed meanwhile is dropped. */
+/** The list that an interrupted start has not loaded to the end. One that was changed or removed since is given up. */
 export async function unfinishedList(context: Context): Promise<List | undefined> {
   const { api, dataDir, say } = context;
   const unfinished = readState<Unfinished>(unfinishedFile(dataDir));

@@ -39,7 +39,7 @@ Settings are environment variables:
 const READY_WITHIN_MS = 60_000;
 const SIMULATOR_PORT = 3060;
 const PORTS_TRIED = 50;
-const PROGRESS_EVERY_MS = 1_000;
+const LOOK_EVERY_MS = 1_000;
 const PLAIN_LINE_EVERY_MS = 10_000;
 /** npm passes on a Ctrl-C that the terminal has sent to all already: two so close are one. */
 const SAME_INTERRUPT_MS = 500;
@@ -114,6 +114,7 @@ class Start {
     } catch (error) {
       if (!signal.aborted) this.#fail(error);
     }
+    this.#stopped.abort();
     await this.#stop();
   }
 
@@ -244,20 +245,27 @@ class Start {
 
   // ---- while it runs ---------------------------------------------------------------------------------------------
 
-  /** Until it is to stop. */
+  /** Looks at a thing again and again, until it is to stop. */
+  async #repeatedly(look: () => Promise<void>, pauseMs: (tookMs: number) => number): Promise<never> {
+    for (;;) {
+      const startedAt = performance.now();
+      await look();
+      await sleep(pauseMs(performance.now() - startedAt), undefined, { signal: this.#stopped.signal });
+    }
+  }
+
   async #watch(api: ApiClient, databaseUrl: string): Promise<void> {
-    const pool = new pg.Pool({ connectionString: databaseUrl, max: 1, application_name: 'dialwright-start' });
+    const settings = { connectionTimeoutMillis: 5_000, query_timeout: 10_000, application_name: 'dialwright-start' };
+    const pool = new pg.Pool({ connectionString: databaseUrl, max: 1, ...settings });
     pool.on('error', () => undefined); // the next query reports it
     const show = this.#progressDisplay();
+    const look = () => readProgress(api, pool, this.#startedAt).then(show, () => show(undefined));
     try {
-      for (;;) {
-        const startedAt = performance.now();
-        await this.#servers.revive();
-        await readProgress(api, pool, this.#startedAt).then(show, () => show(undefined));
-        // Counting a list of a million takes a while; it should not take the machine.
-        const pause = Math.max(PROGRESS_EVERY_MS, 20 * (performance.now() - startedAt));
-        await sleep(pause, undefined, { signal: this.#stopped.signal });
-      }
+      await Promise.all([
+        this.#repeatedly(() => this.#servers.revive(), () => LOOK_EVERY_MS),
+        // Counting a list of a million takes a while, and should not take the machine.
+        this.#repeatedly(look, (tookMs) => Math.min(Math.max(LOOK_EVERY_MS, 5 * tookMs), PLAIN_LINE_EVERY_MS)),
+      ]);
     } finally {
       await pool.end();
     }

@@ -4,6 +4,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { stripVTControlCharacters } from 'node:util';
 import { hasEnded, lastLines, readState, type Say, since, sizeOf, writeState } from './process.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
@@ -16,7 +17,8 @@ const STARTED_WELL_MS = 30_000;
 /** More than the API (12 s) and the worker take to let what is under way come to its end. */
 const STOP_WITHIN_MS = 20_000;
 const KILLED_WITHIN_MS = 5_000;
-const SHOWN_COLUMNS = 400;
+const SHOWN_LINES = 8;
+const SHOWN_COLUMNS = 300;
 
 export interface ChildSpec {
   name: string;
@@ -67,11 +69,11 @@ export class Supervisor {
     this.#launch(child);
   }
 
-  /** Its last lines since it was started last, for people. */
+  /** The last lines of its log since it was started last, for people. */
   tail(name: string): string {
     const child = this.#children.get(name);
     if (!child) return '';
-    const lines = lastLines(child.logFile, child.logged).split('\n');
+    const lines = stripVTControlCharacters(lastLines(child.logFile, child.logged)).split('\n').slice(-SHOWN_LINES);
     return [`${child.logFile} ends in:`, ...lines.map((line) => `  ${line.slice(0, SHOWN_COLUMNS)}`)].join('\n');
   }
 

@@ -1,8 +1,10 @@
 /** Agents: who they are, what they want, and the stream that their desktop follows. */
+import type { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
 import type { AgentState } from '../../domain/states.ts';
 import type { AgentView } from '../../matching/matching.ts';
 import { Prisma, type Agent, type AgentQueue } from '../../prisma/generated/client.ts';
+import type { Db } from '../../prisma/tx.ts';
 import type { AgentStreams } from '../agent-streams.ts';
 import { hashSecret, MANAGERS, mustBeOwn, newTicket, READERS, type Role } from '../auth.ts';
 import { created, type Deps, ok, page, readIntCursor, route, type Route } from '../http.ts';
@@ -31,7 +33,6 @@ const TICKET_MS = 60_000;
 
 export function agentRoutes(deps: Deps, streams: AgentStreams): Route[] {
   const { db, matching } = deps;
-  const include = { queues: { orderBy: { campaignId: 'asc' } } } as const;
 
   const read = async (id: number): Promise<AgentJson> => {
     const row = await db.prisma.agent.findUnique({ where: { id }, include });
@@ -50,15 +51,8 @@ export function agentRoutes(deps: Deps, streams: AgentStreams): Route[] {
       response: agent,
       statuses: [201],
       fails: ['CONFLICT'],
-      async handle({ body: { queues, ...data } }) {
-        const now = db.clock.now();
-        const times = { since: now, createdAt: now, updatedAt: now };
-        const made = await written(
-          db.prisma.agent.create({
-            data: { ...data, ...times, cause: 'created', queues: { create: queues.map(queueRow) } },
-            include,
-          }),
-        );
+      async handle({ body }) {
+        const made = await createAgent(db, body);
         return created(agentJson(made), `/v1/agents/${made.id}`);
       },
     }),
@@ -99,15 +93,8 @@ export function agentRoutes(deps: Deps, streams: AgentStreams): Route[] {
       body: agentChange,
       response: agent,
       fails: ['CONFLICT'],
-      async handle({ params: { id }, body: { queues, ...data } }) {
-        const profile = queues && { deleteMany: {}, create: queues.map(queueRow) };
-        const changed = await written(
-          db.prisma.agent.update({
-            where: { id },
-            data: { ...data, updatedAt: db.clock.now(), queues: profile },
-            include,
-          }),
-        );
+      async handle({ params: { id }, body }) {
+        const changed = await changeAgent(db, id, body);
         await matching.matchAgent(id);
         return ok(agentJson(changed));
       },
@@ -204,6 +191,24 @@ function presence({ db, matching }: Deps): Route[] {
   ];
 }
 
+// ---- rows -----------------------------------------------------------------------------------------------------------
+
+const include = { queues: { orderBy: { campaignId: 'asc' } } } as const;
+type AgentRow = Agent & { queues: AgentQueue[] };
+
+function createAgent(db: Db, { queues, ...data }: z.output<typeof newAgent>): Promise<AgentRow> {
+  const now = db.clock.now();
+  const times = { since: now, createdAt: now, updatedAt: now };
+  const profile = { create: queues.map(queueRow) };
+  return written(db.prisma.agent.create({ data: { ...data, ...times, cause: 'created', queues: profile }, include }));
+}
+
+function changeAgent(db: Db, id: number, { queues, ...data }: z.output<typeof agentChange>): Promise<AgentRow> {
+  const profile = queues && { deleteMany: {}, create: queues.map(queueRow) };
+  const change = { ...data, updatedAt: db.clock.now(), queues: profile };
+  return written(db.prisma.agent.update({ where: { id }, data: change, include }));
+}
+
 const queueRow = ({ campaign_id, priority }: { campaign_id: number; priority: number }) => ({
   campaignId: campaign_id,
   priority,
@@ -228,7 +233,7 @@ async function written<T>(write: Promise<T>): Promise<T> {
   }
 }
 
-function agentJson(row: Agent & { queues: AgentQueue[] }): AgentJson {
+function agentJson(row: AgentRow): AgentJson {
   return {
     id: String(row.id),
     name: row.name,

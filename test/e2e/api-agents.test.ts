@@ -146,7 +146,7 @@ describe('stream', () => {
     const seen: { id: string; state: string }[] = [];
     let last: string | undefined = '0';
     while (!done || seen.length < wanted.length) {
-      const sse: Sse = await open(agent, last === '0' ? {} : { 'Last-Event-ID': last! }, last === '0' ? '?after=0' : '');
+      const sse: Sse = await open(agent, last === '0' ? {} : { 'Last-Event-ID': last }, last === '0' ? '?after=0' : '');
       const had = seen.length;
       await eventually(() => sse.events.length > 0 || (done && had === wanted.length));
       sse.close();
@@ -250,11 +250,11 @@ describe('stream', () => {
 
   test('200 streams: a change reaches each reader of that agent and no other', async () => {
     const agents = [await makeAgent(api), await makeAgent(api)];
-    const streams = await Promise.all(Array.from({ length: 200 }, (_, n) => open(agents[n % 2]!)));
+    const streams = await Promise.all(Array.from({ length: 200 }, (_, n) => open(agents[n % 2])));
     await eventually(() => streams.every((sse) => sse.events.length === 1));
-    await want(agents[0]!, 'ready');
+    await want(agents[0], 'ready');
     await eventually(() => streams.every((sse, n) => sse.events.length === (n % 2 ? 1 : 2)));
-    await want(agents[1]!, 'paused');
+    await want(agents[1], 'paused');
     await eventually(() => streams.every((sse) => sse.events.length === 2));
     expect(new Set(streams.map((sse, n) => `${n % 2} ${states(sse).join()}`))).toEqual(
       new Set(['0 logged_off,ready', '1 logged_off,paused']),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { AppError } from '../../domain/errors.ts';
-import { makeAgent, makeCampaign, makeContact, startTestApi, unique } from './api-server.ts';
+import { type Json, makeAgent, makeCampaign, makeContact, startTestApi, unique } from './api-server.ts';
 import { makeCall } from './api-rows.ts';
 
 const api = await startTestApi();
@@ -14,7 +14,7 @@ const set = (id: string, columns: Record<string, unknown>) => {
 const get = async (id: string) => (await api.call('GET', `/v1/contacts/${id}`)).body;
 const closed = new AppError('CONTACT_CLOSED', 'nothing is under way', { state: 'closed' });
 /** What the workflow does when a contact is disabled. */
-const workflowDisables = async (_name: string, argument: any, { contactId }: { contactId: string }) => {
+const workflowDisables = async (_name: string, argument: Json, { contactId }: { contactId: string }) => {
   const { reason, by } = argument;
   const now = new Date();
   await set(contactId, { state: 'disabled', ended_reason: reason, ended_by: by, ended_at: now, closed_at: now });

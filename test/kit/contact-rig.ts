@@ -283,8 +283,9 @@ export class TestContact {
 
   // ---- what can be seen ---------------------------------------------------------------------------------------------
 
+  /** Rejects soon when the workflow answers no question any more. */
   view(): Promise<messages.ContactView> {
-    return this.handle.query(messages.state);
+    return this.#client.withDeadline(Date.now() + 2_000, () => this.handle.query(messages.state));
   }
 
   async reaches(phase: Phase, patience?: Patience): Promise<this> {

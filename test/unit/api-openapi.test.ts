@@ -1,4 +1,4 @@
-import express from 'express';
+import type express from 'express';
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { allRoutes, createApp } from '../../api/app.ts';

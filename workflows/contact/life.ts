@@ -13,7 +13,7 @@ import {
 } from '@temporalio/workflow';
 import type { DialOutcome, EndOutcome, RingOutcome, Spare } from '../../activities/calls.ts';
 import type { Decision, Standing } from '../../activities/contacts.ts';
-import { CODE_MEANING, type ResultReason } from '../../domain/codes.ts';
+import { CODE_MEANING, type LegCode, type ResultReason } from '../../domain/codes.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import { endsCall } from '../../domain/offers.ts';
 import type * as messages from './messages.ts';
@@ -47,6 +47,8 @@ export class ContactLife {
   private legsEnded: messages.LegEnded | null = null;
   private wrapUpUntil: number | null = null;
   private disposed = false;
+  /** Result code of the last leg to the contact. */
+  private lastCode: LegCode | undefined;
   private readonly input: messages.ContactInput;
 
   constructor(input: messages.ContactInput) {
@@ -163,6 +165,7 @@ export class ContactLife {
       // The end of a talk may overtake the answer that it has begun.
       () => (this.legsEnded?.talked ? { kind: 'talking' } : { kind: 'failed', code: 'e', reason: 'unknown' }),
     );
+    this.lastCode = outcome.kind === 'talking' ? 'k' : outcome.kind === 'failed' ? outcome.code : this.lastCode;
     if (outcome.kind === 'talking') this.story.note('contact answered');
     if (outcome.kind === 'failed') this.story.note(`contact: ${inWords(outcome.code, outcome.reason)}`);
     if (outcome.kind === 'refused') this.story.note(`not dialled: ${outcome.reason}`);
@@ -209,7 +212,7 @@ export class ContactLife {
 
   private async conclude(decision: Decision | null): Promise<Standing> {
     const standing = await steps.conclude({ ...this.ref(), callId: this.callId, decision });
-    if (standing.at === 'waiting') markState('waiting');
+    if (standing.at === 'waiting') markState('waiting', { resultCode: this.lastCode });
     if (standing.at === 'queue') markState('queued');
     return standing;
   }
@@ -218,7 +221,7 @@ export class ContactLife {
     this.phase = 'closed';
     this.story.headline({ state, waitingFor: 'nothing' });
     this.story.note(`${state}: ${reason}`);
-    markState(state, { resultCode: reason });
+    markState(state, { resultCode: this.lastCode });
   }
 
   private enter(phase: messages.ContactView['phase'], waitingFor: string): void {

@@ -39,7 +39,7 @@ export class Story {
 const clock = (): string => new Date().toISOString().slice(0, 19).replace('T', ' ');
 
 /** Search attributes, on changes of phase only: each is an event in the history. */
-export function markState(state: string, more: { agentId?: string; attempt?: number; resultCode?: string } = {}): void {
+export function markState(state: string, more: { agentId?: string; attempt?: number; resultCode?: string | undefined } = {}): void {
   upsertSearchAttributes([
     { key: attribute.contactState, value: state },
     ...(more.agentId === undefined ? [] : [{ key: attribute.agentId, value: more.agentId }]),

@@ -1,0 +1,128 @@
+/** Workers and switches that die, answers that overtake each other, and lives longer than a history should be. */
+import { describe, expect, it } from 'vitest';
+import { contactRig, refusal } from '../kit/contact-rig.ts';
+import { historyText } from '../kit/history.ts';
+
+const rig = contactRig();
+const DAY = 86_400_000;
+const nothingToWrapUp = () => ({ talked: false, wrapUpUntil: Date.now() });
+
+describe('a worker', () => {
+  it("that fails while the agent's phone rings is followed by another, and the answer counts", async () => {
+    const contact = await rig.ringing();
+    contact.ring().stumbles();
+    await contact.hasAsked('ring 1 again');
+    await contact.agentAnswers();
+
+    expect(contact.asked).toEqual(['ring 1', 'ring 1 again', 'dial 1']);
+  });
+
+  it("that fails while the contact's phone rings is followed by another, and the answer counts", async () => {
+    const contact = await rig.dialling();
+    contact.dial().stumbles();
+    await contact.hasAsked('dial 1 again');
+    await contact.contactAnswers();
+
+    expect(contact.asked).toEqual(['ring 1', 'dial 1', 'dial 1 again']);
+  });
+
+  it('that is frozen is followed by another once its heartbeats are missed', async () => {
+    const contact = await rig.ringing();
+    contact.ring().dead = true;
+    await contact.hasAsked('ring 1 again', { withinMs: 20_000 });
+    contact.ring().dead = false;
+    await contact.agentAnswers();
+
+    expect(contact.asked).toEqual(['ring 1', 'ring 1 again', 'dial 1']);
+  });
+});
+
+describe('a node that is lost', () => {
+  it("while the agent's phone rings: the call goes on to the next agent", async () => {
+    const contact = await rig.ringing();
+    contact.ring().dead = true;
+    await contact.tell('legEnded', { offerNo: 1, ...nothingToWrapUp() });
+    await contact.reaches('queued');
+    await contact.rings();
+
+    expect(contact.asked).toEqual(['ring 1', 'ring 2']);
+    expect(await contact.details()).toContain('agent 7: `e` error, or number not in use (switch_lost)');
+  });
+
+  it("while the contact's phone rings: the outcome is unknown, and nobody is dialled again at once", async () => {
+    const contact = await rig.dialling();
+    contact.dial().dead = true;
+    contact.standings.push({ at: 'waiting', dueAt: Date.now() + DAY });
+    await contact.tell('legEnded', { offerNo: 1, ...nothingToWrapUp() });
+    await contact.reaches('waiting');
+
+    expect(contact.asked).toEqual(['ring 1', 'dial 1', 'conclude']);
+    expect(await contact.details()).toContain('contact: `e` error, or number not in use (unknown)');
+  });
+
+  it('while they talk: the talk is over', async () => {
+    const contact = await rig.talking();
+    await contact.talkEnds(0);
+
+    expect(await contact.closed()).toBe('done: answered');
+  });
+
+  it('is noticed by the next offer too', async () => {
+    const contact = await rig.ringing();
+    contact.ring().dead = true;
+    await contact.rings();
+
+    expect(contact.asked).toEqual(['ring 1', 'ring 2']);
+    expect((await contact.view()).offer).toEqual(contact.offer);
+  });
+});
+
+describe('the end of a talk', () => {
+  it('that overtakes the answer to the dial is the end of a talk', async () => {
+    const contact = await rig.dialling();
+    contact.dial().deaf = true;
+    await contact.talkEnds();
+    await contact.click('dispose');
+
+    expect(await contact.closed()).toBe('done: answered');
+    expect(contact.asked).toEqual(['ring 1', 'dial 1', 'conclude']);
+  });
+});
+
+describe('what is queued', () => {
+  it('is shown as queued after an offer that failed', async () => {
+    const contact = await rig.ringing();
+    await contact.missed();
+
+    expect(await contact.attribute('ContactState')).toBe('queued');
+  });
+
+  it('is shown as queued after a retry was due', async () => {
+    const contact = await rig.waiting(Date.now() + 50);
+    await contact.reaches('queued');
+
+    expect(await contact.attribute('ContactState')).toBe('queued');
+  });
+});
+
+describe('a step', () => {
+  it('is repeated until the database answers', async () => {
+    const contact = await rig.queued();
+    contact.standings.push(new Error('the database is away'), new Error('still'));
+    await contact.click('disable');
+
+    expect(await contact.closed()).toBe('disabled: disabled');
+    expect(contact.asked).toEqual(Array(3).fill('conclude final disabled by key:1'));
+  });
+});
+
+describe('the offer after', () => {
+  it('is waited for in the queue, whatever was clicked before', async () => {
+    const contact = await rig.ringing();
+    await contact.missed();
+
+    expect(await refusal(contact.click('cancel'))).toBe('OFFER_OVER (queued)');
+    await contact.rings();
+    expect(historyText(await contact.history())).not.toContain('TaskFailed');
+  });
+});
