@@ -4,7 +4,6 @@
  * A repeat is harmless: starts reject duplicates, signals carry numbers that the workflow has seen before, updates carry
  * the request's key as update id.
  */
-import { createHash } from 'node:crypto';
 import {
   type Client,
   WorkflowExecutionAlreadyStartedError,
@@ -44,7 +43,7 @@ export interface Workflows {
   campaignChanged(campaignId: string): Promise<void>;
   /** Sends a signal; `closed` when the workflow is no more (nothing was done). */
   signal<A>(contact: ContactRef, definition: SignalDefinition<[A]>, argument: A): Promise<'told' | 'closed'>;
-  /** Carries out an update and returns its answer; throws AppError. `key` makes a repeat the same update. */
+  /** Carries out an update and returns its answer; throws AppError. `key` makes a repeat the same update; it enters Temporal. */
   update<R, A>(contact: ContactRef, definition: UpdateDefinition<R, [A]>, argument: A, key: string): Promise<R>;
 }
 
@@ -103,7 +102,7 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
       try {
         const deadline = Date.now() + UPDATE_DEADLINE_MS;
         return await client.withDeadline(deadline, () =>
-          handle(contact).executeUpdate(definition, { args: [argument], updateId: digest(key) }),
+          handle(contact).executeUpdate(definition, { args: [argument], updateId: key }),
         );
       } catch (error) {
         throw asAppError(error);
@@ -111,9 +110,6 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
     },
   };
 }
-
-/** Whoever calls chooses the key, so it may say something about a person: only its digest enters Temporal. */
-const digest = (key: string): string => createHash('sha256').update(key).digest('base64url');
 
 const isErrorCode = (text: unknown): text is ErrorCode => ERROR_CODES.includes(text as ErrorCode);
 

@@ -71,9 +71,10 @@ describe('a long history', () => {
     const answer = contact.click('reject');
     await contact.hasAsked('endOffer 3 agent_reject sparing agent_answered');
     // The phone is down before the command's own answer is back; matching is quick.
-    await contact.missed();
+    contact.ring().ends({ kind: 'over', code: 'b', reason: 'agent_reject', endsCall: false });
+    await eventually(async () => historyText(await contact.history()).endsWith('Result(ring) Task'));
     await contact.offered();
-    await contact.view();
+    await eventually(async () => historyText(await contact.history()).endsWith('Signal(offered) Task'));
     end('ended');
     await answer;
 
