@@ -58,6 +58,7 @@ export function createLegBook(deps: LegBookDeps): LegBook {
     const ended = await inTx(db, (tx) => writeEnd(tx, legId, end, at));
     if (!ended) return;
     if (ended.alarm) log.error({ leg: legId, response: ended.leg.result_response }, 'the network refuses our calls');
+    if (ended.trunkFailing) log.error({ node: ended.leg.node }, 'the trunk is failing: one probe call a minute goes on');
     wake(legId, ended.leg);
     if (ended.talkOver) await deliver(deps, db.clock.now(), ended.talkOver);
     if (ended.freed) await matching.matchAgent(ended.leg.agent_id);
@@ -140,6 +141,8 @@ async function beginTalk(tx: Tx, offer: sql.OfferRow): Promise<void> {
 interface Ended {
   leg: sql.LegRow;
   alarm: boolean;
+  /** With this leg the trunk has begun to count as failing. */
+  trunkFailing: boolean;
   /** The agent is free (or resting, or gone). */
   freed: boolean;
   /** The contact is back in the queue. */
@@ -158,9 +161,9 @@ async function writeEnd(tx: Tx, legId: string, end: LegEnd, at: Date): Promise<E
   if (!leg) return null;
   const context = (await tx.row<sql.CallContext>(sql.callContext(offer.id)))!;
   recordLeg(tx, leg, result, end, context);
-  const ended: Ended = { leg, alarm: result.alarm, freed: false, requeued: false, talkOver: null };
+  const ended: Ended = { leg, alarm: result.alarm, trunkFailing: false, freed: false, requeued: false, talkOver: null };
   if (leg.ciq === 'a') Object.assign(ended, await agentLegEnded(tx, offer, context, result));
-  else await contactLegEnded(tx, leg, offer, result);
+  else Object.assign(ended, await contactLegEnded(tx, leg, offer, result));
   if (offer.state === 'talking') ended.talkOver = await talkOver(tx, offer);
   return ended;
 }
@@ -275,7 +278,27 @@ export async function returnToQueue(tx: Tx, offer: Pick<sql.OfferRow, 'call_id' 
   return false;
 }
 
-async function contactLegEnded(tx: Tx, leg: sql.LegRow, offer: sql.OfferRow, result: LegResult): Promise<void> {
+/** So many failed legs in a row, and the trunk counts as failing (docs/domain.md, "Dialling the contact"). */
+const TRUNK_ERRORS = 5;
+const PROBE_AFTER_MS = 60_000;
+
+/** True when the trunk begins to count as failing with this leg. */
+async function judgeTrunk(tx: Tx, node: string, { code, numberGivenUp }: LegResult): Promise<boolean> {
+  if (code !== 'e' || numberGivenUp) {
+    await tx.run(sql.trunkWorks(node));
+    return false;
+  }
+  const probeAt = new Date(tx.now.getTime() + PROBE_AFTER_MS);
+  const counted = await tx.row<{ failing_now: boolean }>(sql.countTrunkError(tx.now, node, TRUNK_ERRORS, probeAt));
+  return counted?.failing_now ?? false;
+}
+
+async function contactLegEnded(
+  tx: Tx,
+  leg: sql.LegRow,
+  offer: sql.OfferRow,
+  result: LegResult,
+): Promise<Pick<Ended, 'trunkFailing'>> {
   const givenUp = result.numberGivenUp ? leg.destination : null;
   await tx.run(sql.noteLegResult(tx.now, leg.contact_id, result.code, givenUp));
   if (offer.state === 'talking') {
@@ -284,6 +307,7 @@ async function contactLegEnded(tx: Tx, leg: sql.LegRow, offer: sql.OfferRow, res
     // No talk, so no end of one to be told: the dial's own answer carries the outcome.
     await tx.run(sql.markDelivered(tx.now, leg.id));
   }
+  return { trunkFailing: await judgeTrunk(tx, leg.node, result) };
 }
 
 /** The contact's leg of a talk of which no leg is open any more. */

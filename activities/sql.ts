@@ -519,3 +519,20 @@ export const leaveNode = (now: Date, name: string, holder: string): Sql => ({
   text: `UPDATE node SET lease_until = $1, ready_since = NULL WHERE name = $2 AND holder = $3`,
   values: [now, name, holder],
 });
+
+/** A contact's leg that the trunk has failed: counted, and from `limit` on the trunk counts as failing. */
+export const countTrunkError = (now: Date, node: string, limit: number, probeAt: Date): Sql => ({
+  name: 'count_trunk_error',
+  text: `UPDATE node SET errors_in_row = errors_in_row + 1,
+           failing_since = CASE WHEN errors_in_row + 1 >= $3 THEN coalesce(failing_since, $1) ELSE failing_since END,
+           probe_at = CASE WHEN errors_in_row + 1 >= $3 THEN $4::timestamptz END
+         WHERE name = $2 RETURNING errors_in_row = $3 AS failing_now`,
+  values: [now, node, limit, probeAt],
+});
+
+/** A leg that went through: the trunk works. */
+export const trunkWorks = (node: string): Sql => ({
+  name: 'trunk_works',
+  text: `UPDATE node SET errors_in_row = 0, failing_since = NULL, probe_at = NULL WHERE name = $1 AND errors_in_row > 0`,
+  values: [node],
+});

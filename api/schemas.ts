@@ -180,6 +180,7 @@ const WHY_NOT = [
   'nobody_logged_on',
   'no_agent_ready',
   'no_node_ready',
+  'trunk_failing',
 ] as const;
 export type WhyNot = (typeof WHY_NOT)[number];
 

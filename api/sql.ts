@@ -81,9 +81,10 @@ export const forget = (now: Date): Sql[] => [
 
 // ---- campaigns ------------------------------------------------------------------------------------------------------
 
+/** NO KEY: an import that is under way refers to the row for as long as it is uploaded, and must not hold up the stop. */
 export const lockCampaign = (id: number): Sql => ({
   name: 'api_lock_campaign',
-  text: `SELECT status, stop_requested, rules FROM campaign WHERE id = $1 FOR UPDATE`,
+  text: `SELECT status, stop_requested, rules FROM campaign WHERE id = $1 FOR NO KEY UPDATE`,
   values: [id],
 });
 
@@ -185,7 +186,8 @@ export const countAbandoned = (campaignId: number): Sql => ({
 
 export const nodesReady = (now: Date): Sql => ({
   name: 'api_nodes_ready',
-  text: `SELECT count(*)::int AS n FROM node WHERE lease_until > $1 AND ready_since IS NOT NULL`,
+  text: `SELECT count(*)::int AS n, count(*) FILTER (WHERE failing_since IS NULL)::int AS working
+         FROM node WHERE lease_until > $1 AND ready_since IS NOT NULL`,
   values: [now],
 });
 
@@ -220,12 +222,12 @@ export const findContact = (id: string): Sql => ({
 
 export const lockContact = (id: string): Sql => ({
   name: 'api_lock_contact',
-  text: `SELECT * FROM contact WHERE id = $1 FOR UPDATE`,
+  text: `SELECT * FROM contact WHERE id = $1 FOR NO KEY UPDATE`,
   values: [id],
 });
 
 export const lockContactByKey = (campaignId: number, listKey: string): Sql => ({
-  text: `SELECT * FROM contact WHERE campaign_id = $1 AND list_key = $2 AND deleted_at IS NULL FOR UPDATE`,
+  text: `SELECT * FROM contact WHERE campaign_id = $1 AND list_key = $2 AND deleted_at IS NULL FOR NO KEY UPDATE`,
   values: [campaignId, listKey],
 });
 

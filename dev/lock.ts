@@ -16,7 +16,7 @@ export function lockDataDir(dataDir: string): (() => void) | undefined {
   mkdirSync(dataDir, { recursive: true });
   const lock = new DatabaseSync(path.join(dataDir, 'start.lock'), { timeout: 0 });
   try {
-    lock.exec('BEGIN EXCLUSIVE');
+    lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     return () => lock.close();
   } catch (error) {
     lock.close();

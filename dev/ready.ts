@@ -30,7 +30,7 @@ export async function whenReady(
   for (;;) {
     const answer = await look(url, signal);
     if (typeof answer !== 'string' && isReady(answer)) return;
-    if (performance.now() > deadline) throw new Error(`not ready after ${withinMs / 1000} s: ${words(answer)}`);
+    if (performance.now() > deadline) throw new Error(`${url} is not ready after ${withinMs / 1000} s: ${words(answer)}`);
     await sleep(LOOK_EVERY_MS, undefined, { signal });
   }
 }

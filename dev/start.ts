@@ -197,7 +197,7 @@ class Start {
     const { signal } = this.#stopped;
     await whenReady(url, isReady, { withinMs: READY_WITHIN_MS, signal }).catch((error: Error) => {
       signal.throwIfAborted();
-      throw new Error(`${name}: ${error.message}\n${this.#children.tail(name)}`);
+      throw new Error(`${error.message}\n${this.#children.tail(name)}`);
     });
     this.#say(`${name} ready`);
   }

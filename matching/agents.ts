@@ -2,6 +2,7 @@
 import type { LegCode } from '../domain/codes.ts';
 import { AppError } from '../domain/errors.ts';
 import { AGENT_ENGAGED, AGENT_RESTING, type AgentState } from '../domain/states.ts';
+import type { AgentEventRow } from '../prisma/events.ts';
 import type { Tx } from '../prisma/tx.ts';
 import * as sql from './sql.ts';
 
@@ -39,8 +40,9 @@ export interface AgentChange {
 /** Writes the new state and its event. `agent` must be locked by this transaction; what `to` leaves out is kept. */
 export async function changeAgent(tx: Tx, agent: AgentRow, to: AgentChange): Promise<void> {
   const offerId = to.offerId === undefined ? agent.offer_id : to.offerId;
+  const at = changeTime(tx, agent);
   await tx.run(
-    sql.writeAgent(tx.now, agent.id, {
+    sql.writeAgent(at, agent.id, {
       state: to.state,
       cause: to.cause,
       offerId,
@@ -51,6 +53,7 @@ export async function changeAgent(tx: Tx, agent: AgentRow, to: AgentChange): Pro
     }),
   );
   recordAgentEvent(tx, agent, {
+    at,
     state: to.state,
     cause: to.cause,
     offer_id: offerId ?? agent.offer_id,
@@ -59,16 +62,19 @@ export async function changeAgent(tx: Tx, agent: AgentRow, to: AgentChange): Pro
   });
 }
 
+/**
+ * A transaction's time is that of its beginning, before it waited for the agent's row, and workers' clocks differ; but an
+ * agent's own time never goes back, or the durations would not add up.
+ */
+const changeTime = (tx: Tx, { since }: Pick<AgentRow, 'since'>): Date => (since > tx.now ? since : tx.now);
+
 export function recordAgentEvent(
   tx: Tx,
   from: Pick<AgentRow, 'id' | 'state' | 'since'>,
-  to: { state: AgentState; cause: string; offer_id: string | null; call_id: string | null; result_code: LegCode | null },
+  to: Omit<AgentEventRow, 'agent_id' | 'from_state' | 'duration_ms'>,
 ): void {
-  const duration_ms = Math.max(0, tx.now.getTime() - from.since.getTime());
-  tx.record({
-    table: 'agent_events',
-    row: { agent_id: from.id, at: tx.now, from_state: from.state, duration_ms, ...to },
-  });
+  const duration_ms = to.at.getTime() - from.since.getTime();
+  tx.record({ table: 'agent_events', row: { agent_id: from.id, from_state: from.state, duration_ms, ...to } });
 }
 
 /** Ends an agent's wrap-up: its row for readers, and the next state. Returns the contact whose wrap-up it was. */
@@ -86,7 +92,7 @@ export async function endWrapUp(
   await changeAgent(tx, agent, { state, cause, offerId: null, nextState: null, callId: wrapUp?.call_id ?? null });
   if (!wrapUp) return null;
   const { call_id, contact_id, campaign_id, round, registered } = wrapUp;
-  const wrap_up_sec = Math.round((tx.now.getTime() - agent.since.getTime()) / 1000);
+  const wrap_up_sec = Math.round((changeTime(tx, agent).getTime() - agent.since.getTime()) / 1000);
   tx.record({
     table: 'wrap_ups',
     row: {

@@ -27,33 +27,36 @@ export interface AgentView {
   state_until: Date | null;
 }
 
-/** The pick was taken by another queue's matcher between look and reservation: look again. */
+/** What was picked has been taken or changed between look and reservation: look again. */
 class Taken extends Error {}
 
 export function createMatching(deps: TellDeps): Matching {
   const { db, log } = deps;
 
-  async function matchUntilDry(lock: Sql, pick: (now: Date) => Sql): Promise<void> {
-    const announcing: Promise<void>[] = [];
+  /** Makes offers while there are pairs, `most` of them, and tells the workflows meanwhile. */
+  async function match(lock: Sql, pick: (now: Date) => Sql, most = Infinity): Promise<void> {
+    const announced: ReturnType<typeof announce>[] = [];
     try {
-      for (;;) {
-        const offer = await matchOne(deps, lock, pick).catch(lookAgain);
-        if (offer === null) break;
-        if (offer !== 'taken') announcing.push(announce(deps, offer));
+      while (announced.length < most) {
+        const offer = await matchOne(deps, lock, pick);
+        if (!offer) break;
+        announced.push(announce(deps, offer));
       }
     } catch (error) {
       log.warn({ err: error }, 'matching failed; the sweep repeats it');
     }
-    await Promise.all(announcing);
+    // An offer taken back from a closed workflow has freed its agent.
+    if ((await Promise.all(announced)).includes('withdrawn')) await match(lock, pick, most);
   }
 
+  const matchCampaign = (campaignId: number) =>
+    match(sql.lockQueue(campaignId), (now) => sql.pickForCampaign(now, campaignId));
   const matchAgent = (agentId: number) =>
-    matchUntilDry(sql.lockQueuesOfAgent(agentId), (now) => sql.pickForAgent(now, agentId));
+    match(sql.lockQueuesOfAgent(agentId), (now) => sql.pickForAgent(now, agentId), 1);
 
   return {
     lockQueue: async (tx, campaignId) => void (await tx.run(sql.lockQueue(campaignId))),
-    matchCampaign: (campaignId) =>
-      matchUntilDry(sql.lockQueue(campaignId), (now) => sql.pickForCampaign(now, campaignId)),
+    matchCampaign,
     matchAgent,
 
     async setAgentState(agentId, want, cause) {
@@ -63,12 +66,7 @@ export function createMatching(deps: TellDeps): Matching {
         return outcome;
       });
       if (agent.state === 'ready') await matchAgent(agentId);
-      if (withdraw) {
-        // The wish is stored: should this fail, the phone rings out and the agent is logged off then.
-        await tellGone(deps, agentId, 'agent_logged_off').catch((error: unknown) => {
-          log.warn({ err: error, agent: agentId }, 'log-off not told to the ringing offer');
-        });
-      }
+      if (withdraw) await tellGone(deps, agentId, 'agent_logged_off');
       if (wrapUp) await tellWrapUpEnded(deps, wrapUp);
       const { state, next_state, since, state_until } = agent;
       return { state, next_state, since, state_until };
@@ -82,27 +80,45 @@ export function createMatching(deps: TellDeps): Matching {
   };
 }
 
-function lookAgain(error: unknown): 'taken' {
-  if (error instanceof Taken) return 'taken';
-  throw error;
-}
-
 /** One pair in one transaction, or null when there is none. `lock` and `pick` say over which queues. */
 async function matchOne({ db }: TellDeps, lock: Sql, pick: (now: Date) => Sql): Promise<Announcement | null> {
-  return inTx(db, async (tx) => {
-    await tx.run(lock);
-    const picked = await tx.row<sql.Picked>(pick(tx.now));
-    if (!picked) return null;
-    const node = await tx.row<{ name: string }>(sql.pickNode(tx.now));
-    if (!node) return null;
-    const deadline = new Date(tx.now.getTime() + picked.rules.agent_ring_sec * 1000);
-    const made = await tx.row<{ offer_id: string; from_since: Date }>(sql.reserve(tx.now, picked, node.name, deadline));
-    if (!made) throw new Taken();
-    recordAgentEvent(
-      tx,
-      { id: picked.agent_id, state: 'ready', since: made.from_since },
-      { state: 'reserved', cause: 'offer', offer_id: made.offer_id, call_id: picked.call_id, result_code: null },
-    );
-    return { ...picked, offer_id: made.offer_id, node: node.name };
-  });
+  for (;;) {
+    try {
+      return await inTx(db, (tx) => reservePair(tx, lock, pick));
+    } catch (error) {
+      if (!(error instanceof Taken)) throw error;
+    }
+  }
+}
+
+async function reservePair(tx: Tx, lock: Sql, pick: (now: Date) => Sql): Promise<Announcement | null> {
+  await tx.run(lock);
+  const picked = await tx.row<sql.Picked>(pick(tx.now));
+  if (!picked) return null;
+  const node = await takeNode(tx);
+  if (!node) return null;
+  const deadline = new Date(tx.now.getTime() + picked.rules.agent_ring_sec * 1000);
+  const made = await tx.row<sql.Reserved>(sql.reserve(tx.now, picked, node, deadline));
+  if (!made) throw new Taken();
+  const { offer_id, since, from_since } = made;
+  recordAgentEvent(
+    tx,
+    { id: picked.agent_id, state: 'ready', since: from_since },
+    { at: since, state: 'reserved', cause: 'offer', offer_id, call_id: picked.call_id, result_code: null },
+  );
+  return { ...picked, offer_id, node };
+}
+
+/** A failing trunk gets one call in this time, which shows whether it works again. */
+const PROBE_EVERY_MS = 60_000;
+
+/** The node that is to carry the offer; null while there is none (or only failing ones whose probe is not due). */
+async function takeNode(tx: Tx): Promise<string | null> {
+  const node = await tx.row<{ name: string; failing: boolean }>(sql.pickNode(tx.now));
+  if (!node) return null;
+  if (node.failing) {
+    const nextAt = new Date(tx.now.getTime() + PROBE_EVERY_MS);
+    if ((await tx.run(sql.takeProbe(tx.now, node.name, nextAt))) === 0) throw new Taken();
+  }
+  return node.name;
 }

@@ -30,22 +30,23 @@ export const lockNumber = (e164: string): Sql => ({
 });
 
 /**
- * The most urgent contact of campaign `cp` that agent `a` may be offered. The order is that of the index contact_queue,
- * so it is read from its head; NOT EXISTS rather than a join keeps it so. $1 is the time.
+ * The most urgent contact of campaign `cp` that agent `a` may be offered; $1 is the time. Its order is that of the index
+ * contact_queue, which is read from its head until one is allowed. OFFSET 0 keeps the two conditions what they are, a
+ * probe for each contact read: as a join the planner may turn them round and read a whole table first.
  */
 const MOST_URGENT = `
   SELECT c.id, c.call_id, c.round, c.offer_no, c.attempts, c.queue_rank, c.priority, c.place
   FROM contact c
   WHERE c.campaign_id = cp.id AND c.state = 'queued'
     AND NOT EXISTS (SELECT 1 FROM offer o
-                    WHERE o.call_id = c.call_id AND o.agent_id = a.id AND o.reoffer_at > $1)
+                    WHERE o.call_id = c.call_id AND o.agent_id = a.id AND o.reoffer_at > $1 OFFSET 0)
     AND NOT EXISTS (SELECT 1 FROM leg l
                     WHERE l.ciq = 'c' AND l.ended_at IS NULL
-                      AND l.destination = CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END)
+                      AND l.destination = CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END OFFSET 0)
   ORDER BY c.queue_rank, c.priority DESC, c.place, c.id
   LIMIT 1`;
 
-/** Logged on and ready; a running campaign. */
+/** Ready and logged on; a running campaign that has a contact for this agent. */
 const SERVING = `
   FROM agent a
   JOIN agent_queue aq ON aq.agent_id = a.id
@@ -59,7 +60,7 @@ const PICKED = `a.id AS agent_id, cp.id AS campaign_id, cp.rules, c.id AS contac
 /** The longest-idle ready agent for whom a contact of this campaign is callable, with the most urgent such contact. */
 export const pickForCampaign = (now: Date, campaignId: number): Sql => ({
   name: 'pick_for_campaign',
-  text: `SELECT ${PICKED} ${SERVING} AND cp.id = $2 ORDER BY a.since, a.id LIMIT 1`,
+  text: `SELECT ${PICKED} ${SERVING} AND cp.id = $2 ORDER BY a.since LIMIT 1`,
   values: [now, campaignId],
 });
 
@@ -71,11 +72,31 @@ export const pickForAgent = (now: Date, agentId: number): Sql => ({
   values: [now, agentId],
 });
 
-/** The reachable node with the fewest open legs. */
+/** Reachable, and its trunk works or may be probed. */
+const USABLE = `node.lease_until > $1 AND node.ready_since IS NOT NULL
+  AND (node.failing_since IS NULL OR node.probe_at <= $1)`;
+
+/** The node for the next offer: one whose probe is due, else the one with the fewest open legs. */
 export const pickNode = (now: Date): Sql => ({
   name: 'pick_node',
-  text: `SELECT name FROM node WHERE lease_until > $1 AND ready_since IS NOT NULL
-         ORDER BY (SELECT count(*) FROM leg WHERE leg.node = node.name AND ended_at IS NULL), name LIMIT 1`,
+  text: `SELECT name, failing_since IS NOT NULL AS failing FROM node WHERE ${USABLE}
+         ORDER BY failing_since, (SELECT count(*) FROM leg WHERE leg.node = node.name AND ended_at IS NULL), name LIMIT 1`,
+  values: [now],
+});
+
+/** Takes the probe of a failing trunk; 0 rows when another matcher has taken it. */
+export const takeProbe = (now: Date, node: string, nextAt: Date): Sql => ({
+  name: 'take_probe',
+  text: `UPDATE node SET probe_at = $3 WHERE name = $2 AND failing_since IS NOT NULL AND probe_at <= $1`,
+  values: [now, node, nextAt],
+});
+
+/** Ready agents for whom some contact is callable, longest idle first: none when every edge has done its work. */
+export const agentsToMatch = (now: Date): Sql => ({
+  name: 'agents_to_match',
+  text: `SELECT ready.id FROM agent ready
+         WHERE ready.state = 'ready' AND EXISTS (SELECT 1 ${SERVING} AND a.id = ready.id) AND EXISTS (SELECT 1 FROM node WHERE ${USABLE})
+         ORDER BY ready.since`,
   values: [now],
 });
 
@@ -91,47 +112,37 @@ export interface Picked {
 }
 
 /**
- * Writes the offer and reserves contact and agent. Returns no row when one of them was taken or changed meanwhile (an
- * agent may be picked by two queues at once): the caller rolls back and picks again.
+ * Reserves agent and contact and writes the offer. Returns no row when one of them was taken or changed meanwhile: the
+ * caller rolls back and picks again. The agent comes first, since two queues may pick the same one: the second waits for
+ * the row and finds it taken, where an offer inserted first would break the unique index and end its matching.
  */
 export const reserve = (now: Date, picked: Picked, node: string, deadline: Date): Sql => ({
   name: 'reserve',
   text: `
-    WITH taken AS (
-      UPDATE contact SET state = 'offered', state_since = $1, offer_no = $4, updated_at = $1
-      WHERE id = $2 AND state = 'queued' AND call_id = $3
-      RETURNING id
+    WITH agent AS (
+      UPDATE agent SET state = 'reserved', since = greatest(since, $1), cause = 'offer', state_until = NULL,
+        offer_id = nextval(pg_get_serial_sequence('offer', 'id')), updated_at = $1
+      WHERE id = $2 AND state = 'ready'
+      RETURNING id, offer_id, since, old.since AS from_since
+    ), contact AS (
+      UPDATE contact c SET state = 'offered', state_since = $1, offer_no = $5, updated_at = $1
+      FROM agent WHERE c.id = $3 AND c.state = 'queued' AND c.call_id = $4
+      RETURNING c.id, c.campaign_id
     ), made AS (
-      INSERT INTO offer (call_id, contact_id, campaign_id, offer_no, agent_id, node, created_at, deadline)
-      SELECT $3, taken.id, $5, $4, $6, $7, $1, $8 FROM taken
+      INSERT INTO offer (id, call_id, contact_id, campaign_id, offer_no, agent_id, node, created_at, deadline)
+      SELECT agent.offer_id, $4, contact.id, contact.campaign_id, $5, agent.id, $6, $1, $7 FROM agent, contact
       RETURNING id
     )
-    UPDATE agent SET state = 'reserved', since = $1, cause = 'offer', offer_id = made.id, state_until = NULL,
-      updated_at = $1
-    FROM made WHERE agent.id = $6 AND agent.state = 'ready'
-    RETURNING made.id AS offer_id, old.since AS from_since`,
-  values: [
-    now,
-    picked.contact_id,
-    picked.call_id,
-    picked.offer_no,
-    picked.campaign_id,
-    picked.agent_id,
-    node,
-    deadline,
-  ],
+    SELECT made.id AS offer_id, agent.since, agent.from_since FROM made, agent`,
+  values: [now, picked.agent_id, picked.contact_id, picked.call_id, picked.offer_no, node, deadline],
 });
 
-/** Running campaigns that have both a ready agent and a queued contact. */
-export const campaignsToMatch = (now: Date): Sql => ({
-  name: 'campaigns_to_match',
-  text: `SELECT cp.id FROM campaign cp
-         WHERE cp.status = 'running'
-           AND EXISTS (SELECT 1 FROM agent a JOIN agent_queue aq ON aq.agent_id = a.id
-                       WHERE aq.campaign_id = cp.id AND a.state = 'ready' AND a.lease_until > $1)
-           AND EXISTS (SELECT 1 FROM contact c WHERE c.campaign_id = cp.id AND c.state = 'queued')`,
-  values: [now],
-});
+export interface Reserved {
+  offer_id: string;
+  since: Date;
+  /** When the agent had become ready. */
+  from_since: Date;
+}
 
 /** Open offers that the workflow may not have been told of; `$2` leaves the matcher that made them time to do so. */
 export const unannounced = (before: Date): Sql => ({
@@ -178,13 +189,13 @@ export interface AgentWrite {
   errorsInRow: number;
 }
 
-export const writeAgent = (now: Date, agentId: number, to: AgentWrite): Sql => ({
+export const writeAgent = (at: Date, agentId: number, to: AgentWrite): Sql => ({
   name: 'write_agent',
   text: `UPDATE agent SET state = $3, since = $1, cause = $4, offer_id = $5, next_state = $6, state_until = $7,
            missed_in_row = $8, errors_in_row = $9, updated_at = $1
          WHERE id = $2`,
   values: [
-    now,
+    at,
     agentId,
     to.state,
     to.cause,

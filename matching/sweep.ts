@@ -20,8 +20,8 @@ export async function sweepMatching(deps: TellDeps, matching: Matching): Promise
   const before = new Date(db.clock.now().getTime() - ANNOUNCE_AFTER_MS);
   const { rows: offers } = await db.pool.query<Announcement>(sql.unannounced(before));
   await Promise.all(offers.map((offer) => announce(deps, offer)));
-  const { rows: campaigns } = await db.pool.query<{ id: number }>(sql.campaignsToMatch(db.clock.now()));
-  for (const { id } of campaigns) await matching.matchCampaign(id);
+  const { rows: agents } = await db.pool.query<{ id: number }>(sql.agentsToMatch(db.clock.now()));
+  for (const { id } of agents) await matching.matchAgent(id);
 }
 
 /** Wrap-up and rest that are over. */

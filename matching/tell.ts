@@ -2,8 +2,9 @@
 import type { Logger } from 'pino';
 import { agentGone, offered, wrapUpEnded } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
-import { type Db, inTx } from '../prisma/tx.ts';
+import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import { type AgentRow, changeAgent } from './agents.ts';
+import { endCalls } from './queue.ts';
 import * as sql from './sql.ts';
 
 export interface TellDeps {
@@ -24,8 +25,8 @@ export interface Announcement {
   attempt: number;
 }
 
-/** Tells the contact's workflow of its offer; never throws. */
-export async function announce(deps: TellDeps, offer: Announcement): Promise<void> {
+/** Tells the contact's workflow of its offer, and says what became of it; never throws. */
+export async function announce(deps: TellDeps, offer: Announcement): Promise<'told' | 'withdrawn' | 'not_told'> {
   const { db, workflows, log } = deps;
   const contact = { contactId: offer.contact_id, round: offer.round };
   try {
@@ -37,10 +38,16 @@ export async function announce(deps: TellDeps, offer: Announcement): Promise<voi
       node: offer.node,
       attempt: offer.attempt,
     });
-    if (told === 'told') await db.pool.query(sql.markAnnounced(db.clock.now(), offer.offer_id));
-    else await withdrawFromClosed(deps, offer);
+    if (told === 'closed') {
+      log.error({ contact: offer.contact_id, round: offer.round }, 'a queued contact has no workflow: disabled');
+      await inTx(db, (tx) => withdrawFromClosed(tx, offer));
+      return 'withdrawn';
+    }
+    await db.pool.query(sql.markAnnounced(db.clock.now(), offer.offer_id));
+    return 'told';
   } catch (error) {
     log.warn({ err: error, offer: offer.offer_id }, 'offer not announced; the sweep repeats it');
+    return 'not_told';
   }
 }
 
@@ -48,30 +55,30 @@ export async function announce(deps: TellDeps, offer: Announcement): Promise<voi
  * A queued contact without a running workflow (terminated by hand, or lost): the offer is taken back, the contact
  * disabled until a person enables it, and the repair is on record.
  */
-async function withdrawFromClosed({ db, log }: TellDeps, offer: Announcement): Promise<void> {
-  log.error({ contact: offer.contact_id, round: offer.round }, 'a queued contact has no workflow: disabled');
-  await inTx(db, async (tx) => {
-    if ((await tx.run(sql.endOffer(tx.now, offer.offer_id, 'e', 'unknown', null))) === 0) return;
-    const agent = await tx.row<AgentRow>(sql.lockAgentOfOffer(offer.agent_id, offer.offer_id));
-    if (agent) {
-      const state = agent.next_state ?? 'ready';
-      await changeAgent(tx, agent, { state, cause: 'unknown', offerId: null, nextState: null });
-    }
-    await tx.run(sql.closeLostContact(tx.now, offer.contact_id, offer.round));
-    await tx.run(sql.recordRepair(tx.now, 'workflow_closed', `contact/${offer.contact_id}/${offer.round}`));
-  });
+async function withdrawFromClosed(tx: Tx, offer: Announcement): Promise<void> {
+  if ((await tx.run(sql.endOffer(tx.now, offer.offer_id, 'e', 'unknown', null))) === 0) return;
+  const agent = await tx.row<AgentRow>(sql.lockAgentOfOffer(offer.agent_id, offer.offer_id));
+  if (agent) {
+    const state = agent.next_state ?? 'ready';
+    await changeAgent(tx, agent, { state, cause: 'unknown', offerId: null, nextState: null, callId: offer.call_id });
+  }
+  await tx.run(sql.closeLostContact(tx.now, offer.contact_id, offer.round));
+  await endCalls(tx, [offer.call_id], 'disabled');
+  await tx.run(sql.recordRepair(tx.now, 'workflow_closed', `contact/${offer.contact_id}/${offer.round}`));
 }
 
-/** Withdraws a ringing offer whose agent has left. */
-export async function tellGone({ db, workflows }: TellDeps, agentId: number, why: 'agent_logged_off' | 'agent_lost') {
-  const { rows } = await db.pool.query<{ offer_no: number; contact_id: string; round: number }>(
-    sql.offerOfAgent(agentId),
-  );
-  for (const offer of rows) {
-    await workflows.signal({ contactId: offer.contact_id, round: offer.round }, agentGone, {
-      offerNo: offer.offer_no,
-      why,
-    });
+/** Withdraws a ringing offer whose agent has left. The wish to leave is stored: untold, the phone rings out first. */
+export async function tellGone(deps: TellDeps, agentId: number, why: 'agent_logged_off' | 'agent_lost'): Promise<void> {
+  const { db, workflows, log } = deps;
+  try {
+    const { rows } = await db.pool.query<{ offer_no: number; contact_id: string; round: number }>(
+      sql.offerOfAgent(agentId),
+    );
+    for (const { contact_id, round, offer_no } of rows) {
+      await workflows.signal({ contactId: contact_id, round }, agentGone, { offerNo: offer_no, why });
+    }
+  } catch (error) {
+    log.warn({ err: error, agent: agentId }, 'a ringing offer was not told that its agent has left');
   }
 }
 

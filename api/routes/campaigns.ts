@@ -240,7 +240,7 @@ async function stats({ db }: Deps, id: number): Promise<z.input<typeof campaignS
     db.pool.query<sql.CountRow>(sql.countContacts(id)),
     db.pool.query<{ state: string; n: number }>(sql.countAgents(id)),
     db.pool.query<{ n: number }>(sql.countAbandoned(id)),
-    db.pool.query<{ n: number }>(sql.nodesReady(db.clock.now())),
+    db.pool.query<{ n: number; working: number }>(sql.nodesReady(db.clock.now())),
   ]);
   if (!found) throw notFound('campaign');
   const status = found.status as CampaignStatus;
@@ -254,7 +254,7 @@ async function stats({ db }: Deps, id: number): Promise<z.input<typeof campaignS
     by_wait_reason: sum(contacts.rows, (row) => row.reason),
     abandoned: abandoned.rows[0]!.n,
     agents_by_state,
-    why_not_dialling: whyNot(status, by_state, agents_by_state, nodes.rows[0]!.n > 0),
+    why_not_dialling: whyNot(status, by_state, agents_by_state, nodes.rows[0]!),
   };
 }
 
@@ -274,7 +274,7 @@ export function whyNot(
   status: CampaignStatus,
   contacts: Record<string, number>,
   agents: Record<string, number>,
-  nodeReady: boolean,
+  nodes: { n: number; working: number },
 ): { code: WhyNot; text: string }[] {
   const total = (counts: Record<string, number>) => Object.values(counts).reduce((a, b) => a + b, 0);
   const found: [WhyNot, boolean, string][] = [
@@ -284,7 +284,8 @@ export function whyNot(
     ['no_agent_assigned', total(agents) === 0, 'no agent serves this campaign'],
     ['nobody_logged_on', total(agents) > 0 && total(agents) === (agents.logged_off ?? 0), 'nobody is logged on'],
     ['no_agent_ready', total(agents) > (agents.logged_off ?? 0) && !agents.ready, 'no agent is ready just now'],
-    ['no_node_ready', !nodeReady, 'no telephony node is connected'],
+    ['no_node_ready', nodes.n === 0, 'no telephony node is connected'],
+    ['trunk_failing', nodes.n > 0 && nodes.working === 0, 'the trunk is failing; a probe call a minute tries again'],
   ];
   return found.filter(([, applies]) => applies).map(([code, , text]) => ({ code, text }));
 }

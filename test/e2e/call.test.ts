@@ -13,6 +13,7 @@ beforeAll(async () => {
       contacts: [{ weight: 1, behaviour: phone({ kind: 'manual' }) }],
       numbers: {
         [BUSY]: phone({ kind: 'fails', after: 0, sip: 486 }),
+        ...Object.fromEntries([0, 1, 2, 3, 4].map((n) => [`${BROKEN.slice(0, -1)}${n}`, phone({ kind: 'fails', after: 0, sip: 503 })])),
         [GONE]: phone({ kind: 'fails', after: 0, sip: 404 }),
         [NEVER_ALERTS]: { trying: 0, alerting: null, media: 0, then: { kind: 'manual' } },
       },
@@ -23,6 +24,7 @@ afterAll(() => system?.stop());
 
 const BUSY = '+4722100001';
 const GONE = '+4722100002';
+const BROKEN = '+4722100010';
 const NEVER_ALERTS = '+4722100003';
 let next = 22200000;
 /** A number of its own for each test, played by hand. */
@@ -334,6 +336,32 @@ describe('dialling the contact', () => {
     expect(await scene.dialled(anna)).toBe(0);
     await scene.agentIs('ready');
     await scene.story('i q:q a:k q:d(do_not_call)');
+  });
+});
+
+describe('a failing trunk', () => {
+  it('stops matching after five errors in a row, probes, and is used again when it works', async () => {
+    const broken = Array.from({ length: 5 }, (_, n) => ({ phone_num: `${BROKEN.slice(0, -1)}${n}` }));
+    const scene = await setScene(system, { contacts: [...broken, { phone_num: number() }] });
+    const { phone } = scene.agents[0]!;
+    await scene.ready();
+    for (let n = 0; n < 5; n++) {
+      await scene.ringing();
+      await scene.phone(phone, 'answer');
+      await scene.until('waiting', n);
+    }
+    const node = async () => (await system.sql.query(`SELECT errors_in_row, failing_since FROM node`)).rows[0];
+    expect(await node()).toMatchObject({ errors_in_row: 5 });
+    expect((await node()).failing_since).not.toBeNull();
+    const stats = await system.ok('GET', `/campaigns/${scene.campaign}/stats`);
+    expect(stats.why_not_dialling.map((why: { code: string }) => why.code)).toContain('trunk_failing');
+    expect((await scene.contact(5)).state).toBe('queued');
+    await system.sql.query(`UPDATE node SET probe_at = '2000-01-01'`);
+    await scene.ringing();
+    await scene.phone(phone, 'answer');
+    await scene.until('dialling', 5);
+    await scene.phone(phone, 'hang-up');
+    await eventually(async () => (await node()).failing_since === null);
   });
 });
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { Agent, request } from 'node:http';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { PassThrough, Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Pool } from 'pg';
@@ -8,8 +9,9 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { importRoutes } from '../../api/imports/routes.ts';
 import { sessionId } from '../../domain/ids.ts';
 import { CONTACT_STATES } from '../../domain/states.ts';
+import { lockQueue } from '../../matching/sql.ts';
 import { eventually } from '../kit/eventually.ts';
-import { type Answer, type Api, makeCampaign, startTestApi } from './api-server.ts';
+import { type Answer, type Api, type Json, makeCampaign, startTestApi } from './api-server.ts';
 
 let api: Api;
 let pool: Pool;
@@ -32,7 +34,7 @@ const load = (file: string, query = '', type = 'text/csv'): Promise<Answer> =>
   api.call('POST', path(query), undefined, { raw: file, headers: { 'Content-Type': type } });
 
 /** Imports a file that must be good. */
-async function loaded(file: string, query = '', type?: string): Promise<any> {
+async function loaded(file: string, query = '', type?: string): Promise<Json> {
   const { status, body } = await load(file, query, type);
   expect(status, JSON.stringify(body)).toBe(200);
   return body;
@@ -42,9 +44,16 @@ async function loaded(file: string, query = '', type?: string): Promise<any> {
 const mobile = (n: number) => `+47${40_000_000 + n}`;
 const csv = (...rows: string[]) => `${rows.join('\n')}\n`;
 
-const contacts = async (columns = '*'): Promise<any[]> =>
-  (await pool.query(`SELECT ${columns} FROM contact WHERE campaign_id = $1 ORDER BY id`, [id])).rows;
-const campaign = async (): Promise<any> => (await pool.query(`SELECT * FROM campaign WHERE id = $1`, [id])).rows[0];
+/** Resolves when a connection to this database is in such a state. */
+const sessions = (condition: string) =>
+  eventually(async () => {
+    const here = `datname = current_database() AND ${condition}`;
+    return (await pool.query(`SELECT FROM pg_stat_activity WHERE ${here}`)).rowCount;
+  });
+
+const contacts = async (columns = '*'): Promise<Json[]> =>
+  (await pool.query<Json>(`SELECT ${columns} FROM contact WHERE campaign_id = $1 ORDER BY id`, [id])).rows;
+const campaign = async (): Promise<Json> => (await pool.query<Json>(`SELECT * FROM campaign WHERE id = $1`, [id])).rows[0];
 
 async function setContact(key: string, values: Record<string, unknown>): Promise<string> {
   const names = Object.keys(values);
@@ -425,8 +434,8 @@ describe('replacing a list', () => {
       await other.query(`SET deadlock_timeout = '1h'; BEGIN`);
       await other.query(`UPDATE contact SET attempts = 1 WHERE campaign_id = $1 AND list_key = 'waiting'`, [id]);
       const replacing = replace();
-      await eventually(async () => (await pool.query(`SELECT FROM pg_locks WHERE NOT granted`)).rowCount);
-      await api.deps.matching.lockQueue({ run: async (sql: any) => (await other.query(sql)).rowCount ?? 0 } as any, Number(id));
+      await sessions(`wait_event_type = 'Lock'`);
+      await other.query(lockQueue(Number(id)));
       await other.query('COMMIT; RESET deadlock_timeout');
       expect(await replacing).toMatchObject({ disabled: 8 });
     } finally {
@@ -474,9 +483,9 @@ function open(agent?: Agent, headers: Record<string, string> = {}) {
     headers: { Authorization: `Bearer ${api.admin}`, 'Content-Type': 'text/csv', ...headers },
     ...(agent ? { agent } : {}),
   });
-  const answer = once(upload, 'response').then(async ([response]: any[]) => {
-    const text: string = Buffer.concat(await Readable.prototype.toArray.call(response)).toString();
-    return { status: response.statusCode as number, body: JSON.parse(text) };
+  const answer = once(upload, 'response').then(async ([response]: IncomingMessage[]) => {
+    const body: Json = JSON.parse(await text(response!));
+    return { status: response!.statusCode, body };
   });
   answer.catch(() => undefined);
   return { upload, answer };
@@ -485,13 +494,7 @@ function open(agent?: Agent, headers: Record<string, string> = {}) {
 describe('an upload', () => {
   const PAGE = csv(...Array.from({ length: 20_000 }, (_, n) => `${mobile(n)},${'x'.repeat(100)}`));
   /** Resolves when a page of this upload has reached the list, where nobody sees it yet. */
-  const underWay = () =>
-    eventually(async () => {
-      const { rows } = await pool.query(
-        `SELECT FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE 'INSERT INTO contact%'`,
-      );
-      return rows.length > 0;
-    });
+  const underWay = () => sessions(`state = 'idle in transaction' AND query LIKE 'INSERT INTO contact%'`);
 
   it('keeps a second one off its campaign, and only there', async () => {
     const { upload, answer } = open();

@@ -5,11 +5,10 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Context } from '@temporalio/activity';
-import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, makeTelemetryFilterString, Runtime, Worker } from '@temporalio/worker';
-import { afterAll, beforeAll, inject, onTestFinished } from 'vitest';
+import { DefaultLogger, makeTelemetryFilterString, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { afterAll, beforeAll, inject, onTestFinished, type TestContext } from 'vitest';
 import type { CallActivities, DialOutcome, EndOutcome, RingOutcome, Spare } from '../../activities/calls.ts';
 import type { ConcludeInput, ContactActivities, Standing } from '../../activities/contacts.ts';
 import type { ResultReason } from '../../domain/codes.ts';
@@ -36,14 +35,9 @@ const UPDATES = {
 } as const;
 export type Click = keyof typeof UPDATES;
 
-export interface RigOptions {
-  /** Continue as new after so many events, instead of thousands. */
-  continueAfter?: number;
-}
-
 export interface ContactRig {
-  /** A contact in the queue; `dueAt` (epoch ms): waiting until then. */
   queued(): Promise<TestContact>;
+  /** A contact that is due at `dueAt` (epoch ms). */
   waiting(dueAt: number): Promise<TestContact>;
   /** Its first offer: the agent's phone rings. */
   ringing(): Promise<TestContact>;
@@ -55,56 +49,23 @@ export interface ContactRig {
 }
 
 /** Call it once at the top of a test file. */
-export function contactRig({ continueAfter }: RigOptions = {}): ContactRig {
-  const queue = `contact-rig-${randomUUID()}`;
-  const stage = new Map<string, TestContact>();
-  let server: TestWorkflowEnvironment;
-  let workers: Worker[];
-  let running: Promise<unknown>;
-
-  beforeAll(async () => {
-    // Tests make workers fail on purpose, and end workflows under the hands of their activities.
-    const filter = makeTelemetryFilterString({ core: 'ERROR', other: 'ERROR' });
-    Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter } } });
-    server = await TestWorkflowEnvironment.createFromExistingServer({
-      address: inject('temporalAddress'),
-      client: { identity: 'test' },
-    });
-    const connection = server.nativeConnection;
-    const common = { connection, identity: 'test', shutdownForceTime: '2s' };
-    workers = await Promise.all([
-      Worker.create({ ...common, taskQueue: queue, workflowBundle: workflowBundle(continueAfter), activities: steps(stage) }),
-      // Cancellations reach an activity with its heartbeats.
-      Worker.create({
-        ...common,
-        taskQueue: nodeTaskQueue(queue),
-        activities: phones(stage),
-        maxHeartbeatThrottleInterval: 20,
-        defaultHeartbeatThrottleInterval: 20,
-      }),
-    ]);
-    running = Promise.all(workers.map((worker) => worker.run()));
-  });
-  afterAll(async () => {
-    workers?.forEach((worker) => worker.shutdown());
-    await running;
-    await server?.teardown();
-  });
+export function contactRig(options: StageOptions = {}): ContactRig {
+  const contacts = new Map<string, TestContact>();
+  const stage = temporalStage(options, (queue) => [
+    { taskQueue: queue, activities: steps(contacts) },
+    { taskQueue: nodeTaskQueue(queue), activities: phones(contacts) },
+  ]);
 
   async function start(dueAt: number | null): Promise<TestContact> {
-    const workflows = createWorkflows(server.client, queue);
-    const contact = new TestContact(server.client, workflows, queue);
-    stage.set(contact.id, contact);
-    onTestFinished(async ({ task }) => {
-      const keeps = writesHistories && task.result?.state === 'pass' && !task.fails;
-      const name = [task.suite?.name ?? '', task.name].map(slug).join('--');
-      if (keeps) await contact.keepHistories(name, continueAfter);
+    const contact = new TestContact(stage.client, stage.workflows, stage.queue);
+    contacts.set(contact.id, contact);
+    onTestFinished(async (test) => {
+      await stage.keep(test, contact);
       await contact.close();
-      stage.delete(contact.id);
+      contacts.delete(contact.id);
     });
-    await workflows.startContact({ contactId: contact.id, campaignId: '1', round: 1, dueAt });
-    await contact.reaches(dueAt === null ? 'queued' : 'waiting');
-    return contact;
+    await stage.workflows.startContact({ contactId: contact.id, campaignId: '1', round: 1, dueAt });
+    return contact.reaches(dueAt === null ? 'queued' : 'waiting');
   }
   const rig: ContactRig = {
     queued: () => start(null),
@@ -117,14 +78,90 @@ export function contactRig({ continueAfter }: RigOptions = {}): ContactRig {
   return rig;
 }
 
-/** The prebuilt bundle, or one of the same code with another threshold for continue-as-new. */
-export function workflowBundle(continueAfter?: number): { codePath: string } | { code: string } {
+// ---- server, workers, bundle ------------------------------------------------------------------------------------------
+
+export interface StageOptions {
+  /** Constants of the workflows that are lowered, where their true values would take a test for ever. */
+  lowered?: Lowered;
+  /** False where no test takes a path of its own: their histories are not kept for the replay gate. */
+  keeps?: boolean;
+}
+
+export interface Stage {
+  /** The task queue of the workflows; the node's queue is made of it. */
+  readonly queue: string;
+  readonly client: TestWorkflowEnvironment['client'];
+  readonly workflows: Workflows;
+  /** Keeps a passed test's histories for the replay gate, when that is wanted. */
+  keep(test: TestContext, workflow: { histories(): Promise<History[]> }): Promise<void>;
+}
+
+/** Workers of a test file on a task queue of its own, from before its first test until after its last. */
+export function temporalStage(
+  { lowered, keeps = true }: StageOptions,
+  plan: (queue: string) => Pick<WorkerOptions, 'taskQueue' | 'activities'>[],
+): Stage {
+  const queue = `rig-${randomInt(1e9)}`;
+  let server: TestWorkflowEnvironment;
+  let workers: Worker[] = [];
+  let running: Promise<unknown>;
+
+  beforeAll(async () => {
+    // Tests make workers fail on purpose, and end workflows under the hands of their activities.
+    const filter = makeTelemetryFilterString({ core: 'ERROR', other: 'ERROR' });
+    Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter } } });
+    server = await TestWorkflowEnvironment.createFromExistingServer({ address: inject('temporalAddress') });
+    const common: Partial<WorkerOptions> = {
+      connection: server.nativeConnection,
+      // Stored histories carry it: the default names process and host.
+      identity: 'test',
+      workflowBundle: workflowBundle(lowered),
+      // Cancellations reach an activity with its heartbeats.
+      maxHeartbeatThrottleInterval: 20,
+      defaultHeartbeatThrottleInterval: 20,
+      shutdownForceTime: '2s',
+    };
+    workers = await Promise.all(plan(queue).map((options) => Worker.create({ ...common, ...options })));
+    running = Promise.all(workers.map((worker) => worker.run()));
+  });
+  afterAll(async () => {
+    for (const worker of workers) worker.shutdown();
+    await running;
+    await server?.teardown();
+  });
+
+  return {
+    queue,
+    get client() {
+      return server.client;
+    },
+    get workflows() {
+      return createWorkflows(server.client, queue);
+    },
+    async keep({ task }, workflow) {
+      if (!writesHistories || !keeps || task.result?.state !== 'pass' || task.fails) return;
+      const name = [task.suite?.name ?? '', task.name].map(slug).join('--');
+      const histories = await workflow.histories();
+      for (const [run, history] of histories.entries()) {
+        keepHistory(`${name}${histories.length > 1 ? `-${run + 1}` : ''}`, history, lowered);
+      }
+    },
+  };
+}
+
+export type Lowered = Partial<Record<'CONTINUE_AFTER_EVENTS' | 'CHANGES_A_RUN', number>>;
+
+/** The prebuilt bundle, or the same code with lowered constants. */
+export function workflowBundle(lowered: Lowered = {}): { codePath: string } | { code: string } {
   const codePath = inject('workflowBundlePath');
-  if (continueAfter === undefined) return { codePath };
-  const code = readFileSync(codePath, 'utf8');
-  const threshold = /(CONTINUE_AFTER_EVENTS = )[\d_]+/;
-  if (!threshold.test(code)) throw new Error('the bundle has no CONTINUE_AFTER_EVENTS to lower');
-  return { code: code.replace(threshold, `$1${continueAfter}`) };
+  if (Object.keys(lowered).length === 0) return { codePath };
+  let code = readFileSync(codePath, 'utf8');
+  for (const [name, value] of Object.entries(lowered)) {
+    const definition = new RegExp(`(const ${name} = )[\\d_]+`);
+    if (!definition.test(code)) throw new Error(`the workflows have no constant ${name}`);
+    code = code.replace(definition, `$1${value}`);
+  }
+  return { code };
 }
 
 /** Something under way until the test says how it ends. */
@@ -339,14 +376,6 @@ export class TestContact {
 
   // ---- what the rig asks it -----------------------------------------------------------------------------------------
 
-  async keepHistories(name: string, continueAfter?: number): Promise<void> {
-    const suffix = continueAfter === undefined ? '' : `.continues-after-${continueAfter}`;
-    const histories = await this.histories();
-    for (const [run, history] of histories.entries()) {
-      keepHistory(`${name}${histories.length > 1 ? `-${run + 1}` : ''}${suffix}`, history);
-    }
-  }
-
   async close(): Promise<void> {
     for (const phone of [...this.#rings.values(), ...this.#dials.values()]) phone.stumbles();
     // Over already, more often than not.
@@ -415,33 +444,33 @@ function underWay<T>(all: Map<string, UnderWay<T>>, id: string): UnderWay<T> {
   return known;
 }
 
-type Stage = ReadonlyMap<string, TestContact>;
+type Contacts = ReadonlyMap<string, TestContact>;
 
-function steps(stage: Stage): ContactActivities {
+function steps(contacts: Contacts): ContactActivities {
   const of = (contactId: string): TestContact => {
-    const contact = stage.get(contactId);
+    const contact = contacts.get(contactId);
     if (!contact) throw ApplicationFailure.nonRetryable('a test that is over', 'CONTACT_CLOSED');
     return contact;
   };
   return {
     enqueueDue: async ({ contactId }) => of(contactId).enqueueDue(),
     conclude: async (input) => of(input.contactId).conclude(input),
-    takeBack: async ({ offerId, reason }) => ofOffer(stage, offerId).takeBack(offerId, reason),
+    takeBack: async ({ offerId, reason }) => ofOffer(contacts, offerId).takeBack(offerId, reason),
   };
 }
 
-function phones(stage: Stage): CallActivities {
+function phones(contacts: Contacts): CallActivities {
   return {
-    ring: async ({ offerId }) => ofOffer(stage, offerId).lastingRing(offerId),
-    dial: async ({ offerId }) => ofOffer(stage, offerId).lastingDial(offerId),
-    endOffer: async (input) => ofOffer(stage, input.offerId).endOffer(input),
-    confirm: async ({ offerId }) => ofOffer(stage, offerId).confirm(offerId),
+    ring: async ({ offerId }) => ofOffer(contacts, offerId).lastingRing(offerId),
+    dial: async ({ offerId }) => ofOffer(contacts, offerId).lastingDial(offerId),
+    endOffer: async (input) => ofOffer(contacts, input.offerId).endOffer(input),
+    confirm: async ({ offerId }) => ofOffer(contacts, offerId).confirm(offerId),
   };
 }
 
 /** As the database answers an id it does not have. */
-function ofOffer(stage: Stage, offerId: string): TestContact {
-  const contact = [...stage.values()].find((each) => each.knows(String(offerId)));
+function ofOffer(contacts: Contacts, offerId: string): TestContact {
+  const contact = [...contacts.values()].find((each) => each.knows(String(offerId)));
   if (!contact) throw ApplicationFailure.nonRetryable('there is no such offer', 'NOT_FOUND');
   return contact;
 }
@@ -459,5 +488,3 @@ export async function refusal(click: Promise<unknown>): Promise<string> {
 
 /** A telephony node that can't say: what an activity without an answer in time looks like, without the wait. */
 export const noAnswer = (): Error => ApplicationFailure.nonRetryable('no answer', 'NOT_FOUND');
-
-export { WorkflowFailedError };

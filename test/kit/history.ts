@@ -6,7 +6,17 @@ import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 
 export type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>;
 type Event = NonNullable<History['events']>[number];
-type Attributes = Record<string, any>;
+type Named = { name: string };
+/** What of any event's attributes is read here. */
+interface Attributes {
+  signalName: string;
+  activityType: Named;
+  scheduledEventId: unknown;
+  acceptedEventId: unknown;
+  acceptedRequest: { input: Named };
+  outcome: { failure?: unknown };
+  details: { data: { payloads: { data: Uint8Array }[] } };
+}
 
 /**
  * A history as a line of text, a word an event: `Started Task Signal(offered) Task Attributes Schedule(ring) …`.
@@ -35,7 +45,7 @@ const WORDS: Record<string, (attributes: Attributes, byId: (id: unknown) => Attr
   workflowExecutionUpdateCompleted: ({ acceptedEventId, outcome }, byId) =>
     `${outcome.failure ? 'Refused' : 'Done'}(${byId(acceptedEventId).acceptedRequest.input.name})`,
   upsertWorkflowSearchAttributes: () => 'Attributes',
-  markerRecorded: ({ details }) => `Local(${decode(details.data).activity_type})`,
+  markerRecorded: ({ details }) => `Local(${activityOf(details)})`,
   timerStarted: () => 'Timer',
   timerFired: () => 'TimerFired',
   timerCanceled: () => 'TimerCanceled',
@@ -65,10 +75,12 @@ function kindOf(event: Event): string {
   return key?.replace('EventAttributes', '') ?? 'Unknown';
 }
 
-const attributesOf = (event: Event): Attributes => event[`${kindOf(event)}EventAttributes` as keyof Event] as Attributes;
+const attributesOf = (event: Event): Attributes =>
+  event[`${kindOf(event)}EventAttributes` as keyof Event] as unknown as Attributes;
 
-function decode(payloads: { payloads: { data: Uint8Array }[] }): Attributes {
-  return JSON.parse(Buffer.from(payloads.payloads[0]!.data).toString('utf8')) as Attributes;
+function activityOf({ data }: Attributes['details']): string {
+  const marker = JSON.parse(Buffer.from(data.payloads[0]!.data).toString('utf8')) as { activity_type: string };
+  return marker.activity_type;
 }
 
 // ---- stored histories (test/replay) -----------------------------------------------------------------------------------
@@ -81,21 +93,38 @@ export const writesHistories = process.env.HISTORIES === 'write';
 /**
  * Keeps a history for the replay gate, an event a line. A file that is there stays as it is: it was written by the code
  * of its day, and running workflows of that day must still be understood (delete it to have it written anew).
+ * Constants that were lowered go into its name: `long--is-continued.CHANGES_A_RUN=3.json`.
  */
-export function keepHistory(name: string, history: History): void {
-  const file = path.join(HISTORIES, `${name}.json`);
+export function keepHistory(name: string, history: History, lowered: Record<string, number> = {}): void {
+  const constants = Object.entries(lowered).map(([constant, value]) => `.${constant}=${value}`);
+  const file = path.join(HISTORIES, `${name}${constants.join('')}.json`);
   if (existsSync(file)) return;
   const { events } = JSON.parse(historyToJSON(history)) as { events: object[] };
   mkdirSync(HISTORIES, { recursive: true });
   writeFileSync(file, `{"events":[\n${events.map((event) => JSON.stringify(event, withoutNoise)).join(',\n')}\n]}\n`);
 }
 
-/** What replay does not read. */
-const NOISE = ['taskId', 'version', 'identity', 'historySizeBytes', 'meteringMetadata', 'requestId', 'eventLinks'];
-function withoutNoise(key: string, value: unknown): unknown {
-  if (NOISE.includes(key)) return undefined;
-  return value;
+/** The constants that were lowered when this file was written. */
+export function loweredIn(file: string): Record<string, number> {
+  const constants = file.matchAll(/\.([A-Z_]+)=(\d+)/g);
+  return Object.fromEntries([...constants].map(([, constant, value]) => [constant, Number(value)]));
 }
+
+/** What replay does not read: ids of the server's, sizes, who did it and where. */
+const NOISE = [
+  'eventLinks',
+  'header',
+  'historySizeBytes',
+  'identity',
+  'meteringMetadata',
+  'requestId',
+  'stickyAttributes',
+  'taskId',
+  'version',
+  'workerVersion',
+];
+const withoutNoise = (key: string, value: unknown): unknown => (NOISE.includes(key) || isSticky(value) ? undefined : value);
+const isSticky = (value: unknown) => (value as { kind?: string } | null)?.kind === 'TASK_QUEUE_KIND_STICKY';
 
 /** A test's name as a file's. */
 export const slug = (title: string): string =>

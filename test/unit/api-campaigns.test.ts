@@ -44,20 +44,23 @@ describe('mergeRules', () => {
   });
 });
 
+const WORKS = { n: 1, working: 1 };
+
 describe('whyNot', () => {
   const codes = (...of: Parameters<typeof whyNot>) => whyNot(...of).map(({ code }) => code);
 
   test('nothing when all is there', () => {
-    expect(codes('running', { queued: 1 }, { ready: 1 }, true)).toEqual([]);
+    expect(codes('running', { queued: 1 }, { ready: 1 }, WORKS)).toEqual([]);
   });
   test.each([
-    [['campaign_not_running'], codes('paused', { queued: 1 }, { ready: 1 }, true)],
-    [['list_empty'], codes('running', { queued: 0 }, { ready: 1 }, true)],
-    [['no_contact_queued'], codes('running', { waiting: 3, queued: 0 }, { ready: 1 }, true)],
-    [['no_agent_assigned'], codes('running', { queued: 1 }, {}, true)],
-    [['nobody_logged_on'], codes('running', { queued: 1 }, { logged_off: 2 }, true)],
-    [['no_agent_ready'], codes('running', { queued: 1 }, { logged_off: 2, connected: 1 }, true)],
-    [['no_node_ready'], codes('running', { queued: 1 }, { ready: 1 }, false)],
+    [['campaign_not_running'], codes('paused', { queued: 1 }, { ready: 1 }, WORKS)],
+    [['list_empty'], codes('running', { queued: 0 }, { ready: 1 }, WORKS)],
+    [['no_contact_queued'], codes('running', { waiting: 3, queued: 0 }, { ready: 1 }, WORKS)],
+    [['no_agent_assigned'], codes('running', { queued: 1 }, {}, WORKS)],
+    [['nobody_logged_on'], codes('running', { queued: 1 }, { logged_off: 2 }, WORKS)],
+    [['no_agent_ready'], codes('running', { queued: 1 }, { logged_off: 2, connected: 1 }, WORKS)],
+    [['no_node_ready'], codes('running', { queued: 1 }, { ready: 1 }, { n: 0, working: 0 })],
+    [['trunk_failing'], codes('running', { queued: 1 }, { ready: 1 }, { n: 1, working: 0 })],
   ])('%j', (expected, found) => {
     expect(found).toEqual(expected);
   });

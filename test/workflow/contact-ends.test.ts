@@ -128,6 +128,14 @@ describe('Disable', () => {
     expect(contact.asked[1]).toBe(`endOffer 1 ${why} sparing contact_answered`);
   });
 
+  it('is what do-not-call after an earlier call means, even while the next one rings', async () => {
+    const contact = await rig.ringing();
+    await contact.click('dispose', { callId: '1', action: 'do_not_call' });
+
+    expect(await contact.closed()).toBe('disabled: do_not_call');
+    expect(contact.asked.at(-1)).toBe('conclude final do_not_call by agent:7');
+  });
+
   it('is carried out by the offer itself when the node did not answer', async () => {
     const contact = await rig.ringing();
     contact.endings.push(noAnswer());

@@ -5,7 +5,7 @@ import { eventually } from '../kit/eventually.ts';
 import { historyText } from '../kit/history.ts';
 
 // With 11 events a failed offer: after the third.
-const rig = contactRig({ continueAfter: 32 });
+const rig = contactRig({ lowered: { CONTINUE_AFTER_EVENTS: 32 } });
 
 const runs = async (contact: TestContact): Promise<number> => (await contact.histories()).length;
 /** The same code hands over in the same place: after the third missed offer. */

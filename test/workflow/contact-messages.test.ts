@@ -1,6 +1,6 @@
 /** Messages come twice, late, by hand and wrong; none may harm (docs/architecture.md, "Workflows"). */
 import { describe, expect, it } from 'vitest';
-import { type Click, contactRig, type ContactRig, refusal, type TestContact } from '../kit/contact-rig.ts';
+import { type Click, contactRig, type ContactRig, type TestContact } from '../kit/contact-rig.ts';
 import { eventually } from '../kit/eventually.ts';
 import { historyText } from '../kit/history.ts';
 
@@ -141,25 +141,6 @@ describe('an update', () => {
     await contact.click('extendWrapUp', { until: until + 1 }, 'key-2');
 
     expect(await contact.view()).toMatchObject({ wrapUpUntil: until });
-  });
-
-  it.each(CLICKS)('that makes no sense is refused, and harms nothing: %s', async (name, setting) => {
-    const contact = await rig[setting]();
-    for (const content of [null, 'text', {}, 7]) await expect(contact.ask(name, content)).rejects.toThrow();
-
-    await contact.click(name);
-  });
-
-  it.fails('Disable without content is refused, and harms nothing', async () => {
-    const contact = await rig.queued();
-    let answer = '';
-    refusal(contact.ask('disable', null)).then(
-      (code) => (answer = code),
-      (error: unknown) => (answer = String(error)),
-    );
-
-    // A workflow task that fails for ever gives no answer at all.
-    await eventually(() => answer, { withinMs: 2_000 });
   });
 });
 

@@ -1,6 +1,6 @@
 /** One agent being asked to take one call (docs/domain.md, "The offer"), and what ends it: clicks, phones, decisions. */
 import { describe, expect, it } from 'vitest';
-import { type Click, contactRig, noAnswer, refusal } from '../kit/contact-rig.ts';
+import { contactRig, noAnswer, refusal } from '../kit/contact-rig.ts';
 
 const rig = contactRig();
 
@@ -151,96 +151,5 @@ describe('Cancel', () => {
     await contact.click('dispose');
 
     expect(await contact.closed()).toBe('done: answered');
-  });
-});
-
-describe('a click', () => {
-  const offerClicks: Click[] = ['reject', 'cancel', 'accept'];
-
-  it('on an offer that is over is refused', async () => {
-    const contact = await rig.ringing();
-    await contact.missed();
-
-    for (const click of offerClicks) expect(await refusal(contact.click(click))).toBe('OFFER_OVER (queued)');
-    expect(contact.asked).toEqual(['ring 1']);
-  });
-
-  it('on an earlier offer is refused, and does not touch the next one', async () => {
-    const contact = await rig.ringing();
-    await (await contact.missed()).rings();
-
-    for (const click of offerClicks) {
-      expect(await refusal(contact.click(click, { offerNo: 1, agentId: '7' }))).toBe('OFFER_OVER (ringing)');
-    }
-    expect(contact.asked).toEqual(['ring 1', 'ring 2']);
-  });
-
-  it("on another agent's offer is refused", async () => {
-    const contact = await rig.ringing();
-
-    for (const click of offerClicks) {
-      expect(await refusal(contact.click(click, { agentId: '8' }))).toBe('FORBIDDEN (ringing)');
-    }
-    expect(contact.asked).toEqual(['ring 1']);
-  });
-
-  it('on an answered offer is refused, but for Cancel', async () => {
-    const contact = await rig.dialling();
-
-    expect(await refusal(contact.click('reject'))).toBe('CONFLICT (dialling)');
-    expect(await refusal(contact.click('accept'))).toBe('CONFLICT (dialling)');
-  });
-
-  it('on a call that is over is refused', async () => {
-    const contact = await rig.queued();
-    contact.offer = { ...contact.offer, callId: '1' };
-
-    expect(await refusal(contact.click('hangUp'))).toBe('CALL_OVER (queued)');
-    expect(await refusal(contact.click('dispose'))).toBe('CALL_OVER (queued)');
-    expect(await refusal(contact.click('extendWrapUp'))).toBe('CONFLICT (queued)');
-  });
-
-  it("on another agent's call is refused", async () => {
-    const contact = await rig.dialling();
-
-    expect(await refusal(contact.click('hangUp', { agentId: '8' }))).toBe('FORBIDDEN (dialling)');
-  });
-
-  it('to hang up while nothing is dialled is refused', async () => {
-    const contact = await rig.ringing();
-
-    expect(await refusal(contact.click('hangUp'))).toBe('CONFLICT (ringing)');
-  });
-
-  it('of disposition when the next call has started is refused, but for do-not-call', async () => {
-    const contact = await rig.ringing();
-    const before = '1';
-
-    expect(await refusal(contact.click('dispose', { callId: before }))).toBe('CALL_OVER (ringing)');
-    await contact.click('dispose', { callId: before, action: 'do_not_call' });
-    expect(await contact.closed()).toBe('disabled: do_not_call');
-    expect(contact.asked.at(-1)).toBe('conclude final do_not_call by agent:7');
-  });
-
-  it('of disposition for a call that only rings is refused', async () => {
-    const contact = await rig.ringing();
-
-    expect(await refusal(contact.click('dispose'))).toBe('CALL_OVER (ringing)');
-  });
-
-  it('on a contact that is closed is refused', async () => {
-    const contact = await rig.queued();
-    await contact.click('disable');
-    await contact.closed();
-
-    for (const click of [...offerClicks, 'hangUp', 'dispose', 'extendWrapUp', 'disable'] as Click[]) {
-      expect(await refusal(contact.click(click))).toBe('CONTACT_CLOSED (closed)');
-    }
-  });
-
-  it.fails("on another agent's wrap-up is refused", async () => {
-    const contact = await rig.wrapUp();
-
-    expect(await refusal(contact.click('extendWrapUp', { agentId: '8' }))).toBe('FORBIDDEN (wrap_up)');
   });
 });

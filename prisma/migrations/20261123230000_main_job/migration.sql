@@ -279,6 +279,9 @@ CREATE TABLE "node" (
     "holder" TEXT NOT NULL,
     "lease_until" TIMESTAMPTZ(3) NOT NULL,
     "ready_since" TIMESTAMPTZ(3),
+    "errors_in_row" INTEGER NOT NULL DEFAULT 0,
+    "failing_since" TIMESTAMPTZ(3),
+    "probe_at" TIMESTAMPTZ(3),
 
     CONSTRAINT "node_pkey" PRIMARY KEY ("name")
 );
