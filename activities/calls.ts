@@ -8,7 +8,7 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Logger } from 'pino';
-import type { LegCode, ResultReason } from '../domain/codes.ts';
+import type { ResultReason } from '../domain/codes.ts';
 import { legId } from '../domain/ids.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
@@ -16,8 +16,9 @@ import type { Matching } from '../matching/matching.ts';
 import { lockAgentOfOffer, lockNumber } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Originate, Telephony } from '../telephony/telephony.ts';
-import { endUnrung, type LegBook, lostEnd } from './legs.ts';
+import { type LegBook, lostEnd } from './legs.ts';
 import type { LegWatch } from './leg-watch.ts';
+import { contextOf, type DialOutcome, endUnrung, offerOver, type RingOutcome } from './offers.ts';
 import * as sql from './sql.ts';
 
 export interface CallDeps {
@@ -27,18 +28,6 @@ export interface CallDeps {
   matching: Pick<Matching, 'matchAgent' | 'matchCampaign'>;
   log: Logger;
 }
-
-/** `over`: the offer ended; with `endsCall` by a decision that ends the call too, else the contact is queued again. */
-export type RingOutcome =
-  | { kind: 'answered' }
-  | { kind: 'over'; code: LegCode; reason: ResultReason | null; endsCall: boolean };
-
-/** `requeued`: the agent left before the contact was dialled. `refused`: the contact must not be dialled now. */
-export type DialOutcome =
-  | { kind: 'talking' }
-  | { kind: 'failed'; code: LegCode; reason: ResultReason | null }
-  | { kind: 'refused'; reason: ResultReason }
-  | { kind: 'requeued' };
 
 /** `answered`: too late, it was left alone. `over`: there was nothing to end any more. */
 export type EndOutcome = 'ended' | 'answered' | 'over';
@@ -76,9 +65,9 @@ export function createCallActivities(deps: CallDeps) {
       }
     },
 
-    /** Dials the contact of an answered offer until the talk begins or the leg has failed. */
-    async dial({ offerId }: { offerId: string }): Promise<DialOutcome> {
-      const begun = await inTx(deps.db, (tx) => beginDialling(tx, offerId));
+    /** Dials the contact of an answered offer until the talk begins or the leg has failed; `refusal`: must not be dialled. */
+    async dial({ offerId, refusal }: { offerId: string; refusal: ResultReason | null }): Promise<DialOutcome> {
+      const begun = await inTx(deps.db, (tx) => beginDialling(tx, offerId, refusal));
       const agentLeg = legId(begun.offer.call_id, begun.offer.offer_no, 'agent');
       if (begun.outcome) {
         if (begun.outcome.kind === 'refused') await deps.telephony.hangUp(agentLeg, 'call_over');
@@ -134,15 +123,14 @@ type Begun<O> = { offer: sql.OfferRow } & (
 
 async function offerAndContext(tx: Tx, offerId: string) {
   const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
-  const context = await tx.row<sql.CallContext>(sql.callContext(offerId));
-  if (!offer || !context) throw ApplicationFailure.nonRetryable('there is no such offer', 'NOT_FOUND');
-  return { offer, context };
+  if (!offer) throw ApplicationFailure.nonRetryable('there is no such offer', 'NOT_FOUND');
+  return { offer, context: await contextOf(tx, offerId) };
 }
 
 /** The agent's leg, written before it is sent; or what has become of the offer already. */
 async function beginRinging(tx: Tx, offerId: string): Promise<Begun<RingOutcome>> {
   const { offer, context } = await offerAndContext(tx, offerId);
-  if (offer.ended_at) return { offer, outcome: ringOver(offer) };
+  if (offer.ended_at) return { offer, outcome: offerOver(offer) };
   if (offer.state !== 'offered') return { offer, outcome: { kind: 'answered' } };
   const id = legId(offer.call_id, offer.offer_no, 'agent');
   const found = await tx.row<sql.LegRow>(sql.readLeg(id));
@@ -150,18 +138,11 @@ async function beginRinging(tx: Tx, offerId: string): Promise<Begun<RingOutcome>
   if (offer.withdrawn) {
     await endUnrung(tx, offer, offer.withdrawn as ResultReason);
     const ended = (await tx.row<sql.OfferRow>(sql.readOffer(offerId)))!;
-    return { offer, outcome: ringOver(ended) };
+    return { offer, outcome: offerOver(ended) };
   }
   const leg = await insert(tx, offer, context, { id, ciq: 'a', destination: context.phone, originating: context.number });
   return { offer, outcome: null, context, leg, fresh: true };
 }
-
-const ringOver = (offer: sql.OfferRow): RingOutcome => ({
-  kind: 'over',
-  code: offer.result_code as LegCode,
-  reason: offer.result_reason as ResultReason | null,
-  endsCall: endsCall(offer.withdrawn),
-});
 
 async function insert(
   tx: Tx,
@@ -178,14 +159,14 @@ async function insert(
  * The transaction that decides whether the contact is dialled, under the lock on the number that do-not-call takes too.
  * It fails closed: what can't be read is not dialled.
  */
-async function beginDialling(tx: Tx, offerId: string): Promise<Begun<DialOutcome>> {
+async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | null): Promise<Begun<DialOutcome>> {
   const { offer, context } = await offerAndContext(tx, offerId);
   const id = legId(offer.call_id, offer.offer_no, 'contact');
   const found = await tx.row<sql.LegRow>(sql.contactLegOfCall(offer.call_id));
   if (found?.id === id) return { offer, outcome: null, context, leg: found, fresh: false };
-  if (offer.ended_at && !endsCall(offer.withdrawn)) return { offer, outcome: { kind: 'requeued' } };
+  if (offer.ended_at && !endsCall(offer.withdrawn)) return { offer, outcome: offerOver(offer) };
   await tx.run(lockNumber(context.number));
-  const reason = await refusal(tx, offer, context, found !== undefined);
+  const reason = wanted ?? (await refusal(tx, offer, context, found !== undefined));
   if (reason) {
     await tx.run(sql.withdrawOffer(offer.id, reason));
     return { offer, outcome: { kind: 'refused', reason } };
@@ -261,7 +242,7 @@ async function untilAnswered(
   const adopted = fresh ? null : adoption(deps, watch);
   for (;;) {
     const leg = await upToDate(deps, watch);
-    if (leg.ended_at) return ringOver((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!);
+    if (leg.ended_at) return offerOver((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!);
     const wanted = leg.answered_at ? await missing(deps, offerId, context, leg) : null;
     if (leg.answered_at && !wanted) {
       if (await inTx(db, (tx) => noteAgentAnswered(tx, offerId))) return { kind: 'answered' };

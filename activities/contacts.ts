@@ -5,18 +5,21 @@
 import { ApplicationFailure } from '@temporalio/common';
 import type { LegCode, ResultReason } from '../domain/codes.ts';
 import { type AttemptHistory, nextStep } from '../domain/retry.ts';
-import type { CampaignRules } from '../domain/rules.ts';
+import { type CampaignRules, withDefaults } from '../domain/rules.ts';
 import type { EndedReason } from '../domain/states.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
 import { holdStatus } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
-import { endUnrung } from './legs.ts';
+import type { LegBook } from './legs.ts';
+import { outcomeOf } from './lost.ts';
+import { endUnrung, type OfferOutcome } from './offers.ts';
 import * as sql from './sql.ts';
 
 export interface ContactDeps {
   db: Db;
   matching: Pick<Matching, 'matchAgent' | 'matchCampaign'>;
+  legs: Pick<LegBook, 'end'>;
 }
 
 export interface ContactRefInput {
@@ -36,12 +39,25 @@ export type Decision =
   | { kind: 'disposed' };
 
 /** Where the contact stands: in the queue (or waiting for its campaign), waiting until `dueAt` (epoch ms), or closed.
- * `offered`: matching was faster, the offer is on its way. */
+ * `offered`: matching was faster, the offer is on its way. `talking`: the leg to the contact is not over. */
 export type Standing =
   | { at: 'queue' }
   | { at: 'waiting'; dueAt: number }
   | { at: 'closed'; state: 'done' | 'disabled'; reason: string }
-  | { at: 'offered' };
+  | { at: 'offered' }
+  | { at: 'talking' };
+
+/** An offer as matching made it. */
+export interface OpenOffer {
+  offerId: string;
+  /** Counts up per contact. */
+  offerNo: number;
+  callId: string;
+  agentId: string;
+  /** Telephony node that rings and dials. */
+  node: string;
+  attempt: number;
+}
 
 export interface ConcludeInput extends ContactRefInput {
   callId: string | null;
@@ -53,14 +69,27 @@ const IN_USE_RETRY_MS = 60_000;
 
 export type ContactActivities = ReturnType<typeof createContactActivities>;
 
-export function createContactActivities({ db, matching }: ContactDeps) {
+export function createContactActivities(deps: ContactDeps) {
+  const { db, matching } = deps;
   return {
+    /** The contact's open offer; null when there is none (any more). */
+    async openOffer({ contactId }: ContactRefInput): Promise<OpenOffer | null> {
+      const offer = (await db.pool.query<sql.OpenOfferRow>(sql.openOfferOf(contactId))).rows[0];
+      if (!offer) return null;
+      const { id, offer_no, call_id, agent_id, node, attempt } = offer;
+      return { offerId: id, offerNo: offer_no, callId: call_id, agentId: String(agent_id), node, attempt };
+    },
+
+    /** What has become of an offer, by its rows; null while it stands, and its phones are to be waited for. */
+    outcomeOf: ({ offerId }: { offerId: string }): Promise<OfferOutcome | null> => outcomeOf(deps, offerId),
+
     /** The retry is due: a new call in the queue or, while the campaign is not running, waiting for that. */
     async enqueueDue({ contactId, round }: ContactRefInput): Promise<Standing> {
       const { standing, campaignId } = await inTx(db, async (tx) => {
         const contact = await lock(tx, contactId, round);
         const campaign = await tx.row<{ status: string }>(holdStatus(contact.campaign_id));
-        if (contact.ended_reason) return { standing: await closeFor(tx, contact, null), campaignId: null };
+        if (contact.ended_reason) return { standing: await closeFor(tx, contact), campaignId: null };
+        if (campaign?.status === 'ended') return { standing: await closeForCampaign(tx, contact), campaignId: null };
         if (campaign?.status === 'running') {
           const queued = await enqueueContacts(tx, [contactId], 'due');
           return { standing: { at: 'queue' } as const, campaignId: queued.length > 0 ? contact.campaign_id : null };
@@ -81,13 +110,13 @@ export function createContactActivities({ db, matching }: ContactDeps) {
         if (contact.closed_at) return standingOf(contact);
         if (decision?.kind === 'final' && (await isReserved(tx, contact))) return { at: 'offered' };
         const leg = contact.call_id ? await tx.row<sql.LegRow>(sql.contactLegOfCall(contact.call_id)) : undefined;
+        if (leg && !leg.ended_at) return { at: 'talking' };
         if (decision?.kind === 'disposed') return leg ? called(tx, contact, leg) : standingOf(contact);
         if (decision) return decided(tx, contact, leg, decision);
-        // Done before, or a newer call is under way already: nothing to conclude.
-        if (contact.state === 'waiting' || contact.state === 'queued' || contact.call_id !== callId) {
-          return standingOf(contact);
-        }
-        return leg ? called(tx, contact, leg) : standingOf(contact);
+        // Concluded before, or a newer call is under way already.
+        const isOver = contact.state === 'waiting' || contact.state === 'queued' || contact.call_id !== callId;
+        if (leg && !isOver) return called(tx, contact, leg);
+        return contact.ended_reason ? closeFor(tx, contact) : standingOf(contact);
       });
     },
 
@@ -130,14 +159,14 @@ async function close(tx: Tx, contact: sql.ContactRow, state: 'done' | 'disabled'
   return { at: 'closed', state, reason: contact.ended_reason ?? reason } as const;
 }
 
-/** Closes a contact that a set-wise change has made final; `leg`: of the call that has just ended, if one did. */
-async function closeFor(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow | null): Promise<Standing> {
-  if (contact.call_id) {
-    if (leg) await tx.run(sql.endCall(tx.now, contact.call_id, leg.result_code!, leg.result_reason));
-    else await endCalls(tx, [contact.call_id], callReason(contact.ended_reason!));
-  }
+/** Closes a contact that a set-wise change has made final and that is in no call any more. */
+async function closeFor(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
+  if (contact.call_id) await endCalls(tx, [contact.call_id], callReason(contact.ended_reason!));
   return close(tx, contact, 'disabled', contact.ended_reason!, 'system');
 }
+
+/** Whoever comes back to a campaign that has ended is not called again. */
+const closeForCampaign = (tx: Tx, contact: sql.ContactRow) => close(tx, contact, 'disabled', 'campaign_ended', 'system');
 
 /** The `result_reason` of the queue event `d` for why a contact ended. */
 function callReason(reason: string): ResultReason {
@@ -186,6 +215,7 @@ async function refused(tx: Tx, contact: sql.ContactRow, reason: ResultReason): P
 
 async function waitForCampaign(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
   const campaign = await tx.row<{ status: string }>(holdStatus(contact.campaign_id));
+  if (campaign?.status === 'ended') return closeForCampaign(tx, contact);
   await tx.run(sql.waitForCampaign(tx.now, contact.id, [contact.state]));
   // Resumed meanwhile: nobody else would queue it.
   if (campaign?.status === 'running') await enqueueContacts(tx, [contact.id], 'resumed');
@@ -206,9 +236,10 @@ async function called(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow): Promise
 
 /** Retry as the campaign's rules say, or done. */
 async function afterAttempt(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow, code: LegCode): Promise<Standing> {
-  const campaign = await tx.row<{ rules: CampaignRules }>(sql.rulesOfCampaign(contact.campaign_id));
-  const step = nextStep(campaign!.rules, await history(tx, contact, leg), code);
+  const campaign = (await tx.row<{ rules: CampaignRules; status: string }>(sql.holdCampaign(contact.campaign_id)))!;
+  const step = nextStep(withDefaults(campaign.rules), await history(tx, contact, leg), code);
   if (step.kind === 'done') return close(tx, contact, 'done', step.reason, 'system');
+  if (campaign.status === 'ended') return closeForCampaign(tx, contact);
   const until = new Date(tx.now.getTime() + step.delaySec * 1000);
   await tx.run(sql.waitFor(tx.now, contact.id, { reason: 'retry_delay', until, rank: RETRY_RANK, phone: step.phone }));
   return { at: 'waiting', dueAt: until.getTime() };

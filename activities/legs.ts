@@ -3,19 +3,19 @@
  * passed on. Writing a fact twice changes nothing, so facts may come more than once and from two workers.
  */
 import type { Logger } from 'pino';
-import { afterCallWithoutTalk, afterFailedOffer, afterTalk, type AgentAfter, type AgentCounters } from '../domain/agents.ts';
-import { type LegCode, legResult, type LegResult, type ResultReason } from '../domain/codes.ts';
+import { afterCallWithoutTalk, afterFailedOffer, afterTalk, type AgentAfter } from '../domain/agents.ts';
+import { legResult, type LegResult } from '../domain/codes.ts';
 import { legId as legIdOf, sessionId } from '../domain/ids.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
-import { endCalls } from '../matching/queue.ts';
-import { holdStatus, lockAgentOfOffer, endOffer } from '../matching/sql.ts';
+import { lockAgentOfOffer, endOffer } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { LegEnd, LegFact } from '../telephony/telephony.ts';
 import { legEnded } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
 import { createWatchers, type LegWatch } from './leg-watch.ts';
+import { contextOf, countersOf, endsWithOffer, releaseAgent, returnToQueue } from './offers.ts';
 import * as sql from './sql.ts';
 
 export interface LegBookDeps {
@@ -159,7 +159,7 @@ async function writeEnd(tx: Tx, legId: string, end: LegEnd, at: Date): Promise<E
   const result = settle(before, offer, legResult(end));
   const leg = await tx.row<sql.LegRow>(sql.endLeg(legId, at, result, { setupMs: end.setupMs, alertMs: end.alertMs }));
   if (!leg) return null;
-  const context = (await tx.row<sql.CallContext>(sql.callContext(offer.id)))!;
+  const context = await contextOf(tx, offer.id);
   recordLeg(tx, leg, result, end, context);
   const ended: Ended = { leg, alarm: result.alarm, trunkFailing: false, freed: false, requeued: false, talkOver: null };
   if (leg.ciq === 'a') Object.assign(ended, await agentLegEnded(tx, offer, context, result));
@@ -220,9 +220,7 @@ async function agentLegEnded(
   if (offer.ended_at) return { freed: false, requeued: false };
   const { code, reason } = result;
   const undialled = offer.state === 'offered' || offer.state === 'answered';
-  // A list that was replaced meanwhile has made the contact final: its call does not come back.
-  if (undialled && contact_ended_reason) await tx.run(sql.withdrawOffer(offer.id, 'list_replaced'));
-  const returns = undialled && !contact_ended_reason && !endsCall(offer.withdrawn);
+  const returns = undialled && !endsCall(offer.withdrawn) && !(await endsWithOffer(tx, offer, contact_ended_reason));
   const reofferAt = returns ? new Date(tx.now.getTime() + rules.reoffer_after_sec * 1000) : null;
   await tx.run(endOffer(tx.now, offer.id, code, reason, reofferAt));
   // What the agent is told after dialling is how the contact's leg ended, not their own.
@@ -237,45 +235,6 @@ async function agentLegEnded(
   };
   const freed = await releaseAgent(tx, offer, contactLeg?.result_code ?? code, after);
   return { freed, requeued: returns && (await returnToQueue(tx, offer)) };
-}
-
-const countersOf = (agent: AgentRow): AgentCounters => ({
-  missedInRow: agent.missed_in_row,
-  errorsInRow: agent.errors_in_row,
-  nextState: agent.next_state,
-});
-
-/** Applies what becomes of the agent; nothing if another offer has the agent by now. True when ready. */
-async function releaseAgent(
-  tx: Tx,
-  offer: Pick<sql.OfferRow, 'id' | 'agent_id' | 'call_id'>,
-  resultCode: LegCode | null,
-  decide: (agent: AgentRow) => AgentAfter,
-): Promise<boolean> {
-  const agent = await tx.row<AgentRow>(lockAgentOfOffer(offer.agent_id, offer.id));
-  if (!agent) return false;
-  const { forSec, ...to } = decide(agent);
-  await changeAgent(tx, agent, {
-    ...to,
-    resultCode,
-    callId: offer.call_id,
-    // In wrap-up the agent still belongs to the offer.
-    offerId: to.state === 'wrap_up' ? offer.id : null,
-    stateUntil: forSec === null ? null : new Date(tx.now.getTime() + forSec * 1000),
-  });
-  return to.state === 'ready';
-}
-
-/** The same call back to its old place; where the campaign is not running any more, the call ends instead. */
-export async function returnToQueue(tx: Tx, offer: Pick<sql.OfferRow, 'call_id' | 'contact_id' | 'campaign_id'>) {
-  const campaign = await tx.row<{ status: string }>(holdStatus(offer.campaign_id));
-  if (campaign?.status === 'running') {
-    return (await tx.run(sql.setContactState(tx.now, offer.contact_id, 'queued', ['offered']))) > 0;
-  }
-  if ((await tx.run(sql.waitForCampaign(tx.now, offer.contact_id, ['offered']))) > 0) {
-    await endCalls(tx, [offer.call_id], 'campaign_paused');
-  }
-  return false;
 }
 
 /** So many failed legs in a row, and the trunk counts as failing (docs/domain.md, "Dialling the contact"). */
@@ -323,7 +282,7 @@ async function deliver({ db, workflows, log }: LegBookDeps, before: Date, legId:
     const contact = { contactId: talk.contact_id, round: talk.round };
     const wrapUpUntil = (talk.wrap_up_until ?? db.clock.now()).getTime();
     try {
-      await workflows.signal(contact, legEnded, { offerNo: talk.offer_no, talked: true, wrapUpUntil });
+      await workflows.signal(contact, legEnded, { offerNo: talk.offer_no, wrapUpUntil });
       await db.pool.query(sql.markDelivered(db.clock.now(), talk.leg_id));
     } catch (error) {
       log.warn({ err: error, leg: talk.leg_id }, 'end of a talk not told; the sweep repeats it');
@@ -331,37 +290,8 @@ async function deliver({ db, workflows, log }: LegBookDeps, before: Date, legId:
   }
 }
 
-/** How long a node may be without a holder before its legs are given up. */
-const NODE_GONE_AFTER_MS = 30_000;
-
-/**
- * The sweep's share for nodes that are gone: their legs end `e` `switch_lost`, and the workflows are told that nothing is
- * open any more. The own node is never among them: its holder asks the switch.
- */
-export async function endOrphanedLegs({ db, workflows, log }: LegBookDeps, legs: LegBook, ownNode: string) {
-  const before = new Date(db.clock.now().getTime() - NODE_GONE_AFTER_MS);
-  const { rows } = await db.pool.query<
-    Pick<sql.LegRow, 'id' | 'answered_at' | 'alerting_at' | 'contact_id'> & { offer_no: number; round: number }
-  >(sql.orphanedLegs(before, ownNode));
-  for (const leg of rows) {
-    log.error({ leg: leg.id }, 'the node of this leg is gone');
-    await legs.end(leg.id, lostEnd(leg));
-  }
-  for (const { contact_id, round, offer_no, answered_at } of rows) {
-    const message = { offerNo: offer_no, talked: answered_at !== null, wrapUpUntil: db.clock.now().getTime() };
-    await workflows.signal({ contactId: contact_id, round }, legEnded, message);
-  }
-}
-
 /** The end of a leg of which the switch knows nothing (any more): by how far it had come. */
 export function lostEnd(leg: Pick<sql.LegRow, 'answered_at' | 'alerting_at'>): LegEnd {
   const phase = leg.answered_at ? 'answered' : leg.alerting_at ? 'alerting' : 'setup';
   return { by: 'switch', phase, why: phase === 'setup' ? 'unknown' : 'switch_lost', setupMs: 0, alertMs: 0 };
-}
-
-/** An offer that ends before its agent's phone was rung: the agent is free at once. */
-export async function endUnrung(tx: Tx, offer: sql.OfferRow, reason: ResultReason): Promise<void> {
-  await tx.run(endOffer(tx.now, offer.id, 'q', reason, null));
-  await releaseAgent(tx, offer, 'q', (agent) => afterCallWithoutTalk(countersOf(agent), reason));
-  if (!endsCall(reason)) await returnToQueue(tx, offer);
 }

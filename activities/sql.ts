@@ -93,9 +93,21 @@ export const callContext = (offerId: string): Sql => ({
   values: [offerId],
 });
 
+export interface OpenOfferRow {
+  id: string;
+  offer_no: number;
+  call_id: string;
+  agent_id: number;
+  node: string;
+  attempt: number;
+}
+
+/** A contact's open offer; there is one at most. */
 export const openOfferOf = (contactId: string): Sql => ({
   name: 'open_offer_of',
-  text: `SELECT id FROM offer WHERE contact_id = $1 AND ended_at IS NULL`,
+  text: `SELECT o.id, o.offer_no, o.call_id, o.agent_id, o.node, k.attempt
+         FROM offer o JOIN call k ON k.call_id = o.call_id
+         WHERE o.contact_id = $1 AND o.ended_at IS NULL`,
   values: [contactId],
 });
 
@@ -152,6 +164,13 @@ export const openLegsOfNode = (node: string): Sql => ({
   name: 'open_legs_of_node',
   text: `SELECT ${LEG_COLUMNS} FROM leg WHERE node = $1 AND ended_at IS NULL`,
   values: [node],
+});
+
+/** Which of these legs are open. */
+export const stillOpen = (ids: string[]): Sql => ({
+  name: 'still_open',
+  text: `SELECT id FROM leg WHERE id = ANY($1::text[]) AND ended_at IS NULL`,
+  values: [ids],
 });
 
 export interface NewLeg {
@@ -252,16 +271,34 @@ export const markDelivered = (now: Date, legId: string): Sql => ({
   values: [now, legId],
 });
 
-/** Open legs of nodes that nobody has held since `before`: they have no one to report their end. */
-export const orphanedLegs = (before: Date, ownNode: string): Sql => ({
-  name: 'orphaned_legs',
-  text: `SELECT l.id, l.answered_at, l.alerting_at, o.offer_no, l.contact_id, c.round
-         FROM leg l
-         JOIN node n ON n.name = l.node AND n.lease_until <= $1 AND n.name <> $2
-         JOIN offer o ON o.id = l.offer_id
-         JOIN contact c ON c.id = l.contact_id
-         WHERE l.ended_at IS NULL`,
+export interface LostOffer {
+  id: string;
+  offer_no: number;
+  contact_id: string;
+  round: number;
+}
+
+/** Offers with something open on nodes that nobody has held since `before`: no one will report their end. */
+export const lostOffers = (before: Date, ownNode: string): Sql => ({
+  name: 'lost_offers',
+  text: `SELECT o.id, o.offer_no, o.contact_id, c.round
+         FROM node n
+         JOIN LATERAL (
+           SELECT id FROM offer WHERE offer.node = n.name AND ended_at IS NULL
+           UNION
+           SELECT offer_id FROM leg WHERE leg.node = n.name AND ended_at IS NULL
+         ) AS open ON true
+         JOIN offer o ON o.id = open.id
+         JOIN contact c ON c.id = o.contact_id
+         WHERE n.lease_until <= $1 AND n.name <> $2`,
   values: [before, ownNode],
+});
+
+/** The node of an offer, if nobody has held it since `before`. */
+export const isNodeLost = (before: Date, node: string): Sql => ({
+  name: 'is_node_lost',
+  text: `SELECT 1 FROM node WHERE name = $2 AND lease_until <= $1`,
+  values: [before, node],
 });
 
 // ---- may this contact be dialled? -----------------------------------------------------------------------------------
@@ -304,6 +341,13 @@ export const lockContact = (contactId: string, round: number): Sql => ({
                 wait_reason, wait_until, ended_reason, closed_at
          FROM contact WHERE id = $1 AND round = $2 FOR UPDATE`,
   values: [contactId, round],
+});
+
+/** An agent still wraps up after this call. */
+export const isWrappingUp = (callId: string): Sql => ({
+  name: 'is_wrapping_up',
+  text: `SELECT 1 FROM agent a JOIN offer o ON o.id = a.offer_id WHERE o.call_id = $1 AND a.state = 'wrap_up'`,
+  values: [callId],
 });
 
 export const setContactState = (now: Date, contactId: string, state: ContactState, from: ContactState[]): Sql => ({
@@ -365,6 +409,15 @@ export const closeContact = (
   values: [now, contactId, to.state, to.reason, to.by],
 });
 
+/** The campaign has ended while this contact was being offered: its call does not come back. */
+export const endForCampaign = (now: Date, contactId: string): Sql => ({
+  name: 'end_for_campaign',
+  text: `UPDATE contact SET ended_reason = coalesce(ended_reason, 'campaign_ended'),
+           ended_by = coalesce(ended_by, 'system'), ended_at = coalesce(ended_at, $1), updated_at = $1
+         WHERE id = $2 AND closed_at IS NULL`,
+  values: [now, contactId],
+});
+
 /** A call ends with the code of its contact's leg. */
 export const endCall = (now: Date, callId: string, code: string, reason: string | null): Sql => ({
   name: 'end_call',
@@ -380,9 +433,10 @@ export const codesOfContact = (contactId: string): Sql => ({
   values: [contactId],
 });
 
-export const rulesOfCampaign = (campaignId: number): Sql => ({
-  name: 'rules_of_campaign',
-  text: `SELECT rules FROM campaign WHERE id = $1`,
+/** Rules and status, held against a change to the end of the transaction. */
+export const holdCampaign = (campaignId: number): Sql => ({
+  name: 'hold_campaign',
+  text: `SELECT rules, status FROM campaign WHERE id = $1 FOR SHARE`,
   values: [campaignId],
 });
 

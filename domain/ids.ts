@@ -28,6 +28,11 @@ export function sessionId(call: string, part: 'queueing' | 'legs'): string {
 }
 
 export const contactWorkflowId = (contactId: string, round: number): string => `contact/${contactId}/${round}`;
+/** The contact and round of such an id; null for any other. */
+export function contactOfWorkflow(workflowId: string): { contactId: string; round: number } | null {
+  const [, contactId, round] = /^contact\/(\d{1,19})\/(\d{1,9})$/.exec(workflowId) ?? [];
+  return contactId && round ? { contactId, round: Number(round) } : null;
+}
 export const campaignWorkflowId = (campaignId: string): string => `campaign/${campaignId}`;
 
 /** Task queue of the activities that must run where a switch's event connection is. */

@@ -50,13 +50,15 @@ export const campaignRulesSchema = z
     error_limit: z.number().int().min(1).max(100).default(5).describe('Phone errors in a row, then logged off'),
     after_reject: z.enum(['ready', 'paused']).default('ready').describe('State of an agent who clicked Reject'),
     wrap_up_sec: seconds(0, 3600).default(30).describe('Time for the disposition after a talk'),
-    early_media_alerts: z
-      .boolean()
-      .default(true)
-      .describe('18x with SDP counts as alerting (many carriers ring by early media only)'),
   })
   .strict();
 
 export type CampaignRules = z.infer<typeof campaignRulesSchema>;
 /** Every rule at its default. */
 export const defaultRules = (): CampaignRules => campaignRulesSchema.parse({});
+
+/** Rules as stored, with those that came later at their default. */
+export function withDefaults(stored: CampaignRules): CampaignRules {
+  const defaults = defaultRules();
+  return { ...defaults, ...stored, retry: { ...defaults.retry, ...stored.retry } };
+}

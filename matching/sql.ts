@@ -235,6 +235,14 @@ export const agentsLost = (now: Date): Sql => ({
   values: [now],
 });
 
+/** Agents who are leaving while their phone rings, and whose offer should have been withdrawn by now. */
+export const agentsLeaving = (now: Date, before: Date): Sql => ({
+  name: 'agents_leaving',
+  text: `SELECT id, lease_until <= $1 AS lost FROM agent
+         WHERE state = 'reserved' AND next_state = 'logged_off' AND updated_at <= $2`,
+  values: [now, before],
+});
+
 /** The open offer of an agent, with what is needed to reach its workflow. */
 export const offerOfAgent = (agentId: number): Sql => ({
   name: 'offer_of_agent',

@@ -9,15 +9,16 @@ import type { Matching } from './matching.ts';
 import * as sql from './sql.ts';
 import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
 
-/** How long the matcher that made an offer has for telling the workflow itself. */
-const ANNOUNCE_AFTER_MS = 1_000;
+/** How long whoever made an offer, or ends it, has for telling the workflow itself. */
+const TELL_AFTER_MS = 1_000;
 
 /** Serves everyone whose time has come, repeats what was not told, and matches every queue that can be matched. */
 export async function sweepMatching(deps: TellDeps, matching: Matching): Promise<void> {
   await serveDueAgents(deps);
   await serveLostAgents(deps);
+  await serveLeavingAgents(deps);
   const { db } = deps;
-  const before = new Date(db.clock.now().getTime() - ANNOUNCE_AFTER_MS);
+  const before = new Date(db.clock.now().getTime() - TELL_AFTER_MS);
   const { rows: offers } = await db.pool.query<Announcement>(sql.unannounced(before));
   await Promise.all(offers.map((offer) => announce(deps, offer)));
   const { rows: agents } = await db.pool.query<{ id: number }>(sql.agentsToMatch(db.clock.now()));
@@ -49,4 +50,12 @@ async function serveLostAgents(deps: TellDeps): Promise<void> {
     });
     if (ringing) await tellGone(deps, id, 'agent_lost');
   }
+}
+
+/** Agents who left while their phone rang, when the workflow could not be told at once. */
+async function serveLeavingAgents(deps: TellDeps): Promise<void> {
+  const now = deps.db.clock.now();
+  const before = new Date(now.getTime() - TELL_AFTER_MS);
+  const { rows } = await deps.db.pool.query<{ id: number; lost: boolean }>(sql.agentsLeaving(now, before));
+  for (const { id, lost } of rows) await tellGone(deps, id, lost ? 'agent_lost' : 'agent_logged_off');
 }

@@ -30,14 +30,7 @@ export async function announce(deps: TellDeps, offer: Announcement): Promise<'to
   const { db, workflows, log } = deps;
   const contact = { contactId: offer.contact_id, round: offer.round };
   try {
-    const told = await workflows.signal(contact, offered, {
-      offerId: offer.offer_id,
-      offerNo: offer.offer_no,
-      callId: offer.call_id,
-      agentId: String(offer.agent_id),
-      node: offer.node,
-      attempt: offer.attempt,
-    });
+    const told = await workflows.signal(contact, offered, { offerNo: offer.offer_no });
     if (told === 'closed') {
       log.error({ contact: offer.contact_id, round: offer.round }, 'a queued contact has no workflow: disabled');
       await inTx(db, (tx) => withdrawFromClosed(tx, offer));
@@ -67,7 +60,7 @@ async function withdrawFromClosed(tx: Tx, offer: Announcement): Promise<void> {
   await tx.run(sql.recordRepair(tx.now, 'workflow_closed', `contact/${offer.contact_id}/${offer.round}`));
 }
 
-/** Withdraws a ringing offer whose agent has left. The wish to leave is stored: untold, the phone rings out first. */
+/** Withdraws a ringing offer whose agent has left. The wish to leave is stored: what is not told, the sweep repeats. */
 export async function tellGone(deps: TellDeps, agentId: number, why: 'agent_logged_off' | 'agent_lost'): Promise<void> {
   const { db, workflows, log } = deps;
   try {

@@ -18,6 +18,8 @@ const RENEW_MS = 2_000;
 const LEASE_MS = 8_000;
 /** A leg unknown to the switch is looked at again after this: the report of its end may be on its way. */
 const LOOK_AGAIN_MS = 3_000;
+/** While all is well, too, book and switch are compared so often: nobody else sees a leg that no call owns. */
+const RECONCILE_EVERY_MS = 15_000;
 /** How long ringing activities have to hand over when this worker stops. */
 const GRACE_MS = 2_000;
 
@@ -39,6 +41,9 @@ interface Held {
   worker: Worker;
   run: Promise<void>;
   up: boolean;
+  /** Compares book and switch; one comparison at a time. */
+  reconcile(): void;
+  reconciledAt: number;
 }
 
 export interface NodeKeeper {
@@ -69,6 +74,8 @@ export function keepNode(deps: NodeDeps): NodeKeeper {
       log.error({ node: name }, 'another worker holds the node now');
       await handOver(held);
       held = null;
+    } else if (held?.up && performance.now() - held.reconciledAt > RECONCILE_EVERY_MS) {
+      held.reconcile();
     }
   }
 
@@ -109,7 +116,20 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
     defaultHeartbeatThrottleInterval: '3s',
     shutdownGraceTime: GRACE_MS,
   });
-  const held: Held = { telephony, worker, run: Promise.resolve(), up: false };
+  let comparing: Promise<void> | null = null;
+  const held: Held = {
+    telephony,
+    worker,
+    run: Promise.resolve(),
+    up: false,
+    reconciledAt: 0,
+    reconcile() {
+      held.reconciledAt = performance.now();
+      comparing ??= reconcile(deps, telephony)
+        .catch((error: unknown) => log.warn({ err: error }, 'book and switch not compared'))
+        .finally(() => (comparing = null));
+    },
+  };
   telephony.onFact(async (fact) => {
     const talk = await legs.apply(fact);
     // Connected here and not by the activity that waits for the answer: audio must not wait for that to be taken over.
@@ -120,7 +140,7 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
     if (up) log.info({ node: name }, 'connected to the switch');
     else log.error({ node: name }, 'the switch can not be reached; retrying');
     onChange();
-    if (up) void reconcile(deps, telephony).catch((error: unknown) => log.warn({ err: error }, 'legs not reconciled'));
+    if (up) held.reconcile();
   });
   held.run = worker.run();
   void telephony.start().catch((error: unknown) => log.error({ err: error, node: name }, 'no connection to the switch'));
@@ -134,33 +154,32 @@ async function handOver({ telephony, worker, run }: Held): Promise<void> {
 }
 
 /**
- * After a (re)connection: what the book says is open and the switch does not know has ended without a report; what the
+ * After a (re)connection, and now and then: what the book says is open and the switch does not know has ended without a report; what the
  * switch has and the book says is over is hung up.
  */
 async function reconcile({ db, legs, log, name }: NodeDeps, telephony: Telephony): Promise<void> {
-  const doubtful = await absent(db, telephony, name);
-  if (doubtful.length > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
-  const before = new Set(doubtful.map((leg) => leg.id));
-  for (const leg of doubtful.length > 0 ? await absent(db, telephony, name) : []) {
-    if (!before.has(leg.id)) continue;
+  const doubtful = new Set((await unknownLegs(db, telephony, name)).map((leg) => leg.id));
+  if (doubtful.size > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  for (const leg of doubtful.size > 0 ? await unknownLegs(db, telephony, name) : []) {
+    if (!doubtful.has(leg.id)) continue;
     log.warn({ leg: leg.id }, 'the switch does not know this leg any more');
     await legs.end(leg.id, lostEnd(leg));
   }
-  for (const { legId } of await telephony.list()) {
-    const { rows } = await db.pool.query<sql.LegRow>(sql.readLeg(legId));
-    if (rows[0] && !rows[0].ended_at) continue;
+  const live = (await telephony.list()).map((leg) => leg.legId);
+  const { rows } = await db.pool.query<{ id: string }>(sql.stillOpen(live));
+  const owned = new Set(rows.map((leg) => leg.id));
+  for (const legId of live) {
+    if (owned.has(legId)) continue;
     log.warn({ leg: legId }, 'no call owns this leg: hung up');
     await telephony.hangUp(legId, 'switch_lost');
   }
 }
 
 /** Open legs that the switch does not know and that it would not accept any more. */
-async function absent(db: Db, telephony: Telephony, node: string): Promise<sql.LegRow[]> {
+async function unknownLegs(db: Db, telephony: Telephony, node: string): Promise<sql.LegRow[]> {
   const { rows } = await db.pool.query<sql.LegRow>(sql.openLegsOfNode(node));
+  if (rows.length === 0) return [];
   const now = db.clock.now();
-  const found: sql.LegRow[] = [];
-  for (const leg of rows) {
-    if (leg.not_after <= now && (await telephony.status(leg.id)) === 'absent') found.push(leg);
-  }
-  return found;
+  const known = new Set((await telephony.list()).map((leg) => leg.legId));
+  return rows.filter((leg) => leg.not_after <= now && !known.has(leg.id));
 }

@@ -1,15 +1,16 @@
 /** The sweep: once a second, in every worker, everything whose time has come and everything that was not told. */
 import type { Logger } from 'pino';
 import { tellUnsettled } from '../activities/campaigns.ts';
-import { endOrphanedLegs, type LegBook } from '../activities/legs.ts';
+import type { LegBook } from '../activities/legs.ts';
+import { tellNodeLost } from '../activities/lost.ts';
 import type { Matching } from '../matching/matching.ts';
 import { sweepMatching } from '../matching/sweep.ts';
 import type { Db } from '../prisma/tx.ts';
 import type { Workflows } from '../workflows/client.ts';
 
 const EVERY_MS = 1_000;
-/** A campaign's own workflow is told at once; this repeats it, seldom, since a long feed takes minutes. */
-const UNSETTLED_EVERY = 15;
+/** What is told at once and repeated seldom (a long feed takes minutes), and what only people's hands bring about. */
+const SELDOM = 15;
 
 export interface SweepDeps {
   db: Db;
@@ -17,6 +18,8 @@ export interface SweepDeps {
   matching: Matching;
   legs: LegBook;
   node: string;
+  /** createRepairs() of activities/repair.ts */
+  repair: () => Promise<void>;
   log: Logger;
 }
 
@@ -46,6 +49,8 @@ export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
 async function sweep(deps: SweepDeps, round: number): Promise<void> {
   await sweepMatching(deps, deps.matching);
   await deps.legs.deliverEndedTalks();
-  await endOrphanedLegs(deps, deps.legs, deps.node);
-  if (round % UNSETTLED_EVERY === 0) await tellUnsettled(deps);
+  await tellNodeLost(deps, deps.node);
+  if (round % SELDOM > 0) return;
+  await tellUnsettled(deps);
+  await deps.repair();
 }

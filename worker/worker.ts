@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { createCampaignActivities } from '../activities/campaigns.ts';
 import { createContactActivities } from '../activities/contacts.ts';
 import { createLegBook } from '../activities/legs.ts';
+import { createRepairs } from '../activities/repair.ts';
 import { systemClock } from '../config/clock.ts';
 import type { RuntimeConfig } from '../config/config.ts';
 import { createMatching } from '../matching/matching.ts';
@@ -41,6 +42,7 @@ export async function startWorker(
   };
   const matching = createMatching({ db, workflows, log });
   const legs = createLegBook({ db, matching, workflows, log });
+  const contacts = createContactActivities({ db, matching, legs });
   const worker = await Worker.create({
     connection,
     namespace,
@@ -49,7 +51,7 @@ export async function startWorker(
       ? { workflowBundle: options.workflowBundle }
       : { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname }),
     activities: {
-      ...createContactActivities({ db, matching }),
+      ...contacts,
       ...createCampaignActivities({ db, matching, workflows, log }),
     },
     interceptors: { activity: [failuresAsCodes(log)] },
@@ -69,7 +71,8 @@ export async function startWorker(
     log,
     createTelephony: () => createSimulatorTelephony({ url: config.simulatorUrl, log }),
   });
-  const sweep = startSweep({ db, workflows, matching, legs, node: config.telephonyNode, log });
+  const repair = createRepairs({ db, legs, conclude: (input) => contacts.conclude(input), workflows, log });
+  const sweep = startSweep({ db, workflows, matching, legs, node: config.telephonyNode, repair, log });
   const run = worker.run();
 
   const cleanUp = async () => {

@@ -6,6 +6,7 @@
  */
 import {
   type Client,
+  ServiceError,
   WorkflowExecutionAlreadyStartedError,
   WorkflowIdConflictPolicy,
   WorkflowIdReusePolicy,
@@ -22,7 +23,7 @@ import {
   type UpdateDefinition,
 } from '@temporalio/common';
 import { AppError, ERROR_CODES, type ErrorCode } from '../domain/errors.ts';
-import { campaignWorkflowId, contactWorkflowId } from '../domain/ids.ts';
+import { campaignWorkflowId, contactOfWorkflow, contactWorkflowId } from '../domain/ids.ts';
 import * as campaignMessages from './campaign/messages.ts';
 import type * as contactMessages from './contact/messages.ts';
 import { attribute } from './attributes.ts';
@@ -43,6 +44,8 @@ export interface Workflows {
   campaignChanged(campaignId: string): Promise<void>;
   /** Sends a signal; `closed` when the workflow is no more (nothing was done). */
   signal<A>(contact: ContactRef, definition: SignalDefinition<[A]>, argument: A): Promise<'told' | 'closed'>;
+  /** Contacts whose workflow was ended since then by other hands than its own: terminated, or failed. */
+  endedByForce(since: Date): AsyncIterable<ContactRef & { endedAt: Date }>;
   /** Carries out an update and returns its answer; throws AppError. `key` makes a repeat the same update; it enters Temporal. */
   update<R, A>(contact: ContactRef, definition: UpdateDefinition<R, [A]>, argument: A, key: string): Promise<R>;
 }
@@ -98,18 +101,42 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
       }
     },
 
+    async *endedByForce(since) {
+      const query = [
+        `WorkflowType = 'contact' AND TaskQueue = '${taskQueue}'`,
+        `ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')`,
+        `CloseTime >= '${since.toISOString()}'`,
+      ].join(' AND ');
+      for await (const { workflowId, closeTime } of client.workflow.list({ query })) {
+        const contact = contactOfWorkflow(workflowId);
+        if (contact) yield { ...contact, endedAt: closeTime ?? since };
+      }
+    },
+
     async update(contact, definition, argument, key) {
-      try {
-        const deadline = Date.now() + UPDATE_DEADLINE_MS;
-        return await client.withDeadline(deadline, () =>
-          handle(contact).executeUpdate(definition, { args: [argument], updateId: key }),
-        );
-      } catch (error) {
-        throw asAppError(error);
+      const deadline = Date.now() + UPDATE_DEADLINE_MS;
+      const ask = () => handle(contact).executeUpdate(definition, { args: [argument], updateId: key });
+      for (;;) {
+        try {
+          return await client.withDeadline(deadline, ask);
+        } catch (error) {
+          if (!isGivenUp(error) || Date.now() >= deadline) throw asAppError(error);
+        }
       }
     },
   };
 }
+
+/**
+ * The server has dropped the update together with the workflow task that carried it, since a signal came in between: it
+ * was not accepted, and is asked for again under the same id.
+ */
+function isGivenUp(error: unknown): boolean {
+  const cause = error instanceof ServiceError ? error.cause : error;
+  return isGrpcServiceError(cause) && Number(cause.code) === FAILED_PRECONDITION && cause.details.includes('workflow task failure');
+}
+/** gRPC's number for it. */
+const FAILED_PRECONDITION = 9;
 
 const isErrorCode = (text: unknown): text is ErrorCode => ERROR_CODES.includes(text as ErrorCode);
 
@@ -127,7 +154,11 @@ export function asAppError(error: unknown): unknown {
   if (error instanceof WorkflowNotFoundError) {
     return new AppError('CONTACT_CLOSED', 'nothing is under way for this contact', { state: 'closed' });
   }
-  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || isGrpcServiceError(error)) {
+  if (
+    error instanceof WorkflowUpdateRPCTimeoutOrCancelledError ||
+    error instanceof ServiceError ||
+    isGrpcServiceError(error)
+  ) {
     return new AppError('UNAVAILABLE', 'the workflow service did not answer in time; repeat with the same key');
   }
   return error;

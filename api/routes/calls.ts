@@ -2,7 +2,7 @@
 import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
-import type { CampaignRules } from '../../domain/rules.ts';
+import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
 import type { DispositionAction } from '../../domain/states.ts';
 import { lockNumber } from '../../matching/sql.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
@@ -198,7 +198,7 @@ async function reopen(tx: Tx, contact: ContactRow, callId: string): Promise<bool
     phones: { 1: !contact.given_up_1, 2: contact.phone_2 !== null && !contact.given_up_2 },
     lastPhone: legs.at(-1)?.destination === contact.phone_2 ? 2 : 1,
   };
-  const step = nextStep(campaign!.rules, history, 'k');
+  const step = nextStep(withDefaults(campaign!.rules), history, 'k');
   if (step.kind === 'done') return false;
   const dueAt = new Date(tx.now.getTime() + step.delaySec * 1000);
   if ((await tx.run(sql.reopenUnanswered(tx.now, contact.id, callId, dueAt, step.phone))) === 0) return false;

@@ -1,7 +1,7 @@
 /** Campaigns: their settings, their control, and how they stand. */
 import type { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
-import { type CampaignRules, campaignRulesSchema } from '../../domain/rules.ts';
+import { type CampaignRules, campaignRulesSchema, withDefaults } from '../../domain/rules.ts';
 import { CONTACT_STATES, type CampaignStatus } from '../../domain/states.ts';
 import type { Campaign } from '../../prisma/generated/client.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
@@ -145,7 +145,7 @@ export function slug(name: string): string {
 
 /** Rules as they are with some of them changed; throws INVALID naming what is wrong in the whole. */
 export function mergeRules(stored: CampaignRules, changes: Record<string, unknown>): CampaignRules {
-  const merged = campaignRulesSchema.safeParse(merge(stored, changes));
+  const merged = campaignRulesSchema.safeParse(merge(withDefaults(stored), changes));
   if (!merged.success) throw invalidInput(merged.error, 'body', ['rules']);
   return merged.data;
 }
@@ -168,7 +168,7 @@ export function campaignJson(row: Campaign): CampaignJson {
     zone: row.zone,
     service_num: row.serviceNum,
     caller_id: row.callerId,
-    rules: row.rules as CampaignRules,
+    rules: withDefaults(row.rules as CampaignRules),
     stop_requested: row.stopRequested,
     settled: row.revision === row.settledRevision,
     created_at: row.createdAt.toISOString(),

@@ -222,6 +222,7 @@ export class SimulatedSwitch {
   /** The first sign of alerting starts the ring timer; a 180 after early media, or media after a 180, does not again. */
   #alert(leg: Leg, sign: 'alerting' | 'early_media'): void {
     if (sign === 'early_media') this.#progress(leg, 'early_media');
+    if (sign === 'early_media' && !this.script.earlyMediaAlerts) return;
     if (leg.phase !== 'setup') return;
     leg.stopTimer();
     leg.phase = 'alerting';

@@ -39,6 +39,7 @@ export function fakeWorkflows(): FakeWorkflows {
       return Promise.resolve();
     },
     signal: () => Promise.resolve('told'),
+    async *endedByForce() {},
     async update(contact, definition, argument, key) {
       const { name } = definition;
       fake.updates.push({ contact, name, argument, key });

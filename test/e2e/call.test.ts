@@ -411,6 +411,26 @@ describe('the campaign', () => {
     });
   });
 
+  it('ended while an offer rings: what comes back is ended too', async () => {
+    const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+    await scene.ready();
+    const { offer } = await scene.ringing();
+    await system.ok('POST', `/campaigns/${scene.campaign}/end`);
+    await system.ok('POST', `/offers/${offer}/reject`, undefined, { key: scene.agents[0]!.key });
+    expect(await scene.until('disabled')).toMatchObject({ ended_reason: 'campaign_ended' });
+    await scene.story('i q:q a:b(agent_reject) q:d(campaign_paused)');
+    await scene.agentIs('ready');
+  });
+
+  it('ended while a contact rings: no retry follows', async () => {
+    const { scene, key, offer } = await dialling(number());
+    await alerting(offer.call);
+    await system.ok('POST', `/campaigns/${scene.campaign}/end`);
+    await system.ok('POST', `/calls/${offer.call}/hang-up`, undefined, { key });
+    expect(await scene.until('disabled')).toMatchObject({ ended_reason: 'campaign_ended', last_code: 'h' });
+    await scene.story('i q:q a:k(agent_hang_up) c:h(agent_hang_up)');
+  });
+
   it('a contact disabled in the queue gets its `d`; enabled again it is called in a new round', async () => {
     const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
     await scene.until('queued');

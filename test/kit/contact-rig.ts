@@ -9,8 +9,9 @@ import { ApplicationFailure } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, makeTelemetryFilterString, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { afterAll, beforeAll, inject, onTestFinished, type TestContext } from 'vitest';
-import type { CallActivities, DialOutcome, EndOutcome, RingOutcome, Spare } from '../../activities/calls.ts';
-import type { ConcludeInput, ContactActivities, Standing } from '../../activities/contacts.ts';
+import type { CallActivities, EndOutcome, Spare } from '../../activities/calls.ts';
+import type { ConcludeInput, ContactActivities, OpenOffer, Standing } from '../../activities/contacts.ts';
+import type { DialOutcome, OfferOutcome, RingOutcome } from '../../activities/offers.ts';
 import type { ResultReason } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { callId, contactWorkflowId, nodeTaskQueue } from '../../domain/ids.ts';
@@ -212,7 +213,9 @@ export class TestContact {
   readonly endings: (EndOutcome | Promise<EndOutcome> | Error)[] = [];
   readonly confirmations: Error[] = [];
   /** The offer made last. */
-  offer!: messages.Offered;
+  offer!: OpenOffer;
+  /** What the rows say of an offer when the workflow asks; nothing: it stands. */
+  readonly rowsSay = new Map<number, OfferOutcome>();
   readonly #client;
   readonly #workflows: Workflows;
   readonly #node: string;
@@ -235,7 +238,7 @@ export class TestContact {
 
   // ---- what the world does ----------------------------------------------------------------------------------------
 
-  #nextOffer(): messages.Offered {
+  #nextOffer(): OpenOffer {
     const offerNo = ++this.#offers;
     return {
       offerId: `${this.id}${offerNo}`,
@@ -247,10 +250,14 @@ export class TestContact {
     };
   }
 
-  /** Matching makes the next offer, to the next agent. */
-  async offered(): Promise<this> {
+  /** Matching makes the next offer, to the next agent, and has not told so yet. */
+  isReserved(): void {
     this.offer = this.#nextOffer();
-    await this.tell('offered', this.offer);
+  }
+
+  async offered(): Promise<this> {
+    this.isReserved();
+    await this.tell('offered', { offerNo: this.offer.offerNo });
     return this;
   }
 
@@ -282,7 +289,8 @@ export class TestContact {
   /** The talk ends; the agent has so long to wrap up. */
   async talkEnds(wrapUpMs = 60_000): Promise<this> {
     const { offerNo } = this.offer;
-    await this.tell('legEnded', { offerNo, talked: true, wrapUpUntil: Date.now() + wrapUpMs });
+    this.rowsSay.set(offerNo, { kind: 'talking' });
+    await this.tell('legEnded', { offerNo, wrapUpUntil: Date.now() + wrapUpMs });
     return wrapUpMs > 5_000 ? this.reaches('wrap_up') : this;
   }
 
@@ -411,6 +419,17 @@ export class TestContact {
     if (this.confirmations.length > 0) throw this.confirmations.shift()!;
   }
 
+  openOffer(): OpenOffer | null {
+    const isTakenBack = this.asked.some((what) => what.startsWith(`takeBack ${this.offer.offerNo} `));
+    return this.#offers > 0 && !isTakenBack ? this.offer : null;
+  }
+
+  outcomeOf(offerId: string): OfferOutcome | null {
+    const offerNo = Number(offerId.slice(this.id.length));
+    this.asked.push(`outcomeOf ${offerNo}`);
+    return this.rowsSay.get(offerNo) ?? null;
+  }
+
   takeBack(offerId: string, reason: ResultReason): void {
     this.asked.push(`takeBack ${offerId.slice(this.id.length)} ${reason}`);
   }
@@ -453,6 +472,8 @@ function steps(contacts: Contacts): ContactActivities {
     return contact;
   };
   return {
+    openOffer: async ({ contactId }) => of(contactId).openOffer(),
+    outcomeOf: async ({ offerId }) => ofOffer(contacts, offerId).outcomeOf(offerId),
     enqueueDue: async ({ contactId }) => of(contactId).enqueueDue(),
     conclude: async (input) => of(input.contactId).conclude(input),
     takeBack: async ({ offerId, reason }) => ofOffer(contacts, offerId).takeBack(offerId, reason),

@@ -50,8 +50,8 @@ export interface System {
   simulator: Process;
   worker: Process;
   apiProcess: Process;
-  /** A second worker on the same node, in its own process. */
-  addWorker(id: string): Promise<Process>;
+  /** A second worker in its own process: on the same node, or on `node`, whose switch is away. */
+  addWorker(id: string, node?: string): Promise<Process>;
   api<T = Json>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<ApiAnswer<T>>;
   /** The answer's body; fails unless the status is 2xx. */
   ok<T = Json>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<T>;
@@ -120,8 +120,10 @@ export async function startSystem({ speed = 20, script }: SystemOptions = {}): P
     simulator,
     worker,
     apiProcess,
-    async addWorker(id) {
-      const added = start(id, 'worker/main.ts', [], { WORKER_ID: id });
+    async addWorker(id, node) {
+      const away: Record<string, string> = {};
+      if (node) Object.assign(away, { TELEPHONY_NODE: node, SIMULATOR_URL: `http://127.0.0.1:${await freePort()}` });
+      const added = start(id, 'worker/main.ts', [], { WORKER_ID: id, ...away });
       processes.push(added);
       return added;
     },

@@ -14,6 +14,7 @@ import { HISTORIES, loweredIn } from '../kit/history.ts';
 const files = readdirSync(HISTORIES).filter((file) => file.endsWith('.json'));
 const read = (file: string): string => readFileSync(path.join(HISTORIES, file), 'utf8');
 
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- JSON of many shapes, changed at will
 type Event = Record<string, any>;
 type Tamper = (events: Event[]) => Event[];
 const eventsOf = (file: string): Event[] => (JSON.parse(read(file)) as { events: Event[] }).events;

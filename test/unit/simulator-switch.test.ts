@@ -92,6 +92,18 @@ describe('the timers', () => {
     ]);
   });
 
+  it('wait for the 180 on a trunk where early media is no alerting', () => {
+    const { dial, clock, told, simulated } = rig({ earlyMedia: 2, alerting: 5, then: { kind: 'silent' } });
+    simulated.script = { ...simulated.script, earlyMediaAlerts: false };
+    dial('c');
+    clock.advance(60_000);
+    expect(told().slice(1)).toEqual([
+      'c early_media +2000',
+      'c alerting +5000',
+      'c ended alerting by timer, setup 5000 alert 30000 +35000',
+    ]);
+  });
+
   it('do not reach into a talk', () => {
     const { dial, clock, simulated } = rig({ then: { kind: 'answers', after: 4, talks: null } });
     dial('c');

@@ -22,9 +22,9 @@ describe('the history', () => {
 
     const history = await contact.history();
     expect(historyText(history, before)).toBe(
-      'Signal(offered) Task Attributes Schedule(ring) ActivityStarted Result(ring) Task',
+      'Signal(offered) Task Local(openOffer) Attributes Schedule(ring) ActivityStarted Result(ring) Task Attributes',
     );
-    expect(countEvents(history) - before).toBe(11);
+    expect(countEvents(history) - before).toBe(13);
   });
 
   it('of a whole answered and disposed call has at most 42 events', async () => {
@@ -36,12 +36,12 @@ describe('the history', () => {
     expect(historyText(history)).toBe(
       [
         'Started Task',
-        'Signal(offered) Task Attributes Schedule(ring) ActivityStarted Result(ring) Task',
-        'Schedule(dial) ActivityStarted Result(dial) Task Attributes',
-        'Signal(legEnded) Task Timer',
-        'Task Update(dispose) Done(dispose) TimerCanceled Local(conclude) Attributes Completed',
+        'Signal(offered) Task Local(openOffer) Attributes Schedule(ring) ActivityStarted Result(ring) Task',
+        'Attributes Schedule(dial) ActivityStarted Result(dial) Task Attributes',
+        'Signal(legEnded) Task Attributes Timer',
+        'Task Update(dispose) TimerCanceled Done(dispose) Local(conclude) Attributes Completed',
       ].join(' '),
     );
-    expect(countEvents(history)).toBe(36);
+    expect(countEvents(history)).toBe(39);
   });
 });

@@ -79,7 +79,7 @@ describe('a call', () => {
 
   it('comes back when its agent has hung up before the contact was dialled', async () => {
     const contact = await rig.dialling();
-    contact.dial().ends({ kind: 'requeued' });
+    contact.dial().ends({ kind: 'over', code: 'k', reason: null, endsCall: false });
     await contact.reaches('queued');
     await contact.rings();
 
@@ -129,7 +129,7 @@ describe('the wrap-up', () => {
   it('ends by the timer of its extension', async () => {
     const contact = await rig.talking();
     const until = Date.now() + 1_000;
-    await contact.tell('legEnded', { offerNo: 1, talked: true, wrapUpUntil: until });
+    await contact.tell('legEnded', { offerNo: 1, wrapUpUntil: until });
     await contact.reaches('wrap_up');
     await contact.click('extendWrapUp', { until: until + 500 });
 
@@ -140,7 +140,7 @@ describe('the wrap-up', () => {
 
   it('ends when the agent leaves it', async () => {
     const contact = await rig.wrapUp();
-    await contact.tell('wrapUpEnded', { callId: 'another' });
+    await contact.tell('wrapUpEnded', { callId: '1' });
     await contact.reaches('wrap_up');
     await contact.tell('wrapUpEnded', { callId: contact.offer.callId });
 

@@ -33,7 +33,7 @@ describe('a long history', () => {
     const last = contact.offer;
     await contact.missed();
     await eventually(async () => (await runs(contact)) === 2);
-    await contact.tell('offered', last);
+    await contact.tell('offered', { offerNo: last.offerNo });
     await contact.tell('wrapUpEnded', { callId: last.callId });
     await contact.reaches('queued');
     await contact.click('disable');
@@ -64,7 +64,7 @@ describe('a long history', () => {
     expect(await contact.closed()).toBe('done: answered');
   });
 
-  it.fails('does not lose the offer that comes while a click is still being answered', async () => {
+  it('does not lose the offer that comes while a click is still being answered', async () => {
     const contact = await almostLong();
     const { promise: ended, resolve: end } = Promise.withResolvers<'ended'>();
     contact.endings.push(ended);
@@ -81,7 +81,7 @@ describe('a long history', () => {
     await contact.hasAsked('ring 4', { withinMs: 3_000 });
   });
 
-  it.fails('does not lose the decision to disable that comes as the offer ends', async () => {
+  it('does not lose the decision to disable that comes as the offer ends', async () => {
     const contact = await almostLong();
     contact.endings.push('over');
     await contact.tell('disable', contact.argument('disable'));
@@ -91,7 +91,7 @@ describe('a long history', () => {
     await contact.hasAsked('conclude final disabled by key:1', { withinMs: 3_000 });
   });
 
-  it.fails('does not lose the stop of an offer that is still to be told', async () => {
+  it('does not lose the stop of an offer that is still to be told', async () => {
     const contact = await almostLong();
     await contact.tell('withdraw', { offerNo: 4, why: 'campaign_paused' });
     await contact.missed();

@@ -1,6 +1,9 @@
 /**
  * The life of one list contact (docs/domain.md). This is the only place where "the time is up" and "the agent clicked"
  * meet. The queue itself is in PostgreSQL: a queued contact just waits here to be told of an offer.
+ *
+ * What a signal says of an offer is a hint and never taken for the truth: the rows say it. So a signal that came twice,
+ * late, or from an operator's hand harms nothing.
  */
 import {
   ActivityFailure,
@@ -11,19 +14,24 @@ import {
   isCancellation,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { DialOutcome, EndOutcome, RingOutcome, Spare } from '../../activities/calls.ts';
-import type { Decision, Standing } from '../../activities/contacts.ts';
+import type { EndOutcome, Spare } from '../../activities/calls.ts';
+import type { Decision, OpenOffer, Standing } from '../../activities/contacts.ts';
+import type { DialOutcome, OfferOutcome, OfferOver, RingOutcome } from '../../activities/offers.ts';
 import { CODE_MEANING, type LegCode, type ResultReason } from '../../domain/codes.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import { endsCall } from '../../domain/offers.ts';
+import type { ContactState } from '../../domain/states.ts';
 import type * as messages from './messages.ts';
 import { command, phone, steps } from './steps.ts';
 import { markState, Story } from './story.ts';
 
 export type Closed = Extract<Standing, { at: 'closed' }>;
+type Phase = messages.ContactView['phase'];
 
 /** Later than this many events a run hands over to a fresh one; lowered in tests. */
 export const CONTINUE_AFTER_EVENTS = 2_000;
+/** A wrap-up that is said to last longer (by hand) ends then. */
+const LONGEST_WRAP_UP_MS = 86_400_000;
 
 /** A definite "no" to whoever asked: the code, and the present state. */
 function refuse(code: ErrorCode, message: string, state: string): never {
@@ -31,20 +39,23 @@ function refuse(code: ErrorCode, message: string, state: string): never {
 }
 
 export class ContactLife {
-  private phase: messages.ContactView['phase'] = 'queued';
+  private phase: Phase;
   private readonly story: Story;
   /** The offer under way. */
-  private offer: messages.Offered | null = null;
-  /** An offer that has been announced and not been taken up yet. */
-  private next: messages.Offered | null = null;
+  private offer: OpenOffer | null = null;
+  /** Told that there is an offer; the row says which. */
+  private isOffered = false;
   private lastOfferNo: number;
   private callId: string | null;
   private dueAt: number | null = null;
   /** A decision that ends the call, or the contact, as soon as what is under way allows. */
   private decision: Decision | null = null;
   /** The campaign was stopped while this offer was open. */
-  private stoppedOfferNo = 0;
-  private legsEnded: messages.LegEnded | null = null;
+  private stoppedOfferNo: number;
+  private talkEnd: messages.LegEnded | null = null;
+  private lostOfferNo = 0;
+  /** The offer that is being ended since its agent has gone. */
+  private goneOfferNo = 0;
   private wrapUpUntil: number | null = null;
   private disposed = false;
   /** Result code of the last leg to the contact. */
@@ -53,7 +64,9 @@ export class ContactLife {
 
   constructor(input: messages.ContactInput) {
     this.input = input;
+    this.phase = input.dueAt === null ? 'queued' : 'waiting';
     this.lastOfferNo = input.carried?.offerNo ?? 0;
+    this.stoppedOfferNo = input.carried?.stoppedOfferNo ?? 0;
     this.callId = input.carried?.callId ?? null;
     this.story = new Story(input.carried?.timeline);
   }
@@ -61,11 +74,10 @@ export class ContactLife {
   /** Until the contact is closed, or (null) the history has grown long and nothing is open: then continue as new. */
   async run(): Promise<Closed | null> {
     let standing: Standing = this.input.dueAt === null ? { at: 'queue' } : { at: 'waiting', dueAt: this.input.dueAt };
-    for (;;) {
-      if (standing.at === 'closed') break;
+    while (standing.at !== 'closed') {
       if (standing.at === 'waiting') standing = await this.waitUntilDue(standing.dueAt);
-      else if (this.mustContinue()) return null;
-      else standing = await this.serveQueue();
+      else if (await this.canHandOver()) return null;
+      else standing = await this.serveQueue(standing.at === 'offered');
     }
     this.close(standing);
     await condition(allHandlersFinished);
@@ -73,8 +85,8 @@ export class ContactLife {
   }
 
   carriedOver(): messages.ContactInput {
-    const { timeline } = this.story;
-    return { ...this.input, dueAt: null, carried: { offerNo: this.lastOfferNo, callId: this.callId, timeline } };
+    const { lastOfferNo: offerNo, stoppedOfferNo, callId, story } = this;
+    return { ...this.input, dueAt: null, carried: { offerNo, stoppedOfferNo, callId, timeline: story.timeline } };
   }
 
   view(): messages.ContactView {
@@ -97,42 +109,41 @@ export class ContactLife {
     return steps.enqueueDue(this.ref());
   }
 
-  private async serveQueue(): Promise<Standing> {
+  /** `isReserved`: the row is reserved already, whether or not the workflow has been told. */
+  private async serveQueue(isReserved: boolean): Promise<Standing> {
     this.enter('queued', 'an agent (and the campaign running)');
-    await condition(() => this.next !== null || this.decision !== null || this.mustContinue());
-    if (this.decision && !this.next) {
-      const standing = await this.conclude(this.decision);
-      // Matching was faster: the offer is on its way and is taken back when it is here.
-      if (standing.at === 'offered') await condition(() => this.next !== null);
-      else return standing;
-    }
-    return this.next ? this.runOffer(this.takeUp(this.next)) : { at: 'queue' };
+    await condition(() => isReserved || this.isOffered || this.decision !== null || this.isLong());
+    if (this.decision && !isReserved) return this.conclude(this.decision);
+    if (!isReserved && !this.isOffered) return { at: 'queue' };
+    const offer = await this.openOffer();
+    return offer ? this.runOffer(offer) : { at: 'queue' };
   }
 
-  private takeUp(offer: messages.Offered): messages.Offered {
-    this.next = null;
-    this.offer = offer;
-    this.callId = offer.callId;
-    this.legsEnded = null;
-    this.wrapUpUntil = null;
-    this.disposed = false;
-    return offer;
+  /** The contact's open offer as matching made it, if it is a new one. */
+  private async openOffer(): Promise<OpenOffer | null> {
+    this.isOffered = false;
+    const offer = await steps.openOffer(this.ref());
+    return offer && offer.offerNo > this.lastOfferNo ? offer : null;
   }
 
   /** One offer, from the agent's phone to what becomes of the contact. */
-  private async runOffer(offer: messages.Offered): Promise<Standing> {
+  private async runOffer(offer: OpenOffer): Promise<Standing> {
+    this.offer = offer;
+    this.lastOfferNo = offer.offerNo;
+    this.callId = offer.callId;
+    this.wrapUpUntil = null;
+    this.disposed = false;
     try {
       if (this.stoppedOfferNo === offer.offerNo) this.decision ??= { kind: 'stopped' };
       if (this.decision) return await this.takeBack(offer, this.decision);
       const rung = await this.ring(offer);
-      if (rung.kind === 'over') return rung.endsCall ? await this.conclude(this.decision) : { at: 'queue' };
+      if (rung.kind === 'over') return await this.afterOffer(rung);
       const dialled = await this.dial(offer);
-      if (dialled.kind === 'requeued') return { at: 'queue' };
+      if (dialled.kind === 'over') return await this.afterOffer(dialled);
       if (dialled.kind === 'refused') {
         return await this.conclude(this.decision ?? { kind: 'refused', reason: dialled.reason });
       }
-      if (dialled.kind === 'talking') await this.talk(offer);
-      return await this.conclude(this.decision);
+      return dialled.kind === 'talking' ? await this.talk(offer) : await this.conclude(this.decision);
     } finally {
       this.offer = null;
       if (this.decision?.kind === 'stopped') this.decision = null;
@@ -140,44 +151,53 @@ export class ContactLife {
   }
 
   /** A decision was there before the agent's phone was rung. */
-  private async takeBack(offer: messages.Offered, decision: Decision): Promise<Standing> {
+  private async takeBack(offer: OpenOffer, decision: Decision): Promise<Standing> {
     await steps.takeBack({ offerId: offer.offerId, reason: reasonOf(decision) });
     return this.conclude(decision);
   }
 
-  private async ring(offer: messages.Offered): Promise<RingOutcome> {
-    this.enter('ringing', `agent ${offer.agentId} to answer`);
-    markState('offered', { agentId: offer.agentId });
+  /** The contact was not dialled: the call is back at its place, or has ended with the offer. */
+  private async afterOffer({ endsCall: isEnd }: OfferOver): Promise<Standing> {
+    return isEnd ? this.conclude(this.decision) : { at: 'queue' };
+  }
+
+  private async ring(offer: OpenOffer): Promise<OfferOutcome> {
+    this.enter('ringing', `agent ${offer.agentId} to answer`, { agentId: offer.agentId });
     this.story.note(`offered to agent ${offer.agentId} (offer ${offer.offerNo}, call ${offer.callId})`);
-    const outcome = await this.unlessLost<RingOutcome>(
-      () => phone(offer.node, `Ring agent ${offer.agentId}`).ring({ offerId: offer.offerId }),
-      () => ({ kind: 'over', code: 'e', reason: 'switch_lost', endsCall: false }),
+    const outcome = await this.unlessOvertaken<RingOutcome>(offer, () =>
+      phone(offer.node, `Ring agent ${offer.agentId}`).ring({ offerId: offer.offerId }),
     );
-    if (outcome.kind === 'answered') this.story.note(`agent ${offer.agentId} answered`);
-    else this.story.note(`agent ${offer.agentId}: ${inWords(outcome.code, outcome.reason)}`);
+    if (outcome.kind === 'over') this.story.note(`agent ${offer.agentId}: ${inWords(outcome.code, outcome.reason)}`);
+    else this.story.note(`agent ${offer.agentId} answered`);
     return outcome;
   }
 
-  private async dial(offer: messages.Offered): Promise<DialOutcome> {
+  private async dial(offer: OpenOffer): Promise<OfferOutcome> {
     this.enter('dialling', 'the contact to answer');
-    const outcome = await this.unlessLost<DialOutcome>(
-      () => phone(offer.node, `Dial the contact, attempt ${offer.attempt}`).dial({ offerId: offer.offerId }),
-      // The end of a talk may overtake the answer that it has begun.
-      () => (this.legsEnded?.talked ? { kind: 'talking' } : { kind: 'failed', code: 'e', reason: 'unknown' }),
+    // A decision whose carrying out stayed unknown: it must not be dialled over.
+    const refusal = this.decision && reasonOf(this.decision);
+    const outcome = await this.unlessOvertaken<DialOutcome>(offer, () =>
+      phone(offer.node, `Dial the contact, attempt ${offer.attempt}`).dial({ offerId: offer.offerId, refusal }),
     );
-    this.lastCode = outcome.kind === 'talking' ? 'k' : outcome.kind === 'failed' ? outcome.code : this.lastCode;
-    if (outcome.kind === 'talking') this.story.note('contact answered');
-    if (outcome.kind === 'failed') this.story.note(`contact: ${inWords(outcome.code, outcome.reason)}`);
-    if (outcome.kind === 'refused') this.story.note(`not dialled: ${outcome.reason}`);
-    if (outcome.kind === 'requeued') this.story.note(`agent ${offer.agentId} hung up before the contact was dialled`);
+    if (outcome.kind === 'talking') {
+      this.lastCode = 'k';
+      this.story.note('contact answered');
+    } else if (outcome.kind === 'failed') {
+      this.lastCode = outcome.code;
+      this.story.note(`contact: ${inWords(outcome.code, outcome.reason)}`);
+    } else if (outcome.kind === 'refused') this.story.note(`not dialled: ${outcome.reason}`);
+    else this.story.note(`agent ${offer.agentId} was gone before the contact was dialled`);
     return outcome;
   }
 
   /**
-   * The phone activity, unless the world has moved on without its answer: the node was lost, the sweep has ended the legs
-   * and told so, or the contact has been offered anew.
+   * The phone's activity, unless the world has moved on without its answer: the talk is over, the node was lost, or the
+   * contact has been offered anew. Whether that is so, the rows say.
    */
-  private async unlessLost<T>(activity: () => Promise<T>, lost: () => T): Promise<T> {
+  private async unlessOvertaken<T extends OfferOutcome>(
+    offer: OpenOffer,
+    activity: () => Promise<T>,
+  ): Promise<T | OfferOutcome> {
     const scope = new CancellationScope();
     const answer = scope.run(activity);
     let isAnswered = false;
@@ -185,36 +205,67 @@ export class ContactLife {
       () => (isAnswered = true),
       () => (isAnswered = true),
     );
-    const hasMovedOn = () => this.next !== null || this.legsEnded?.offerNo === this.offer?.offerNo;
-    await Promise.race([noted, condition(hasMovedOn)]);
-    if (isAnswered) return answer;
+    const isHinted = () =>
+      this.isOffered || this.talkEnd?.offerNo === offer.offerNo || this.lostOfferNo === offer.offerNo;
+    let overtaken: OfferOutcome | null = null;
+    while (!overtaken) {
+      await Promise.race([noted, condition(isHinted)]);
+      if (isAnswered) return answer;
+      const { isOffered, talkEnd } = this;
+      this.isOffered = false;
+      this.talkEnd = null;
+      this.lostOfferNo = 0;
+      overtaken = await steps.outcomeOf({ offerId: offer.offerId });
+      if (!overtaken) continue;
+      // What was said beside it still stands.
+      this.isOffered ||= isOffered;
+      this.talkEnd ??= talkEnd;
+    }
     scope.cancel();
     await answer.catch((error: unknown) => {
       if (!isCancellation(error)) throw error;
     });
-    return lost();
+    return overtaken;
   }
 
-  private async talk(offer: messages.Offered): Promise<void> {
-    this.enter('talking', 'the end of the talk');
-    markState('talking', { attempt: offer.attempt });
-    await condition(() => this.legsEnded?.offerNo === offer.offerNo);
-    this.wrapUpUntil = this.legsEnded!.wrapUpUntil;
-    this.enter('wrap_up', `agent ${offer.agentId}'s disposition`);
-    this.story.note('talk ended');
-    while (!this.disposed && this.wrapUpUntil > Date.now()) {
-      await condition(() => this.disposed || this.wrapUpUntil! <= Date.now(), this.wrapUpUntil - Date.now(), {
-        summary: 'until the wrap-up ends',
-      });
+  /** A talk to its end, the wrap-up, and what becomes of the contact. */
+  private async talk(offer: OpenOffer): Promise<Standing> {
+    // The contact has answered: what was to end the call before that has come too late.
+    if (this.decision && !outlastsTalk(this.decision)) this.decision = null;
+    for (;;) {
+      this.enter('talking', 'the end of the talk', { attempt: offer.attempt });
+      await this.untilTalkEnds(offer);
+      this.enter('wrap_up', `agent ${offer.agentId}'s disposition`);
+      this.story.note('talk ended');
+      await this.untilDisposed();
+      if (!this.disposed) this.story.note('no disposition was registered');
+      const standing = await this.conclude(this.decision);
+      if (standing.at !== 'talking') return standing;
+      this.story.note('they still talk');
     }
-    if (!this.disposed) this.story.note('no disposition was registered');
+  }
+
+  private async untilTalkEnds(offer: OpenOffer): Promise<void> {
+    for (;;) {
+      await condition(() => this.talkEnd?.offerNo === offer.offerNo || this.lostOfferNo === offer.offerNo);
+      if (this.talkEnd?.offerNo === offer.offerNo) break;
+      // Ends its legs if nobody holds the node any more; that is told like any other end.
+      this.lostOfferNo = 0;
+      await steps.outcomeOf({ offerId: offer.offerId });
+    }
+    this.wrapUpUntil = Math.min(this.talkEnd.wrapUpUntil, Date.now() + LONGEST_WRAP_UP_MS);
+    this.talkEnd = null;
+  }
+
+  private async untilDisposed(): Promise<void> {
+    const isOver = () => this.disposed || this.wrapUpUntil! <= Date.now();
+    while (!isOver()) {
+      await condition(isOver, this.wrapUpUntil! - Date.now(), { summary: 'until the wrap-up ends' });
+    }
   }
 
   private async conclude(decision: Decision | null): Promise<Standing> {
-    const standing = await steps.conclude({ ...this.ref(), callId: this.callId, decision });
-    if (standing.at === 'waiting') markState('waiting', { resultCode: this.lastCode });
-    if (standing.at === 'queue') markState('queued');
-    return standing;
+    return steps.conclude({ ...this.ref(), callId: this.callId, decision });
   }
 
   private close({ state, reason }: Closed): void {
@@ -224,36 +275,53 @@ export class ContactLife {
     markState(state, { resultCode: this.lastCode });
   }
 
-  private enter(phase: messages.ContactView['phase'], waitingFor: string): void {
+  private enter(phase: Exclude<Phase, 'closed'>, waitingFor: string, more: { agentId?: string; attempt?: number } = {}): void {
+    const hasChanged = phase !== this.phase;
     this.phase = phase;
     this.story.headline({ state: phase, waitingFor });
+    if (hasChanged) markState(STATE_OF[phase], { ...more, resultCode: phase === 'waiting' ? this.lastCode : undefined });
   }
 
   private ref = () => ({ contactId: this.input.contactId, round: this.input.round });
 
-  private mustContinue(): boolean {
+  private isLong(): boolean {
     const { continueAsNewSuggested, historyLength } = workflowInfo();
-    return (continueAsNewSuggested || historyLength > CONTINUE_AFTER_EVENTS) && this.next === null;
+    return continueAsNewSuggested || historyLength > CONTINUE_AFTER_EVENTS;
+  }
+
+  /** The history is long and nothing is open, nor has anything come while the last click was being answered. */
+  private async canHandOver(): Promise<boolean> {
+    if (!this.isLong()) return false;
+    await condition(() => allHandlersFinished() || this.decision !== null);
+    return !this.isOffered && this.decision === null;
   }
 
   // ---- what is told ---------------------------------------------------------------------------------------------------
 
-  offered(offer: messages.Offered): void {
-    if (offer.offerNo <= this.lastOfferNo) return;
-    this.lastOfferNo = offer.offerNo;
-    this.next = offer;
+  offered({ offerNo }: messages.Offered): void {
+    if (offerNo > this.lastOfferNo) this.isOffered = true;
   }
 
   legEnded(message: messages.LegEnded): void {
-    this.legsEnded = message;
+    if (message.offerNo === this.lastOfferNo) this.talkEnd = message;
   }
 
-  wrapUpEnded({ callId }: { callId: string }): void {
+  nodeLost({ offerNo }: messages.NodeLost): void {
+    this.lostOfferNo = offerNo;
+  }
+
+  wrapUpEnded({ callId }: messages.WrapUpEnded): void {
     if (this.phase === 'wrap_up' && callId === this.callId) this.wrapUpUntil = Date.now();
   }
 
   async agentGone({ offerNo, why }: messages.AgentGone): Promise<void> {
-    if (this.phase === 'ringing' && this.offer?.offerNo === offerNo) await this.endOffer(why, 'agent_answered');
+    if (this.phase !== 'ringing' || this.offer?.offerNo !== offerNo || this.goneOfferNo === offerNo) return;
+    this.goneOfferNo = offerNo;
+    try {
+      await this.endOffer(why, 'agent_answered');
+    } finally {
+      this.goneOfferNo = 0;
+    }
   }
 
   async withdraw({ offerNo, why }: messages.Withdraw): Promise<void> {
@@ -336,12 +404,13 @@ export class ContactLife {
     return { done: true };
   }
 
-  checkExtendWrapUp({ callId }: messages.ExtendWrapUp): void {
+  checkExtendWrapUp({ callId, agentId }: messages.ExtendWrapUp): void {
     if (this.phase !== 'wrap_up' || callId !== this.callId) refuse('CONFLICT', 'no wrap-up is under way', this.phase);
+    if (this.offer?.agentId !== agentId) refuse('FORBIDDEN', "this is another agent's wrap-up", this.phase);
   }
 
   extendWrapUp({ until }: messages.ExtendWrapUp): messages.Done {
-    this.wrapUpUntil = until;
+    this.wrapUpUntil = Math.min(until, Date.now() + LONGEST_WRAP_UP_MS);
     return { done: true };
   }
 
@@ -393,10 +462,23 @@ export class ContactLife {
 
   /** A signal that asked for what can't be had, or made no sense: noted for the operator, nothing else. */
   noteRefused(name: string, error: unknown): void {
-    if (!(error instanceof ApplicationFailure) && !(error instanceof TypeError)) throw error;
+    if (!(error instanceof ApplicationFailure)) throw error;
     this.story.note(`signal ${name} refused: ${error.message}`);
   }
 }
+
+/** `ContactState` of each phase. */
+const STATE_OF: Readonly<Record<Exclude<Phase, 'closed'>, ContactState>> = {
+  waiting: 'waiting',
+  queued: 'queued',
+  ringing: 'offered',
+  dialling: 'dialling',
+  talking: 'talking',
+  wrap_up: 'wrap_up',
+};
+
+/** Cancel and stop end what is not answered; whoever has talked is treated by what came of the talk. */
+const outlastsTalk = (decision: Decision): boolean => decision.kind === 'final' && decision.reason !== 'agent_cancel';
 
 /** The reason that a decision gives to what it ends. */
 function reasonOf(decision: Decision): ResultReason {

@@ -6,6 +6,7 @@
  * but a refused signal is noted in the workflow's details and changes nothing.
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { OpenOffer } from '../../activities/contacts.ts';
 import type { ResultReason } from '../../domain/codes.ts';
 import type { DispositionAction, EndedReason } from '../../domain/states.ts';
 
@@ -16,32 +17,29 @@ export interface ContactInput {
   /** Epoch ms before which the contact is not to be queued; null: the campaign's feed has queued it. */
   dueAt: number | null;
   /** Carried over by continue-as-new. */
-  carried?: { offerNo: number; callId: string | null; timeline: string[] };
+  carried?: { offerNo: number; stoppedOfferNo: number; callId: string | null; timeline: string[] };
 }
 
 export interface Offered {
-  offerId: string;
   /** Counts up per contact: a number already seen is ignored. */
   offerNo: number;
-  callId: string;
-  agentId: string;
-  /** Telephony node that rings and dials. */
-  node: string;
-  attempt: number;
 }
-
-/** Matching has reserved this contact for an agent. */
+/** Matching has reserved this contact for an agent. Only a hint: the offer itself is read where it was made. */
 export const offered = defineSignal<[Offered]>('offered');
 
 export interface LegEnded {
   offerNo: number;
-  /** Contact and agent were connected. */
-  talked: boolean;
   /** Epoch ms; the past when there is nothing to wrap up. */
   wrapUpUntil: number;
 }
-/** Every leg of an offer has ended: a talk is over, or the node that carried it was lost. */
+/** Every leg of an offer has ended whose contact and agent were connected: the talk is over. */
 export const legEnded = defineSignal<[LegEnded]>('legEnded');
+
+export interface NodeLost {
+  offerNo: number;
+}
+/** Nobody holds the node of this offer any more: its phones can't be waited for. */
+export const nodeLost = defineSignal<[NodeLost]>('nodeLost');
 
 export interface AgentGone {
   offerNo: number;
@@ -50,8 +48,11 @@ export interface AgentGone {
 /** The agent of a ringing offer has logged off or was lost. */
 export const agentGone = defineSignal<[AgentGone]>('agentGone');
 
+export interface WrapUpEnded {
+  callId: string;
+}
 /** The agent left wrap-up before its timer. */
-export const wrapUpEnded = defineSignal<[{ callId: string }]>('wrapUpEnded');
+export const wrapUpEnded = defineSignal<[WrapUpEnded]>('wrapUpEnded');
 
 export interface Withdraw {
   offerNo: number;
@@ -75,9 +76,17 @@ export interface Done {
   done: true;
 }
 
+/** Why a contact can be told to end for good. */
+export const DISABLE_REASONS = [
+  'disabled',
+  'deleted',
+  'do_not_call',
+  'list_replaced',
+  'campaign_ended',
+] as const satisfies readonly EndedReason[];
+
 export interface Disable {
-  /** Why it ends for good. */
-  reason: Extract<EndedReason, 'disabled' | 'deleted' | 'do_not_call' | 'list_replaced' | 'campaign_ended'>;
+  reason: (typeof DISABLE_REASONS)[number];
   /** Who: `key:3`, `agent:7`, `import`. */
   by: string;
 }
@@ -106,7 +115,7 @@ export const disable = defineUpdate<Done, [Disable]>('disable');
 export interface ContactView {
   phase: 'waiting' | 'queued' | 'ringing' | 'dialling' | 'talking' | 'wrap_up' | 'closed';
   dueAt: number | null;
-  offer: Offered | null;
+  offer: OpenOffer | null;
   wrapUpUntil: number | null;
 }
 export const state = defineQuery<ContactView>('state');

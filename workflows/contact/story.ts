@@ -1,5 +1,6 @@
 /** What operators read of a contact in the Temporal UI, without any log. Ids and codes only. */
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
+import type { ContactState } from '../../domain/states.ts';
 import { attribute } from '../attributes.ts';
 
 /** Lines kept: the latest; the whole record is in the database. */
@@ -39,7 +40,7 @@ export class Story {
 const clock = (): string => new Date().toISOString().slice(0, 19).replace('T', ' ');
 
 /** Search attributes, on changes of phase only: each is an event in the history. */
-export function markState(state: string, more: { agentId?: string; attempt?: number; resultCode?: string | undefined } = {}): void {
+export function markState(state: ContactState, more: { agentId?: string; attempt?: number; resultCode?: string | undefined } = {}): void {
   upsertSearchAttributes([
     { key: attribute.contactState, value: state },
     ...(more.agentId === undefined ? [] : [{ key: attribute.agentId, value: more.agentId }]),

@@ -1,0 +1,63 @@
+/** Offers whose telephony node nobody holds any more: no switch will say what has become of their phones. */
+import type { Logger } from 'pino';
+import { type Db, inTx } from '../prisma/tx.ts';
+import { nodeLost } from '../workflows/contact/messages.ts';
+import type { Workflows } from '../workflows/client.ts';
+import { type LegBook, lostEnd } from './legs.ts';
+import { endUnrung, offerOver, type OfferOutcome } from './offers.ts';
+import * as sql from './sql.ts';
+
+export interface LostDeps {
+  db: Db;
+  legs: Pick<LegBook, 'end'>;
+}
+
+/** How long a node may be without a holder before what is open on it is given up. */
+const NODE_GONE_AFTER_MS = 30_000;
+
+const goneSince = ({ clock }: Db): Date => new Date(clock.now().getTime() - NODE_GONE_AFTER_MS);
+
+/**
+ * What has become of an offer, by its rows; null while it stands and its phones are to be waited for. On a node that is
+ * lost it is ended first: `e` `switch_lost`, answered legs `k`.
+ */
+export async function outcomeOf({ db, legs }: LostDeps, offerId: string): Promise<OfferOutcome | null> {
+  const found = (await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0];
+  if (!found) return null;
+  if ((await db.pool.query(sql.isNodeLost(goneSince(db), found.node))).rowCount) await endLost({ db, legs }, offerId);
+  const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!;
+  if (offer.state === 'talking') return { kind: 'talking' };
+  if (!offer.ended_at) return null;
+  if (offer.state !== 'dialling') return offerOver(offer);
+  const leg = (await db.pool.query<sql.LegRow>(sql.contactLegOfCall(offer.call_id))).rows[0];
+  return leg?.ended_at ? { kind: 'failed', code: leg.result_code!, reason: leg.result_reason } : null;
+}
+
+async function endLost({ db, legs }: LostDeps, offerId: string): Promise<void> {
+  const { rows } = await db.pool.query<sql.LegRow>(sql.legsOfOffer(offerId));
+  // The contact's first: what the agent is told is how that one ended.
+  for (const leg of rows.toReversed()) {
+    if (!leg.ended_at) await legs.end(leg.id, lostEnd(leg));
+  }
+  await inTx(db, async (tx) => {
+    const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
+    if (offer && !offer.ended_at) await endUnrung(tx, offer, 'switch_lost');
+  });
+}
+
+/**
+ * The sweep's share: the workflows of such offers are told, again and again while something is open; they own what
+ * follows. The own node is never among them: its holder asks the switch.
+ */
+export async function tellNodeLost(
+  { db, workflows, log }: { db: Db; workflows: Pick<Workflows, 'signal'>; log: Logger },
+  ownNode: string,
+): Promise<void> {
+  const { rows } = await db.pool.query<sql.LostOffer>(sql.lostOffers(goneSince(db), ownNode));
+  for (const { id, contact_id, round, offer_no } of rows) {
+    log.error({ offer: id }, 'nobody holds the node of this offer any more');
+    await workflows.signal({ contactId: contact_id, round }, nodeLost, { offerNo: offer_no }).catch((error: unknown) => {
+      log.warn({ err: error, offer: id }, 'not told; the sweep repeats it');
+    });
+  }
+}

@@ -1,0 +1,112 @@
+/** What becomes of an offer: for its agent, its call and the workflow that made it ring. */
+import { afterCallWithoutTalk, type AgentAfter, type AgentCounters } from '../domain/agents.ts';
+import type { LegCode, ResultReason } from '../domain/codes.ts';
+import { endsCall } from '../domain/offers.ts';
+import { withDefaults } from '../domain/rules.ts';
+import { type AgentRow, changeAgent } from '../matching/agents.ts';
+import { endCalls } from '../matching/queue.ts';
+import { endOffer, holdStatus, lockAgentOfOffer } from '../matching/sql.ts';
+import type { Tx } from '../prisma/tx.ts';
+import * as sql from './sql.ts';
+
+/**
+ * The offer has ended and the contact was not dialled: with `endsCall` by a decision that ends the call too, else the
+ * contact is queued again.
+ */
+export interface OfferOver {
+  kind: 'over';
+  code: LegCode;
+  reason: ResultReason | null;
+  endsCall: boolean;
+}
+
+export type RingOutcome = { kind: 'answered' } | OfferOver;
+
+/** `refused`: the contact must not be dialled now. */
+export type DialOutcome =
+  | { kind: 'talking' }
+  | { kind: 'failed'; code: LegCode; reason: ResultReason | null }
+  | { kind: 'refused'; reason: ResultReason }
+  | OfferOver;
+
+export type OfferOutcome = RingOutcome | DialOutcome;
+
+/** What is needed to ring the agent and dial the contact of an offer that there is. */
+export async function contextOf(tx: Tx, offerId: string): Promise<sql.CallContext> {
+  const context = (await tx.row<sql.CallContext>(sql.callContext(offerId)))!;
+  return { ...context, rules: withDefaults(context.rules) };
+}
+
+export const offerOver = (offer: sql.OfferRow): OfferOver => ({
+  kind: 'over',
+  code: offer.result_code as LegCode,
+  reason: offer.result_reason as ResultReason | null,
+  endsCall: endsCall(offer.withdrawn),
+});
+
+export const countersOf = (agent: AgentRow): AgentCounters => ({
+  missedInRow: agent.missed_in_row,
+  errorsInRow: agent.errors_in_row,
+  nextState: agent.next_state,
+});
+
+/** Applies what becomes of the agent; nothing if another offer has the agent by now. True when ready. */
+export async function releaseAgent(
+  tx: Tx,
+  offer: Pick<sql.OfferRow, 'id' | 'agent_id' | 'call_id'>,
+  resultCode: LegCode | null,
+  decide: (agent: AgentRow) => AgentAfter,
+): Promise<boolean> {
+  const agent = await tx.row<AgentRow>(lockAgentOfOffer(offer.agent_id, offer.id));
+  if (!agent) return false;
+  const { forSec, ...to } = decide(agent);
+  await changeAgent(tx, agent, {
+    ...to,
+    resultCode,
+    callId: offer.call_id,
+    // In wrap-up the agent still belongs to the offer.
+    offerId: to.state === 'wrap_up' ? offer.id : null,
+    stateUntil: forSec === null ? null : new Date(tx.now.getTime() + forSec * 1000),
+  });
+  return to.state === 'ready';
+}
+
+/**
+ * True when the call of an undialled offer does not come back: its contact has become final meanwhile (list replaced), or
+ * its campaign has ended. Stored as the decision that ends the call with the offer.
+ */
+export async function endsWithOffer(
+  tx: Tx,
+  offer: Pick<sql.OfferRow, 'id' | 'contact_id' | 'campaign_id'>,
+  endedReason: string | null,
+): Promise<boolean> {
+  if (endedReason) {
+    await tx.run(sql.withdrawOffer(offer.id, 'list_replaced'));
+    return true;
+  }
+  const campaign = await tx.row<{ status: string }>(holdStatus(offer.campaign_id));
+  if (campaign?.status !== 'ended') return false;
+  await tx.run(sql.endForCampaign(tx.now, offer.contact_id));
+  await tx.run(sql.withdrawOffer(offer.id, 'campaign_paused'));
+  return true;
+}
+
+/** The same call back to its old place; where the campaign is not running any more, the call ends instead. */
+export async function returnToQueue(tx: Tx, offer: Pick<sql.OfferRow, 'call_id' | 'contact_id' | 'campaign_id'>) {
+  const campaign = await tx.row<{ status: string }>(holdStatus(offer.campaign_id));
+  if (campaign?.status === 'running') {
+    return (await tx.run(sql.setContactState(tx.now, offer.contact_id, 'queued', ['offered']))) > 0;
+  }
+  if ((await tx.run(sql.waitForCampaign(tx.now, offer.contact_id, ['offered']))) > 0) {
+    await endCalls(tx, [offer.call_id], 'campaign_paused');
+  }
+  return false;
+}
+
+/** An offer that ends before its agent's phone was rung: the agent is free at once. */
+export async function endUnrung(tx: Tx, offer: sql.OfferRow, reason: ResultReason): Promise<void> {
+  const returns = !endsCall(reason) && !(await endsWithOffer(tx, offer, null));
+  await tx.run(endOffer(tx.now, offer.id, 'q', reason, null));
+  await releaseAgent(tx, offer, 'q', (agent) => afterCallWithoutTalk(countersOf(agent), reason));
+  if (returns) await returnToQueue(tx, offer);
+}
