@@ -61,7 +61,7 @@ export interface LegEnding {
 
 export interface LegResult {
   code: LegCode;
-  /** The integer the far end sent, else null. */
+  /** The integer the far end sent: its SIP status, else the Q.850 cause of a network without SIP; null for neither. */
   response: number | null;
   reason: ResultReason | null;
   /** This number is not to be dialled again (404, 410, 607 and their like). */
@@ -127,7 +127,7 @@ const COMMAND_CODE: Partial<Record<ResultReason, LegCode>> = { agent_reject: 'b'
 export function legResult(end: LegEnding): LegResult {
   const base: LegResult = {
     code: 'e',
-    response: end.sip ?? null,
+    response: end.sip ?? end.q850 ?? null,
     reason: null,
     numberGivenUp: false,
     proposeDoNotCall: false,
