@@ -30,8 +30,11 @@ export function alternate(phones: AttemptHistory['phones'], last: 1 | 2): 1 | 2 
 export function nextStep(rules: CampaignRules, history: AttemptHistory, code: LegCode): NextStep {
   const phone = alternate(history.phones, history.lastPhone);
   if (phone === null) return { kind: 'done', reason: 'numbers_given_up' };
-  const rule = rules.retry[ruleOf(code)];
-  const retried = (history.codes[code] ?? 1) - 1;
+  const applied = ruleOf(code);
+  const rule = rules.retry[applied];
+  // The last outcome may not be written yet.
+  const times: AttemptHistory['codes'] = { [code]: 1, ...history.codes };
+  const retried = (times[applied] ?? 0) + (applied === 't' ? (times.k ?? 0) : 0) - 1;
   if (history.attempts >= rules.max_attempts || (rule.max !== null && retried >= rule.max)) {
     return { kind: 'done', reason: 'attempts_exhausted' };
   }
