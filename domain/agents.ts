@@ -41,9 +41,11 @@ function byCode(
   reason: ResultReason | null,
 ): AgentAfter {
   const same = { missedInRow, errorsInRow, nextState: null, forSec: null };
+  // What counts ends the row of the other kind: three missed in a row are three without anything between.
+  const anew = { ...same, missedInRow: 0, errorsInRow: 0 };
   const cause = reason ?? CAUSE[code];
   if (reason === 'agent_reject') {
-    return { ...same, state: rules.after_reject, cause, missedInRow: 0, errorsInRow: 0 };
+    return { ...anew, state: rules.after_reject, cause };
   }
   if (reason === 'agent_logged_off' || reason === 'agent_lost') return { ...same, state: 'logged_off', cause };
   if (reason === 'switch_lost' || reason === 'unknown') {
@@ -53,14 +55,14 @@ function byCode(
   if (code === 't') {
     const missed = missedInRow + 1;
     if (missed >= rules.missed_limit) {
-      return { ...same, state: rules.missed_action, cause: 'missed_limit', missedInRow: 0 };
+      return { ...anew, state: rules.missed_action, cause: 'missed_limit' };
     }
-    return { ...same, state: 'no_answer', cause, forSec: rules.rest_sec, missedInRow: missed, errorsInRow: 0 };
+    return { ...anew, state: 'no_answer', cause, forSec: rules.rest_sec, missedInRow: missed };
   }
   if (code === 'b' || code === 'e' || code === 'c') {
     const errors = errorsInRow + 1;
-    if (errors >= rules.error_limit) return { ...same, state: 'logged_off', cause: 'error_limit', errorsInRow: 0 };
-    return { ...same, state: code === 'b' ? 'busy' : 'error', cause, forSec: rules.rest_sec, errorsInRow: errors };
+    if (errors >= rules.error_limit) return { ...anew, state: 'logged_off', cause: 'error_limit' };
+    return { ...anew, state: code === 'b' ? 'busy' : 'error', cause, forSec: rules.rest_sec, errorsInRow: errors };
   }
   return { ...same, state: 'ready', cause };
 }
