@@ -5,11 +5,15 @@
 
 /** Calls of one contact that a call id has room for. */
 const CALLS_PER_CONTACT = 1_000_000n;
+/** The greatest `bigint` of PostgreSQL. */
+const MOST = 2n ** 63n - 1n;
 
-/** `call_id` of a contact's n-th call (from 1): a number of up to 19 digits, new for each call. */
+/** `call_id` of a contact's n-th call (from 1): a number of up to 19 digits, new for each call. RangeError beyond that. */
 export function callId(contactId: string | bigint, callNo: number): string {
   if (callNo < 1 || BigInt(callNo) >= CALLS_PER_CONTACT) throw new RangeError(`call number ${callNo} is out of range`);
-  return (BigInt(contactId) * CALLS_PER_CONTACT + BigInt(callNo)).toString();
+  const id = BigInt(contactId) * CALLS_PER_CONTACT + BigInt(callNo);
+  if (id > MOST) throw new RangeError(`contact ${contactId} is out of range`);
+  return id.toString();
 }
 
 /** The contact whose call this is. */
