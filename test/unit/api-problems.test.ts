@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { asAppError, invalidInput, isUnavailable, PROBLEMS } from '../../api/problems.ts';
-import { AppError, ERROR_CODES } from '../../domain/errors.ts';
+import { asAppError, invalidInput, isUnavailable } from '../../api/problems.ts';
+import { AppError } from '../../domain/errors.ts';
 
 const coded = (code: string, message = 'failed') => Object.assign(new Error(message), { code });
 
@@ -42,10 +42,6 @@ describe('what counts as unavailable', () => {
     error.cause = error;
     expect(isUnavailable(error)).toBe(false);
   });
-});
-
-test('every error code has a status', () => {
-  for (const code of ERROR_CODES) expect(PROBLEMS[code].status, code).toBeGreaterThanOrEqual(400);
 });
 
 test('issues name each field and each unknown one', () => {

@@ -1,0 +1,127 @@
+/** docs/domain.md, "Numbers": E.164 inside, national notation in the campaign's country, costly and short ones refused. */
+import fc from 'fast-check';
+import { getCountries, getExampleNumber } from 'libphonenumber-js/max';
+import examples from 'libphonenumber-js/mobile/examples';
+import { describe, expect, test } from 'vitest';
+import { parseNumber } from '../../domain/numbers.ts';
+
+const COUNTRIES = getCountries();
+
+describe('as people write it', () => {
+  test.each([
+    ['22 22 22 22', 'NO', '+4722222222'],
+    ['222 22 222', 'NO', '+4722222222'],
+    ['+47 912 34 567', 'NO', '+4791234567'],
+    ['0047 91234567', 'NO', '+4791234567'],
+    ['tel:+47-912-34-567', 'NO', '+4791234567'],
+    ['２２２２２２２２', 'NO', '+4722222222'],
+    ['070-123 45 67', 'SE', '+46701234567'],
+    ['020 7946 0018', 'GB', '+442079460018'],
+    ['(212) 736-5000', 'US', '+12127365000'],
+    ['011 47 22 22 22 22', 'US', '+4722222222'],
+    ['030 901820', 'DE', '+4930901820'],
+    ['01 42 68 53 00', 'FR', '+33142685300'],
+    // Italy keeps the zero.
+    ['06 6982 1234', 'IT', '+390669821234'],
+    ['800 12 345', 'NO', '+4780012345'],
+  ])('%s in %s is %s', (text, country, e164) => {
+    expect(parseNumber(text, country)).toEqual({ e164 });
+  });
+
+  test.each([
+    ['+44 (0)20 7946 0018', '+442079460018'],
+    ['+46 70 123 45 67', '+46701234567'],
+    ['+1 (212) 736-5000', '+12127365000'],
+  ])('with a country of its own, %s is the same everywhere', (text, e164) => {
+    for (const country of COUNTRIES) expect(parseNumber(text, country), country).toEqual({ e164 });
+  });
+
+  test('each country\'s mobile number, national and international, and E.164 stays as it is', () => {
+    for (const country of COUNTRIES) {
+      const example = getExampleNumber(country, examples)!;
+      const read = { e164: example.number };
+      expect(parseNumber(example.formatNational(), country)).toEqual(read);
+      for (const abroad of ['NO', 'US']) {
+        expect(parseNumber(example.formatInternational(), abroad)).toEqual(read);
+        expect(parseNumber(example.number, abroad)).toEqual(read);
+      }
+    }
+  });
+});
+
+describe('never dialled', () => {
+  const EMERGENCY = ['000', '08', '100', '101', '102', '110', '111', '112', '113', '115', '117', '118', '119', '122', '15'];
+  const MORE = ['17', '18', '190', '191', '192', '193', '199', '911', '933', '988', '995', '997', '998', '999'];
+
+  test.each([...EMERGENCY, ...MORE])('emergency: %s in any country', (text) => {
+    expect(COUNTRIES.filter((country) => 'e164' in parseNumber(text, country))).toEqual([]);
+  });
+
+  test.each([
+    ['+47112', 'NO'],
+    ['+1911', 'US'],
+    ['+44 999', 'GB'],
+    ['1881', 'NO'],
+    ['118500', 'GB'],
+    ['3949', 'FR'],
+    ['411', 'US'],
+  ])('emergency with a country, and service numbers: %s in %s', (text, country) => {
+    expect(parseNumber(text, country)).toEqual({ problem: expect.stringMatching(/^not_/) });
+  });
+
+  test.each([
+    ['premium rate', '829 12 345', 'NO'],
+    ['premium rate, from abroad', '+47 829 12 345', 'SE'],
+    ['premium rate', '0939 123 4567', 'SE'],
+    ['premium rate', '90 12 34 56', 'DK'],
+    ['premium rate', '0600 12345', 'FI'],
+    ['premium rate', '0906 123 4567', 'GB'],
+    ['premium rate', '1-900-234-5678', 'US'],
+    ['premium rate', '0900 1 234567', 'DE'],
+    ['premium rate', '08 99 12 34 56', 'FR'],
+    ['premium rate of no country', '+979 123 456 789', 'NO'],
+    ['shared cost', '0845 123 4567', 'GB'],
+    ['shared cost', '0180 5 123456', 'DE'],
+    ['shared cost', '13 11 14', 'AU'],
+    ['a pager', '07640 123456', 'GB'],
+    ['a mailbox', '0860 79 123 45 67', 'CH'],
+    ['shared cost of no country', '+808 1234 5678', 'NO'],
+  ])('%s: %s in %s', (_what, text, country) => {
+    expect(parseNumber(text, country)).toEqual({ problem: 'not_callable' });
+  });
+});
+
+describe('not a number', () => {
+  test.each([
+    ['', 'not_a_number'],
+    ['   ', 'not_a_number'],
+    ['+', 'not_a_number'],
+    ['unknown', 'not_a_number'],
+    ['+999 123456', 'not_a_number'],
+    ['1234567', 'not_valid'],
+    ['123456789', 'not_valid'],
+    ['+47 1234567', 'not_valid'],
+    ['1-800-FLOWERS', 'not_valid'],
+    ['22222222 / 91234567', 'not_valid'],
+  ])('%j in NO: %s', (text, problem) => {
+    expect(parseNumber(text, 'NO')).toEqual({ problem });
+  });
+
+  test('a national number of no country', () => {
+    expect(parseNumber('22222222', 'XX')).toEqual({ problem: 'not_a_number' });
+  });
+
+  test('any text is a problem or E.164, which reads as itself', () => {
+    const digits = fc.string({ unit: fc.constantFrom(...'0123456789'), minLength: 5, maxLength: 12 });
+    const signs = fc.string({ unit: fc.constantFrom(...'+0123456789 -()/;,.xe') });
+    const text = fc.oneof(fc.string(), signs, digits, digits);
+    fc.assert(
+      fc.property(text, fc.constantFrom(...COUNTRIES), (text, country) => {
+        const read = parseNumber(text, country);
+        if ('problem' in read) return;
+        expect(read.e164).toMatch(/^\+[1-9]\d{2,14}$/);
+        expect(parseNumber(read.e164, country)).toEqual(read);
+      }),
+    );
+  });
+});

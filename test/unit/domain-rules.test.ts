@@ -1,0 +1,93 @@
+/** docs/domain.md, "Rules of a campaign". */
+import { describe, expect, test } from 'vitest';
+import { campaignRulesSchema, defaultRules } from '../../domain/rules.ts';
+
+const problems = (rules: unknown): string[] => {
+  const read = campaignRulesSchema.safeParse(rules);
+  if (read.success) return [];
+  return read.error.issues.flatMap((issue) => {
+    const at = issue.path.map(String);
+    if (issue.code !== 'unrecognized_keys') return [at.join('.')];
+    return issue.keys.map((key) => [...at, key].join('.'));
+  });
+};
+
+/** `retry.b.max`, 3 → `{ retry: { b: { max: 3 } } }` */
+const at = (path: string, value: unknown): unknown =>
+  path.split('.').reduceRight<unknown>((inner, name) => ({ [name]: inner }), value);
+
+test('defaults', () => {
+  const after = (minutes: number) => ({ delay_sec: minutes * 60, max: null });
+  expect(defaultRules()).toEqual({
+    max_attempts: 5,
+    retry: { b: after(15), t: after(60), h: after(60), c: after(5), q: after(5), e: after(60) },
+    agent_ring_sec: 20,
+    setup_sec: 20,
+    ring_sec: 30,
+    confirm_sec: 10,
+    reoffer_after_sec: 60,
+    rest_sec: 10,
+    missed_limit: 3,
+    missed_action: 'paused',
+    error_limit: 5,
+    after_reject: 'ready',
+    wrap_up_sec: 30,
+    early_media_alerts: true,
+  });
+});
+
+test('what is given is kept, the rest keeps its default, also inside', () => {
+  const rules = campaignRulesSchema.parse({ ring_sec: 45, retry: { b: { max: 2 } } });
+  const { retry, ...others } = defaultRules();
+  expect(rules).toEqual({ ...others, ring_sec: 45, retry: { ...retry, b: { delay_sec: 900, max: 2 } } });
+});
+
+test('defaults are nobody\'s to change', () => {
+  defaultRules().retry.b.max = 1;
+  expect(defaultRules().retry.b.max).toBeNull();
+});
+
+const DAYS_30 = 30 * 86_400;
+const CODES = ['b', 't', 'h', 'c', 'q', 'e'];
+
+describe('ranges', () => {
+  test.each<[string, number, number]>([
+    ['max_attempts', 1, 100],
+    ...CODES.map((code): [string, number, number] => [`retry.${code}.delay_sec`, 0, DAYS_30]),
+    ...CODES.map((code): [string, number, number] => [`retry.${code}.max`, 0, 100]),
+    ['agent_ring_sec', 5, 120],
+    ['setup_sec', 5, 60],
+    // A contact's phone rings for 15 s at least.
+    ['ring_sec', 15, 120],
+    ['confirm_sec', 3, 60],
+    ['reoffer_after_sec', 1, 3600],
+    ['rest_sec', 0, 600],
+    ['missed_limit', 1, 100],
+    ['error_limit', 1, 100],
+    ['wrap_up_sec', 0, 3600],
+  ])('%s: %i to %i', (path, min, max) => {
+    expect([min, max].flatMap((value) => problems(at(path, value)))).toEqual([]);
+    for (const value of [min - 1, max + 1, min + 0.5, String(min), Number.NaN, true, {}]) {
+      expect(problems(at(path, value)), JSON.stringify(value)).toEqual([path]);
+    }
+  });
+
+  test.each([
+    ['missed_action', ['paused', 'logged_off'], ['ready', 'no_answer', null]],
+    ['after_reject', ['ready', 'paused'], ['logged_off', '', null]],
+    ['early_media_alerts', [true, false], ['true', 1, null]],
+  ])('%s', (path, allowed, refused) => {
+    expect(allowed.flatMap((value) => problems(at(path, value)))).toEqual([]);
+    expect(refused.flatMap((value) => problems(at(path, value)))).toEqual(refused.map(() => path));
+  });
+
+  test('only a maximum may be null', () => {
+    expect(problems(at('retry.b.max', null))).toEqual([]);
+    expect(problems(at('retry.b.delay_sec', null))).toEqual(['retry.b.delay_sec']);
+    expect(problems({ max_attempts: null, retry: null })).toEqual(['max_attempts', 'retry']);
+  });
+});
+
+test.each(['max_atempts', 'retry.z', 'retry.k', 'retry.b.delay', 'retry.b.delay_min'])('%s is not known', (path) => {
+  expect(problems(at(path, {}))).toEqual([path]);
+});
