@@ -30,6 +30,15 @@ export const SEARCH_ATTRIBUTES = {
   ResultCode: 'Keyword',
 } as const;
 
+/** What a Temporal server is set to besides its defaults; docker-compose.yml has the same. */
+export const DYNAMIC_CONFIG = {
+  // By default each shard polls its queues 20 times a second: 50 ms on top of every hop of a call.
+  'history.transferProcessorMaxPollRPS': 1000,
+  'history.timerProcessorMaxPollRPS': 1000,
+  // An activity may start in the worker that asked for it, without a round trip through matching.
+  'system.enableActivityEagerExecution': true,
+} as const;
+
 // Values of temporal.api.enums.v1.IndexedValueType.
 const INDEXED_VALUE_TYPE = { Keyword: 2, Int: 3 } as const;
 
@@ -38,6 +47,8 @@ const PREFERRED_UI_PORT = 8233;
 const RETENTION = '30 days';
 const START_WITHIN_MS = 60_000;
 const REUSE_WITHIN_MS = 5_000;
+const PREPARED_WITHIN_MS = 60_000;
+const LOOK_AGAIN_MS = 500;
 const STOP_WITHIN_MS = 15_000;
 const GRPC_NOT_FOUND = 5;
 
@@ -93,13 +104,47 @@ export async function startTemporal(options: TemporalOptions): Promise<EmbeddedT
 
 /** Registers the project's search attributes with any server, dev or not; does nothing where they are. */
 export async function ensureSearchAttributes(address: string, namespace: string): Promise<void> {
-  await withConnection(address, async ({ operatorService }) => {
+  const missing = await missingSearchAttributes(address, namespace);
+  if (missing.length === 0) return;
+  const searchAttributes = Object.fromEntries(missing.map(([name, type]) => [name, INDEXED_VALUE_TYPE[type]]));
+  await withConnection(address, ({ operatorService }) =>
+    operatorService.addSearchAttributes({ namespace, searchAttributes }),
+  );
+}
+
+/**
+ * Brings a server that runs elsewhere, and perhaps has only just been started, to where workers can start: namespace and
+ * search attributes. A cluster's frontends learn of both from caches, up to 10 s later; until then no workflow can be
+ * started, so that is waited for.
+ *
+ * Throws what stood in the way last when it still does after a minute.
+ */
+export async function prepareTemporal(address: string, namespace: string): Promise<void> {
+  const deadline = Date.now() + PREPARED_WITHIN_MS;
+  await patiently(() => ensureNamespace(address, namespace), deadline);
+  await patiently(() => ensureSearchAttributes(address, namespace), deadline);
+  await patiently(async () => {
+    const missing = await missingSearchAttributes(address, namespace);
+    if (missing.length > 0) throw new Error(`Temporal does not know ${missing.map(([name]) => name).join(', ')} yet`);
+  }, deadline);
+}
+
+async function missingSearchAttributes(address: string, namespace: string) {
+  return withConnection(address, async ({ operatorService }) => {
     const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
-    const missing = Object.entries(SEARCH_ATTRIBUTES).filter(([name]) => !(name in customAttributes));
-    if (missing.length === 0) return;
-    const searchAttributes = Object.fromEntries(missing.map(([name, type]) => [name, INDEXED_VALUE_TYPE[type]]));
-    await operatorService.addSearchAttributes({ namespace, searchAttributes });
+    return Object.entries(SEARCH_ATTRIBUTES).filter(([name]) => !(name in customAttributes));
   });
+}
+
+async function patiently(work: () => Promise<void>, deadline: number): Promise<void> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await sleep(LOOK_AGAIN_MS);
+    }
+  }
 }
 
 /** Makes the namespace where it is absent, and keeps closed workflows for 30 days instead of the dev server's one. */
@@ -164,13 +209,7 @@ interface ServerSettings {
 }
 
 function serverArguments({ dataDir, namespace, ephemeral, port, uiPort }: ServerSettings): string[] {
-  const dynamicConfig = [
-    // By default each shard polls its queues 20 times a second: 50 ms on top of every hop of a call.
-    'history.transferProcessorMaxPollRPS=1000',
-    'history.timerProcessorMaxPollRPS=1000',
-    // An activity may start in the worker that asked for it, without a round trip through matching.
-    'system.enableActivityEagerExecution=true',
-  ];
+  const dynamicConfig = Object.entries(DYNAMIC_CONFIG).map(([name, value]) => `${name}=${value}`);
   // Four times as many workflow starts a second; survives kill -9, a power cut may cost the last moment.
   const pragmas = ['journal_mode=wal', 'synchronous=normal'];
   const flag = (name: string, values: string[]): string[] => values.flatMap((value) => [name, value]);

@@ -97,8 +97,13 @@ describe('a node whose worker does not come back', () => {
     await scene.ready();
     await scene.ringing();
     await scene.phone(scene.agents[0]!.phone, 'answer');
-    await scene.until('dialling');
-    await system.addWorker('worker-2', `elsewhere-${scene.campaign}`);
+    await eventually(async () => {
+      const { rowCount } = await system.sql.query(`SELECT 1 FROM leg WHERE destination = $1 AND alerting_at IS NOT NULL`, [anna]);
+      return rowCount;
+    });
+    // It carries workflows and sweeps; its own switch is another one.
+    const elsewhere = { TELEPHONY_NODE: `elsewhere-${scene.campaign}`, SIMULATOR_URL: await system.addSimulator() };
+    await system.addWorker('worker-2', elsewhere);
     await system.worker.kill();
 
     expect(await scene.until('waiting', 0, 90_000)).toMatchObject({ wait_reason: 'retry_delay', attempts: 1 });

@@ -50,8 +50,10 @@ export interface System {
   simulator: Process;
   worker: Process;
   apiProcess: Process;
-  /** A second worker in its own process: on the same node, or on `node`, whose switch is away. */
-  addWorker(id: string, node?: string): Promise<Process>;
+  /** Another worker, in its own process; on the same node, unless its settings name another. */
+  addWorker(id: string, settings?: Record<string, string>): Promise<Process>;
+  /** Another switch, with phones and a record of its own: its address. */
+  addSimulator(): Promise<string>;
   api<T = Json>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<ApiAnswer<T>>;
   /** The answer's body; fails unless the status is 2xx. */
   ok<T = Json>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<T>;
@@ -120,12 +122,16 @@ export async function startSystem({ speed = 20, script }: SystemOptions = {}): P
     simulator,
     worker,
     apiProcess,
-    async addWorker(id, node) {
-      const away: Record<string, string> = {};
-      if (node) Object.assign(away, { TELEPHONY_NODE: node, SIMULATOR_URL: `http://127.0.0.1:${await freePort()}` });
-      const added = start(id, 'worker/main.ts', [], { WORKER_ID: id, ...away });
+    async addWorker(id, settings = {}) {
+      const added = start(id, 'worker/main.ts', [], { WORKER_ID: id, ...settings });
       processes.push(added);
       return added;
+    },
+    async addSimulator() {
+      const url = `http://127.0.0.1:${await freePort()}`;
+      const settings = { SIMULATOR_URL: url, DATA_DIR: mkdtempSync(path.join(dataDir, 'switch-')) };
+      processes.push(start('simulator-2', 'telephony/simulator/main.ts', script ? [scriptFile] : [], settings));
+      return url;
     },
     api,
     async ok(method, urlPath, body, options) {
