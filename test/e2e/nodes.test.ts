@@ -120,5 +120,5 @@ describe('two workers with a switch each', () => {
       if (legs.length > 0) throw new Error(`${legs.length} legs live on at the second switch`);
       return true;
     });
-  });
+  }, 120_000);
 });
