@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { call, end, finish, go, hop } from './bare-workflows.ts';
-import { CONCURRENCY, inLanes, now, type Rig } from './kit.ts';
+import { CONCURRENCY, inLanes, type Rig, seconds } from './kit.ts';
 
 /** As in the product's worker (config/config.ts, worker/worker.ts). */
 const CACHED = 300;
@@ -30,9 +30,10 @@ export async function withBare<T>({ client, temporalAddress }: Rig, work: (bare:
     taskQueue,
     workflowsPath: new URL('./bare-workflows.ts', import.meta.url).pathname,
     activities: {
-      arrive: async ({ id }: { id: string }) => {
+      arrive: ({ id }: { id: string }): Promise<void> => {
         arrivals.get(id)?.();
         arrivals.delete(id);
+        return Promise.resolve();
       },
     },
     maxCachedWorkflows: CACHED,
@@ -44,16 +45,14 @@ export async function withBare<T>({ client, temporalAddress }: Rig, work: (bare:
     await client.workflow.start(type, { taskQueue, workflowId: `bare/${id}`, args: [{ id }] });
     return id;
   };
-  const arrival = (id: string) => new Promise<number>((resolve) => arrivals.set(id, () => resolve(now())));
+  const arrival = (id: string) => new Promise<number>((resolve) => arrivals.set(id, () => resolve(performance.now())));
   const handle = (id: string) => client.workflow.getHandle(`bare/${id}`);
   const waiting: string[] = [];
 
   try {
     return await work({
       async starts(count) {
-        const from = now();
-        await inLanes(count, CONCURRENCY, () => start(hop));
-        return count / ((now() - from) / 1000);
+        return count / (await seconds(() => inLanes(count, CONCURRENCY, () => start(hop))));
       },
       async prepareHops(count) {
         await inLanes(count, CONCURRENCY, async () => {
@@ -65,15 +64,14 @@ export async function withBare<T>({ client, temporalAddress }: Rig, work: (bare:
       async hop() {
         const id = waiting.shift()!;
         const arrived = arrival(id);
-        const from = now();
+        const from = performance.now();
         await handle(id).signal(go);
         return (await arrived) - from;
       },
       async calls(count, atOnce) {
         const ids: string[] = [];
         await inLanes(count, CONCURRENCY, async () => void ids.push(await start(call)));
-        const from = now();
-        await inLanes(count, atOnce, async (n) => {
+        const callOne = async (n: number) => {
           const id = ids[n]!;
           const dialled = arrival(`${id}/dial`);
           await handle(id).signal(go);
@@ -81,8 +79,8 @@ export async function withBare<T>({ client, temporalAddress }: Rig, work: (bare:
           await handle(id).signal(end);
           await handle(id).executeUpdate(finish);
           await handle(id).result();
-        });
-        return count / ((now() - from) / 1000);
+        };
+        return count / (await seconds(() => inLanes(count, atOnce, callOne)));
       },
     });
   } finally {

@@ -2,7 +2,7 @@
 
 import { withBare } from './bare.ts';
 import type { Figure } from './figure.ts';
-import { makeCampaign, now, progress, type Rig, until } from './kit.ts';
+import { CONCURRENCY, countContacts, harmonicMean, makeCampaign, progress, type Rig, seconds, until } from './kit.ts';
 
 const CONTACTS = 2_000;
 /** Bare starts in two halves, before and after: the server slows down as its database grows. */
@@ -16,26 +16,22 @@ export async function benchFeed(rig: Rig): Promise<Figure[]> {
     const before = await bare.starts(BARE);
     say(`bare starts: ${before.toFixed(0)}/s; now the feed of ${CONTACTS} contacts`);
     const tell = progress(say, 'contacts started and queued', CONTACTS);
-    const from = now();
-    await product.ask('POST', `/campaigns/${campaign}/start`);
-    await until('all contacts are queued', 120_000, async () => {
-      const { rows } = await sql.query<{ queued: number }>(
-        `SELECT count(*)::int AS queued FROM contact WHERE campaign_id = $1 AND state = 'queued'`,
-        [campaign],
-      );
-      tell(rows[0]!.queued);
-      return rows[0]!.queued === CONTACTS;
+    const took = await seconds(async () => {
+      await product.ask('POST', `/campaigns/${campaign}/start`);
+      await until('all contacts are queued', 120_000, async () => {
+        const queued = await countContacts(sql, campaign, 'queued');
+        tell(queued);
+        return queued === CONTACTS;
+      });
     });
-    const fed = CONTACTS / ((now() - from) / 1000);
     const after = await bare.starts(BARE);
-    await product.ask('POST', `/campaigns/${campaign}/pause`);
     return [
       {
         name: 'contact workflows started',
-        value: fed,
+        value: CONTACTS / took,
         unit: '/s',
-        limit: (2 * before * after) / (before + after),
-        limitIs: 'bare workflow.start, 32 at once',
+        limit: harmonicMean(before, after),
+        limitIs: `bare workflow.start, ${CONCURRENCY} at once`,
         aim: { of: 'ratio', atLeast: 0.8 },
       },
     ];

@@ -1,6 +1,6 @@
 // What the figures have in common: the machine under test, numbers out of samples, and how a pool of work is driven.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
@@ -37,52 +37,68 @@ export interface Rig {
   dataDir: string;
   say: Say;
   /** Simulator, worker and API, each a process of its own; started at the first call. */
-  product(): Promise<Product>;
+  product: () => Promise<Product>;
 }
 
 export interface Product {
   baseUrl: string;
   simulatorUrl: string;
   /** The body of a 2xx answer; anything else throws. */
-  ask<T>(method: string, path: string, body?: unknown, key?: string): Promise<T>;
+  ask: <T>(method: string, path: string, body?: unknown, key?: string) => Promise<T>;
   /** Starts one more process of the product; the function it returns stops it. */
-  start(name: string, command: string[]): () => Promise<void>;
+  start: (name: string, command: string[]) => () => Promise<void>;
 }
 
-/** Runs `work` on servers of its own (fsync on, the flags of `npm start`) that are gone afterwards, whatever happens. */
-export async function withRig<T>(say: Say, work: (rig: Rig) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` on servers of its own (fsync on, the flags of `npm start`) that are gone afterwards, whatever happens.
+ * Rejects with the reason of `stopped` as soon as that aborts and they are gone; `work` is then left where it is.
+ */
+export async function withRig<T>(say: Say, stopped: AbortSignal, work: (rig: Rig) => Promise<T>): Promise<T> {
   const place = throwAwayDataDir('bench');
   const { dataDir } = place;
-  const supervisor = new Supervisor({ dataDir, say: (line) => (line.includes('stopped') ? undefined : say(line)) });
+  const supervisor = new Supervisor({ dataDir, say });
   let product: Promise<Product> | undefined;
   let sql: pg.Pool | undefined;
   let connection: Connection | undefined;
   try {
-    const [postgres, temporal] = await Promise.all([
-      startPostgres({ dataDir, log: say }),
-      startTemporal({ dataDir, log: say }),
-    ]);
+    // Both are waited for, whatever becomes of one: what is only just starting would be left behind.
+    const log = say;
+    const starting = [startPostgres({ dataDir, log }), startTemporal({ dataDir, log })] as const;
+    await Promise.allSettled(starting);
+    const [postgres, temporal] = await Promise.all(starting);
     await migrate(postgres.url);
+    stopped.throwIfAborted();
     sql = new pg.Pool({ connectionString: postgres.url, max: 4, options: '-c TimeZone=UTC' });
     sql.on('error', () => undefined); // the server is ended before its last connections are
     connection = await Connection.connect({ address: temporal.address });
     const servers = { databaseUrl: postgres.url, temporalAddress: temporal.address, dataDir, sql, say };
-    return await work({
+    const rig: Rig = {
       ...servers,
       client: new Client({ connection }),
       product: () => (product ??= startProduct(servers, supervisor)),
-    });
+    };
+    return await Promise.race([work(rig), whenAborted(stopped)]);
   } finally {
     supervisor.kill();
-    await sql?.end();
-    await connection?.close();
+    // Not waited for: what a stopped bench still holds ends with its server.
+    void sql?.end();
+    void connection?.close();
     await place.release();
   }
 }
 
+function whenAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+  });
+}
+
 type Servers = Omit<Rig, 'client' | 'product'>;
 
-async function startProduct({ databaseUrl, temporalAddress, dataDir, say }: Servers, supervisor: Supervisor): Promise<Product> {
+async function startProduct(servers: Servers, supervisor: Supervisor): Promise<Product> {
+  const { databaseUrl, temporalAddress, dataDir, say } = servers;
   const [apiPort, simulatorPort] = [await freePort(), await freePort()];
   const baseUrl = `http://127.0.0.1:${apiPort}`;
   const simulatorUrl = `http://127.0.0.1:${simulatorPort}`;
@@ -120,8 +136,8 @@ async function startProduct({ databaseUrl, temporalAddress, dataDir, say }: Serv
     return (text === '' ? undefined : JSON.parse(text)) as never;
   };
   await until('the product is ready', 60_000, async () => {
-    const nodes = await ask<{ items: unknown[] }>('GET', '/campaigns').then(() => fetch(`${baseUrl}/readyz`));
-    return nodes.ok;
+    await ask('GET', '/campaigns'); // with the key that all else needs
+    return (await fetch(`${baseUrl}/readyz`)).ok;
   }).catch((error: unknown) => {
     throw new Error([String(error), ...processes.map(({ name }) => supervisor.tail(name))].join('\n'));
   });
@@ -148,6 +164,14 @@ export async function makeCampaign({ ask }: Product, name: string, prefix: strin
   const rows = Array.from({ length: size }, (_, n) => `+4722${prefix}${String(n).padStart(digits, '0')},Person ${n}`);
   await ask('POST', `/campaigns/${id}/imports?mode=add`, ['phone_num,var1', ...rows, ''].join('\n'));
   return id;
+}
+
+export async function countContacts(sql: Rig['sql'], campaign: string, state: string): Promise<number> {
+  const { rows } = await sql.query<{ found: number }>(
+    `SELECT count(*)::int AS found FROM contact WHERE campaign_id = $1 AND state = $2`,
+    [campaign, state],
+  );
+  return rows[0]!.found;
 }
 
 export interface AgentAccount {
@@ -215,8 +239,15 @@ export function quantile(samples: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
 }
 
-/** Epoch ms with fractions, comparable over the processes of this machine. */
-export const now = (): number => performance.timeOrigin + performance.now();
+/** Seconds that `work` takes. */
+export async function seconds(work: () => Promise<unknown>): Promise<number> {
+  const from = performance.now();
+  await work();
+  return (performance.now() - from) / 1000;
+}
+
+/** What was measured before and after as one rate: that of both halves together. */
+export const harmonicMean = (a: number, b: number): number => (2 * a * b) / (a + b);
 
 /** Says how far something is, once in `everyMs`. */
 export function progress(say: Say, what: string, total: number, everyMs = 5_000): (done: number) => void {

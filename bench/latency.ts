@@ -3,7 +3,18 @@
 
 import { withBare } from './bare.ts';
 import type { Figure } from './figure.ts';
-import { dials, makeAgent, makeCampaign, now, progress, quantile, type Rig, SELF_ANSWERING, until } from './kit.ts';
+import {
+  type AgentAccount,
+  countContacts,
+  dials,
+  makeAgent,
+  makeCampaign,
+  progress,
+  quantile,
+  type Rig,
+  SELF_ANSWERING,
+  until,
+} from './kit.ts';
 
 const CALLS = 150;
 /** More than a worker keeps cached, as on any real list: contacts and bare workflows alike are read back when told. */
@@ -17,14 +28,8 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
     const agent = await makeAgent(product, campaign, SELF_ANSWERING);
     await product.ask('POST', `/campaigns/${campaign}/start`);
     await bare.prepareHops(WAITING);
-    const count = async (states: string[]): Promise<number> => {
-      const { rows } = await sql.query<{ found: number }>(
-        `SELECT count(*)::int AS found FROM contact WHERE campaign_id = $1 AND state = ANY($2)`,
-        [campaign, states],
-      );
-      return rows[0]!.found;
-    };
-    await until('all contacts are queued', 60_000, async () => (await count(['queued'])) === WAITING);
+    const areInState = async (state: string, count: number) => (await countContacts(sql, campaign, state)) === count;
+    await until('all contacts are queued', 60_000, () => areInState('queued', WAITING));
 
     const hops: number[] = [];
     const readyAt: number[] = [];
@@ -32,25 +37,21 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
     const dialledBefore = (await dials(product)).at(-1)?.seq ?? 0;
     for (let n = 0; n < CALLS; n++) {
       hops.push(await bare.hop());
-      readyAt.push(now());
+      readyAt.push(Date.now()); // the clock of the switch's record
       await product.ask('PUT', `/agents/${agent.id}/state`, { state: 'ready' }, agent.key);
-      const inWrapUp = async (): Promise<string | undefined> => {
-        const { rows } = await sql.query<{ call_id: string }>(
-          `SELECT o.call_id FROM agent a JOIN offer o ON o.id = a.offer_id WHERE a.id = $1 AND a.state = 'wrap_up'`,
-          [agent.id],
-        );
-        return rows[0]?.call_id;
-      };
-      await until('the call is over', 30_000, async () => (await inWrapUp()) !== undefined, 20);
-      await product.ask('POST', `/calls/${await inWrapUp()}/disposition`, { action: 'done', topics: [] }, agent.key);
-      await until('the contact is closed', 30_000, async () => (await count(['done'])) === n + 1, 20);
+      await until('the call is over', 30_000, async () => (await wrapUpOf(rig, agent)) !== undefined, 20);
+      const call = await wrapUpOf(rig, agent);
+      await product.ask('POST', `/calls/${call}/disposition`, { action: 'done', topics: [] }, agent.key);
+      await until('the contact is closed', 30_000, () => areInState('done', n + 1), 20);
       tell(n + 1);
     }
-    await product.ask('POST', `/campaigns/${campaign}/pause`);
 
     const legs = (await dials(product)).filter(({ seq }) => seq > dialledBefore);
     const rings = legs.filter(({ party }) => party === 'agent');
     const toContact = legs.filter(({ party }) => party === 'contact');
+    if (rings.length !== CALLS || toContact.length !== CALLS) {
+      throw new Error(`${rings.length} agents rung and ${toContact.length} contacts dialled in ${CALLS} calls`);
+    }
     const ring = rings.map(({ at }, n) => at - readyAt[n]!);
     const dial = toContact.map(({ at }, n) => at - rings[n]!.answeredAt!);
     return [
@@ -58,6 +59,15 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
       ...figures('agent answers → contact dialled', dial, hops, 1.5),
     ];
   });
+}
+
+/** The call after which the agent is in wrap-up. */
+async function wrapUpOf({ sql }: Rig, agent: AgentAccount): Promise<string | undefined> {
+  const { rows } = await sql.query<{ call_id: string }>(
+    `SELECT o.call_id FROM agent a JOIN offer o ON o.id = a.offer_id WHERE a.id = $1 AND a.state = 'wrap_up'`,
+    [agent.id],
+  );
+  return rows[0]?.call_id;
 }
 
 function figures(name: string, samples: number[], hops: number[], aim: number): Figure[] {

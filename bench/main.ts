@@ -15,6 +15,11 @@ const BENCHES: { name: string; about: string; run: (rig: Rig) => Promise<Figure[
   { name: 'calls', about: 'whole calls a second with 200 agents, and events a call', run: benchCalls },
 ];
 
+/** Every wait has a deadline of its own; this is for what is not a wait. */
+const LONGEST_MS = 400_000;
+/** npm passes on a Ctrl-C that the terminal has sent to all already: two so close are one. */
+const SAME_INTERRUPT_MS = 500;
+
 const HELP = `Measures this machine: every figure beside its bare limit, taken in the same run. About 5 minutes for all.
 
   npm run bench                    all of them, as a table
@@ -23,7 +28,8 @@ const HELP = `Measures this machine: every figure beside its bare limit, taken i
 
 ${BENCHES.map(({ name, about }) => `  ${name.padEnd(9)} ${about}`).join('\n')}
 
-On a PostgreSQL and a Temporal of its own, which are gone afterwards. Progress goes to standard error.
+Each on a PostgreSQL and a Temporal of its own, which are gone afterwards. Progress goes to standard error. The code of
+exit tells whether all could be run, not whether the aims are met. docs/benchmarks.md says how to read the figures.
 `;
 
 async function main(): Promise<void> {
@@ -40,19 +46,48 @@ async function main(): Promise<void> {
   const wanted = BENCHES.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
   const startedAt = performance.now();
   const say = (line: string): void => void process.stderr.write(`${since(startedAt).padStart(7)}  ${line}\n`);
+  const stopped = stopOnSignals(say);
   const figures: Figure[] = [];
-  await withRig(say, async (rig) => {
-    for (const { name, run } of wanted) {
-      say(`— ${name}`);
-      const found = await run(rig);
+  for (const { name, run } of wanted) {
+    say(`— ${name}`);
+    const timeUp = setTimeout(() => stopped.abort(new Error(`${name} hangs`)), LONGEST_MS);
+    try {
+      const found = await withRig(say, stopped.signal, run);
       figures.push(...found);
       if (values.json) process.stdout.write(asJson(found));
+    } catch (error) {
+      say(`${name} could not be run: ${messageOf(error)}`);
+      process.exitCode ??= 1;
+      if (stopped.signal.aborted) break;
+    } finally {
+      clearTimeout(timeUp);
     }
-  });
-  if (!values.json) process.stdout.write(asTable(figures));
+  }
+  if (!values.json && figures.length > 0) process.stdout.write(asTable(figures));
+  // What a stopped bench has left half done would hold the process.
+  if (stopped.signal.aborted) process.exit();
 }
 
+/** Ctrl-C ends everything in order; a second one at once, and the data directory's leash does the rest. */
+function stopOnSignals(say: (line: string) => void): AbortController {
+  const stopped = new AbortController();
+  let stoppedAt: number | undefined;
+  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]] as const) {
+    process.on(signal, () => {
+      if (stoppedAt !== undefined && performance.now() - stoppedAt < SAME_INTERRUPT_MS) return;
+      if (stoppedAt !== undefined) process.exit(code);
+      stoppedAt = performance.now();
+      process.exitCode = code;
+      say('Stopping');
+      stopped.abort(new Error('stopped'));
+    });
+  }
+  return stopped;
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`${messageOf(error)}\n`);
   process.exitCode = 1;
 });
