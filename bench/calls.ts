@@ -4,6 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { contactWorkflowId } from '../domain/ids.ts';
+import { eagerAgentBehaviour } from '../telephony/simulator/agent-behaviour.ts';
 import { withBare } from './bare.ts';
 import type { Figure } from './figure.ts';
 import {
@@ -30,6 +31,8 @@ const LONGEST_MS = 120_000;
 /** Bare calls in two halves, before and after. */
 const BARE = 200;
 const SAMPLED = 200;
+/** They leave the answering to their phones. */
+const BEHAVIOUR = { ...eagerAgentBehaviour(), offer: { ignore: 1 } };
 /** What a whole answered call may leave (docs/testing.md, "Budgets"). */
 const EVENTS_BUDGET = 42;
 
@@ -73,7 +76,7 @@ async function callAll({ sql, say, dataDir }: Rig, product: Product, campaign: s
   const agents: AgentAccount[] = [];
   await inLanes(AGENTS, 8, async (n) => void agents.push(await makeAgent(product, campaign, String(1000 + n))));
   const file = path.join(dataDir, 'agents.json');
-  writeFileSync(file, JSON.stringify({ baseUrl: product.baseUrl, behaviour: 'eager', agents }), { mode: 0o600 });
+  writeFileSync(file, JSON.stringify({ baseUrl: product.baseUrl, behaviour: BEHAVIOUR, agents }), { mode: 0o600 });
   const tell = progress(say, 'calls done', MEASURED);
   const stopAgents = product.start('agents', ['telephony/simulator/agents-main.ts', file]);
   const deadline = performance.now() + LONGEST_MS;

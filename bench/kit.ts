@@ -15,16 +15,15 @@ import { throwAwayDataDir } from '../dev/throw-away.ts';
 export const CONCURRENCY = 32;
 
 const ADMIN_KEY = 'dw_admin_key_of_the_bench_only';
-/** Phone of the agent who answers by itself; all others are answered through the API. */
-export const SELF_ANSWERING = '900';
-
-/** People who never keep anybody waiting: what is left is the time that the product takes. */
+/**
+ * People who never keep anybody waiting: what is left is the time that the product takes. Agents' phones are picked up at
+ * the switch, as real ones are, and not by requests to the API that repeat until the phone rings.
+ */
 const SCRIPT = (() => {
   const phone = (then: object) => ({ trying: null, alerting: 0, media: 0, then });
   return {
     contacts: [{ weight: 1, behaviour: phone({ kind: 'answers', after: 0, talks: 0.1 }) }],
-    agents: phone({ kind: 'manual' }),
-    numbers: { [SELF_ANSWERING]: phone({ kind: 'answers', after: 0 }) },
+    agents: phone({ kind: 'answers', after: 0 }),
   };
 })();
 

@@ -12,7 +12,6 @@ import {
   progress,
   quantile,
   type Rig,
-  SELF_ANSWERING,
   until,
 } from './kit.ts';
 
@@ -25,7 +24,7 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
   const product = await rig.product();
   return withBare(rig, async (bare) => {
     const campaign = await makeCampaign(product, 'Latency', '2', WAITING);
-    const agent = await makeAgent(product, campaign, SELF_ANSWERING);
+    const agent = await makeAgent(product, campaign, '1000');
     await product.ask('POST', `/campaigns/${campaign}/start`);
     await bare.prepareHops(WAITING);
     const areInState = async (state: string, count: number) => (await countContacts(sql, campaign, state)) === count;
