@@ -57,8 +57,6 @@ export async function withRig<T>(say: Say, stopped: AbortSignal, work: (rig: Rig
   const { dataDir } = place;
   const supervisor = new Supervisor({ dataDir, say });
   let product: Promise<Product> | undefined;
-  let sql: pg.Pool | undefined;
-  let connection: Connection | undefined;
   try {
     // Both are waited for, whatever becomes of one: what is only just starting would be left behind.
     const log = say;
@@ -67,21 +65,21 @@ export async function withRig<T>(say: Say, stopped: AbortSignal, work: (rig: Rig
     const [postgres, temporal] = await Promise.all(starting);
     await migrate(postgres.url);
     stopped.throwIfAborted();
-    sql = new pg.Pool({ connectionString: postgres.url, max: 4, options: '-c TimeZone=UTC' });
+    const sql = new pg.Pool({ connectionString: postgres.url, max: 4, options: '-c TimeZone=UTC' });
     sql.on('error', () => undefined); // the server is ended before its last connections are
-    connection = await Connection.connect({ address: temporal.address });
+    const connection = await Connection.connect({ address: temporal.address });
     const servers = { databaseUrl: postgres.url, temporalAddress: temporal.address, dataDir, sql, say };
     const rig: Rig = {
       ...servers,
       client: new Client({ connection }),
       product: () => (product ??= startProduct(servers, supervisor)),
     };
-    return await Promise.race([work(rig), whenAborted(stopped)]);
+    const result = await Promise.race([work(rig), whenAborted(stopped)]);
+    // Only here: what a bench that fails has left under way would stumble over a closed connection.
+    await Promise.all([sql.end(), connection.close()]);
+    return result;
   } finally {
     supervisor.kill();
-    // Not waited for: what a stopped bench still holds ends with its server.
-    void sql?.end();
-    void connection?.close();
     await place.release();
   }
 }

@@ -64,8 +64,8 @@ async function main(): Promise<void> {
     }
   }
   if (!values.json && figures.length > 0) process.stdout.write(asTable(figures));
-  // What a stopped bench has left half done would hold the process.
-  if (stopped.signal.aborted) process.exit();
+  // What a bench has left half done would hold the process.
+  if (process.exitCode) process.exit();
 }
 
 /** Ctrl-C ends everything in order; a second one at once, and the data directory's leash does the rest. */
