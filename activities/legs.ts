@@ -4,7 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { afterCallWithoutTalk, afterFailedOffer, afterTalk, type AgentAfter } from '../domain/agents.ts';
-import { legResult, type LegResult } from '../domain/codes.ts';
+import { type LegCode, legResult, type LegResult } from '../domain/codes.ts';
 import { legId as legIdOf, sessionId } from '../domain/ids.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
@@ -49,6 +49,9 @@ export interface LegBook {
 /** How long the end of a talk has for being told by who wrote it, before the sweep tells it. */
 const DELIVER_AFTER_MS = 2_000;
 
+/** Both ends are reported at the same moment; if that of the contact's leg stays away, the agent is not held up for it. */
+const CONTACT_LEG_WITHIN_MS = 1_000;
+
 export function createLegBook(deps: LegBookDeps): LegBook {
   const { db, matching, log } = deps;
   const watchers = createWatchers();
@@ -68,6 +71,18 @@ export function createLegBook(deps: LegBookDeps): LegBook {
   async function mark(legId: string, column: 'alerting_at' | 'answered_at' | 'media_at', at: Date): Promise<void> {
     const { rows } = await db.pool.query<sql.LegRow>(sql.markLeg(legId, column, at));
     if (rows[0]) wake(legId, rows[0]);
+  }
+
+  /**
+   * An agent's leg that ends with the contact's: the end of that one is written first. So the agent is told how it ended,
+   * and is not offered the next call before the trunk was judged by it.
+   */
+  async function contactLegWritten(agentLegId: string): Promise<void> {
+    const found = (await db.pool.query<sql.LegRow>(sql.openContactLegBeside(agentLegId))).rows[0];
+    if (!found) return;
+    const watch = watchers.watch(found);
+    await watch.next(CONTACT_LEG_WITHIN_MS);
+    watch.close();
   }
 
   return {
@@ -92,6 +107,7 @@ export function createLegBook(deps: LegBookDeps): LegBook {
         case 'held':
           return null;
         case 'ended':
+          if (fact.why === 'call_over') await contactLegWritten(fact.legId);
           await end(fact.legId, fact, at);
           return null;
       }
@@ -122,6 +138,8 @@ async function writeAnswer(tx: Tx, legId: string, at: Date): Promise<Answer | nu
   const offer = before.ciq === 'c' ? (await tx.row<sql.OfferRow>(sql.lockOffer(before.offer_id)))! : null;
   const leg = await tx.row<sql.LegRow>(sql.markLeg(legId, 'answered_at', at));
   if (!leg) return null;
+  // Known now: a trunk must not be held back until a talk is over.
+  if (offer) await tx.run(sql.trunkWorks(leg.node, leg.created_at));
   // An ended offer: the agent has gone, the switch ends this leg too, and it counts as abandoned.
   if (!offer || offer.ended_at) return { leg, connection: null };
   if (offer.state !== 'talking') await beginTalk(tx, offer);
@@ -240,13 +258,17 @@ async function agentLegEnded(
 /** So many failed legs in a row, and the trunk counts as failing (docs/domain.md, "Dialling the contact"). */
 const TRUNK_ERRORS = 5;
 const PROBE_AFTER_MS = 60_000;
+/**
+ * Codes of a leg whose far end was heard, which shows that the trunk works. The others say nothing: `c` and `q` heard
+ * nobody, and a number not in use (`e`) is also what a trunk that has lost its routes answers for every number.
+ */
+const HEARD: readonly LegCode[] = ['k', 'b', 't', 'h'];
 
 /** True when the trunk begins to count as failing with this leg. */
-async function judgeTrunk(tx: Tx, node: string, { code, numberGivenUp }: LegResult): Promise<boolean> {
-  if (code !== 'e' || numberGivenUp) {
-    await tx.run(sql.trunkWorks(node));
-    return false;
-  }
+async function judgeTrunk(tx: Tx, leg: sql.LegRow, { code, numberGivenUp }: LegResult): Promise<boolean> {
+  const { node } = leg;
+  if (HEARD.includes(code)) await tx.run(sql.trunkWorks(node, leg.created_at));
+  if (code !== 'e' || numberGivenUp) return false;
   const probeAt = new Date(tx.now.getTime() + PROBE_AFTER_MS);
   const counted = await tx.row<{ failing_now: boolean }>(sql.countTrunkError(tx.now, node, TRUNK_ERRORS, probeAt));
   return counted?.failing_now ?? false;
@@ -266,7 +288,7 @@ async function contactLegEnded(
     // No talk, so no end of one to be told: the dial's own answer carries the outcome.
     await tx.run(sql.markDelivered(tx.now, leg.id));
   }
-  return { trunkFailing: await judgeTrunk(tx, leg.node, result) };
+  return { trunkFailing: await judgeTrunk(tx, leg, result) };
 }
 
 /** The contact's leg of a talk of which no leg is open any more. */

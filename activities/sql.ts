@@ -160,6 +160,14 @@ export const contactLegOfCall = (callId: string): Sql => ({
   values: [callId],
 });
 
+/** The contact's leg of the same offer, while it is open. */
+export const openContactLegBeside = (agentLegId: string): Sql => ({
+  name: 'open_contact_leg_beside',
+  text: `SELECT ${LEG_COLUMNS} FROM leg
+         WHERE offer_id = (SELECT offer_id FROM leg WHERE id = $1 AND ciq = 'a') AND ciq = 'c' AND ended_at IS NULL`,
+  values: [agentLegId],
+});
+
 export const openLegsOfNode = (node: string): Sql => ({
   name: 'open_legs_of_node',
   text: `SELECT ${LEG_COLUMNS} FROM leg WHERE node = $1 AND ended_at IS NULL`,
@@ -574,19 +582,26 @@ export const leaveNode = (now: Date, name: string, holder: string): Sql => ({
   values: [now, name, holder],
 });
 
-/** A contact's leg that the trunk has failed: counted, and from `limit` on the trunk counts as failing. */
+/**
+ * A contact's leg that the trunk has failed: counted, and from `limit` on the trunk counts as failing. The first probe is
+ * due at `probeAt`; legs under way that fail after that do not put it off.
+ */
 export const countTrunkError = (now: Date, node: string, limit: number, probeAt: Date): Sql => ({
   name: 'count_trunk_error',
-  text: `UPDATE node SET errors_in_row = errors_in_row + 1,
-           failing_since = CASE WHEN errors_in_row + 1 >= $3 THEN coalesce(failing_since, $1) ELSE failing_since END,
-           probe_at = CASE WHEN errors_in_row + 1 >= $3 THEN $4::timestamptz END
+  text: `UPDATE node SET errors_in_row = errors_in_row + 1, errors_since = coalesce(errors_since, $1),
+           failing_since = CASE WHEN errors_in_row + 1 >= $3 THEN coalesce(failing_since, $1) END,
+           probe_at = CASE WHEN errors_in_row + 1 >= $3 THEN coalesce(probe_at, $4) END
          WHERE name = $2 RETURNING errors_in_row = $3 AS failing_now`,
   values: [now, node, limit, probeAt],
 });
 
-/** A leg that went through: the trunk works. */
-export const trunkWorks = (node: string): Sql => ({
+/**
+ * A leg sent at `sentAt` went through: the trunk works. One that was sent before the errors began proves nothing: calls
+ * that ring on, or talks that end, while a trunk goes down must not hide it.
+ */
+export const trunkWorks = (node: string, sentAt: Date): Sql => ({
   name: 'trunk_works',
-  text: `UPDATE node SET errors_in_row = 0, failing_since = NULL, probe_at = NULL WHERE name = $1 AND errors_in_row > 0`,
-  values: [node],
+  text: `UPDATE node SET errors_in_row = 0, errors_since = NULL, failing_since = NULL, probe_at = NULL
+         WHERE name = $1 AND errors_since <= $2`,
+  values: [node, sentAt],
 });

@@ -146,13 +146,17 @@ export function legResult(end: LegEnding): LegResult {
     return { ...base, code: end.phase === 'alerting' ? 'h' : 'q', response: null, reason };
   }
   if (end.by === 'switch') return { ...base, code: 'e', reason: reason ?? 'unknown' };
-  const row = (end.q850 !== undefined && Q850_TABLE[end.q850]) || (end.sip !== undefined && SIP_TABLE[end.sip]) || null;
+  const byCause = end.q850 === undefined ? undefined : Q850_TABLE[end.q850];
+  const bySip = end.sip === undefined ? undefined : SIP_TABLE[end.sip];
+  const row = byCause ?? bySip;
   if (!row) return base;
+  // The cause decides the code, but what only 607 and 608 can say is not lost beside it.
+  const said = bySip?.proposeDoNotCall || bySip?.alarm ? { ...bySip, ...byCause } : row;
   return {
     ...base,
     code: end.phase === 'alerting' ? row.alerting : row.before,
-    numberGivenUp: row.numberGivenUp ?? false,
-    proposeDoNotCall: row.proposeDoNotCall ?? false,
-    alarm: row.alarm ?? false,
+    numberGivenUp: said.numberGivenUp ?? false,
+    proposeDoNotCall: said.proposeDoNotCall ?? false,
+    alarm: said.alarm ?? false,
   };
 }

@@ -109,7 +109,7 @@ async function reservePair(tx: Tx, lock: Sql, pick: (now: Date) => Sql): Promise
   return { ...picked, offer_id, node };
 }
 
-/** A failing trunk gets one call in this time, which shows whether it works again. */
+/** A failing trunk gets one offer in this time, the probe: its contact's leg shows whether the trunk works again. */
 const PROBE_EVERY_MS = 60_000;
 
 /** The node that is to carry the offer; null while there is none (or only failing ones whose probe is not due). */

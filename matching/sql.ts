@@ -72,9 +72,12 @@ export const pickForAgent = (now: Date, agentId: number): Sql => ({
   values: [now, agentId],
 });
 
-/** Reachable, and its trunk works or may be probed. */
+/** Reachable, and its trunk works or may be probed: the time has come, and the probe before it has had its answer. */
 const USABLE = `node.lease_until > $1 AND node.ready_since IS NOT NULL
-  AND (node.failing_since IS NULL OR node.probe_at <= $1)`;
+  AND (node.failing_since IS NULL
+       OR node.probe_at <= $1
+          AND NOT EXISTS (SELECT 1 FROM offer probe WHERE probe.node = node.name AND probe.ended_at IS NULL
+                            AND probe.created_at > node.failing_since))`;
 
 /** The node for the next offer: one whose probe is due, else the one with the fewest open legs. */
 export const pickNode = (now: Date): Sql => ({

@@ -341,6 +341,9 @@ describe('dialling the contact', () => {
 
 describe('a failing trunk', () => {
   it('stops matching after five errors in a row, probes, and is used again when it works', async () => {
+    // All tests share the node: no other campaign is to take the probe.
+    const { rows: others } = await system.sql.query(`SELECT id FROM campaign WHERE status = 'running'`);
+    for (const { id } of others) await system.ok('POST', `/campaigns/${id}/pause`);
     const broken = Array.from({ length: 5 }, (_, n) => ({ phone_num: `${BROKEN.slice(0, -1)}${n}` }));
     const scene = await setScene(system, { contacts: [...broken, { phone_num: number() }] });
     const { phone } = scene.agents[0]!;
@@ -357,9 +360,10 @@ describe('a failing trunk', () => {
     expect(stats.why_not_dialling.map((why: { code: string }) => why.code)).toContain('trunk_failing');
     expect((await scene.contact(5)).state).toBe('queued');
     await system.sql.query(`UPDATE node SET probe_at = '2000-01-01'`);
-    await scene.ringing();
+    const probe = await scene.ringing();
     await scene.phone(phone, 'answer');
-    await scene.until('dialling', 5);
+    await alerting(probe.call);
+    expect((await node()).failing_since).not.toBeNull();
     await scene.phone(phone, 'hang-up');
     await eventually(async () => (await node()).failing_since === null);
   });

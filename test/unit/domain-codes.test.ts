@@ -68,7 +68,13 @@ describe('what the far end says', () => {
 
   test.each(Q850)('Q.850 %i, which beats any SIP code', (q850, expected) => {
     expect(remote({ q850 })).toEqual(expected);
-    for (const sip of ALL_SIP) expect(remote({ sip, q850 }), `SIP ${sip}`).toEqual(expected);
+    const others = ALL_SIP.filter((sip) => sip !== 607 && sip !== 608);
+    for (const sip of others) expect(remote({ sip, q850 }), `SIP ${sip}`).toEqual(expected);
+  });
+
+  test.each(Q850)('Q.850 %i decides the code, but what 607 and 608 ask for is not lost', (q850, [before, alerting]) => {
+    expect(remote({ sip: 607, q850 })).toMatchObject([before, alerting, { numberGivenUp: true, proposeDoNotCall: true }]);
+    expect(remote({ sip: 608, q850 })).toMatchObject([before, alerting, { alarm: true }]);
   });
 
   test('any other Q.850 cause leaves it to the SIP code', () => {

@@ -32,7 +32,6 @@ test('defaults', () => {
     error_limit: 5,
     after_reject: 'ready',
     wrap_up_sec: 30,
-    early_media_alerts: true,
   });
 });
 
@@ -75,7 +74,6 @@ describe('ranges', () => {
   test.each([
     ['missed_action', ['paused', 'logged_off'], ['ready', 'no_answer', null]],
     ['after_reject', ['ready', 'paused'], ['logged_off', '', null]],
-    ['early_media_alerts', [true, false], ['true', 1, null]],
   ])('%s', (path, allowed, refused) => {
     expect(allowed.flatMap((value) => problems(at(path, value)))).toEqual([]);
     expect(refused.flatMap((value) => problems(at(path, value)))).toEqual(refused.map(() => path));

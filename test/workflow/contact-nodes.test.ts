@@ -101,6 +101,25 @@ describe('the end of a talk', () => {
     expect(contact.asked).toEqual(['ring 1', 'dial 1', 'outcomeOf 1', 'conclude']);
   });
 
+  it('that overtakes the answer to the dial is not waited for by who has disposed of it', async () => {
+    const contact = await rig.dialling();
+    contact.dial().deaf = true;
+    await contact.click('dispose');
+    contact.rowsSay.set(1, { kind: 'talking' });
+    await contact.tell('legEnded', { offerNo: 1, wrapUpUntil: Date.now() + DAY });
+
+    expect(await contact.closed()).toBe('done: answered');
+    expect(await contact.details()).not.toContain('no disposition was registered');
+  });
+
+  it('together with the end of the wrap-up is the end of both', async () => {
+    const contact = await rig.talking();
+    await contact.tell('wrapUpEnded', { callId: contact.offer.callId });
+    await contact.tell('legEnded', { offerNo: 1, wrapUpUntil: Date.now() + DAY });
+
+    expect(await contact.closed()).toBe('done: answered');
+  });
+
   it('told by hand while they talk ends nothing', async () => {
     const contact = await rig.talking();
     contact.standings.push({ at: 'talking' });

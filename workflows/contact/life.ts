@@ -58,6 +58,7 @@ export class ContactLife {
   private goneOfferNo = 0;
   private wrapUpUntil: number | null = null;
   private disposed = false;
+  private hasLeftWrapUp = false;
   /** Result code of the last leg to the contact. */
   private lastCode: LegCode | undefined;
   private readonly input: messages.ContactInput;
@@ -133,6 +134,7 @@ export class ContactLife {
     this.callId = offer.callId;
     this.wrapUpUntil = null;
     this.disposed = false;
+    this.hasLeftWrapUp = false;
     try {
       if (this.stoppedOfferNo === offer.offerNo) this.decision ??= { kind: 'stopped' };
       if (this.decision) return await this.takeBack(offer, this.decision);
@@ -242,6 +244,7 @@ export class ContactLife {
       const standing = await this.conclude(this.decision);
       if (standing.at !== 'talking') return standing;
       this.story.note('they still talk');
+      this.hasLeftWrapUp = false;
     }
   }
 
@@ -258,7 +261,7 @@ export class ContactLife {
   }
 
   private async untilDisposed(): Promise<void> {
-    const isOver = () => this.disposed || this.wrapUpUntil! <= Date.now();
+    const isOver = () => this.disposed || this.hasLeftWrapUp || this.wrapUpUntil! <= Date.now();
     while (!isOver()) {
       await condition(isOver, this.wrapUpUntil! - Date.now(), { summary: 'until the wrap-up ends' });
     }
@@ -311,7 +314,8 @@ export class ContactLife {
   }
 
   wrapUpEnded({ callId }: messages.WrapUpEnded): void {
-    if (this.phase === 'wrap_up' && callId === this.callId) this.wrapUpUntil = Date.now();
+    // It may come with, or before, the end of the talk.
+    if (callId === this.callId) this.hasLeftWrapUp = true;
   }
 
   async agentGone({ offerNo, why }: messages.AgentGone): Promise<void> {
@@ -390,16 +394,13 @@ export class ContactLife {
   checkDispose({ callId, action }: messages.Disposed): void {
     if (action === 'do_not_call') return;
     if (callId !== this.callId) refuse('CALL_OVER', "the contact's next call has started", this.phase);
-    if (!['talking', 'wrap_up', 'waiting'].includes(this.phase)) {
-      refuse('CALL_OVER', 'the call is not one to be disposed of', this.phase);
-    }
+    if (!DISPOSABLE.includes(this.phase)) refuse('CALL_OVER', 'the call is not one to be disposed of', this.phase);
   }
 
   /** It is stored already: here it only ends the waiting for it. */
   async dispose({ callId, agentId, action }: messages.Disposed): Promise<messages.Done> {
     this.story.note(`agent ${agentId} registered ${action}`);
-    const ofThisCall = callId === this.callId && ['talking', 'wrap_up', 'waiting'].includes(this.phase);
-    if (ofThisCall) this.disposed = true;
+    if (callId === this.callId && DISPOSABLE.includes(this.phase)) this.disposed = true;
     else await this.disable({ reason: 'do_not_call', by: `agent:${agentId}` });
     return { done: true };
   }
@@ -476,6 +477,9 @@ const STATE_OF: Readonly<Record<Exclude<Phase, 'closed'>, ContactState>> = {
   talking: 'talking',
   wrap_up: 'wrap_up',
 };
+
+/** `dialling`: a short talk may be over before its beginning has been told. */
+const DISPOSABLE: readonly Phase[] = ['dialling', 'talking', 'wrap_up', 'waiting'];
 
 /** Cancel and stop end what is not answered; whoever has talked is treated by what came of the talk. */
 const outlastsTalk = (decision: Decision): boolean => decision.kind === 'final' && decision.reason !== 'agent_cancel';

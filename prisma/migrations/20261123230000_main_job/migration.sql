@@ -280,6 +280,7 @@ CREATE TABLE "node" (
     "lease_until" TIMESTAMPTZ(3) NOT NULL,
     "ready_since" TIMESTAMPTZ(3),
     "errors_in_row" INTEGER NOT NULL DEFAULT 0,
+    "errors_since" TIMESTAMPTZ(3),
     "failing_since" TIMESTAMPTZ(3),
     "probe_at" TIMESTAMPTZ(3),
 

@@ -1,0 +1,239 @@
+/** The pick is an index look-up, however long the queue (SQL1): the plans of matching/sql.ts with 1,000,000 queued rows. */
+import type { PoolClient } from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as sql from '../../matching/sql.ts';
+import type { Sql } from '../../prisma/tx.ts';
+import { NODE, Queue } from '../kit/queue.ts';
+
+const QUEUED = 1_000_000;
+/** Campaigns beside the big one, with a short queue each. */
+const SMALL = 20;
+const AGENTS = 300;
+const READY = 200;
+/** Offers and legs of earlier calls. */
+const HISTORY = 100_000;
+/** Queues that each agent serves: the big one and small ones. */
+const SERVED = 5;
+/** At the head of the big queue: contacts that the picky agent has rejected, then numbers in use. */
+const REJECTED = 100;
+const IN_USE = 10;
+const HEAD = REJECTED + IN_USE;
+
+/**
+ * Pages of one descent of an index and the row it leads to: four levels hold more than 10^9 entries. To look at a contact
+ * costs three at most: to itself, to an offer that may forbid it, to a leg on its number. An agent and each queue served
+ * cost two more: the profile and the campaign.
+ */
+const DESCENT = 5;
+const pagesOf = (contacts: number, queues: number) => 3 * DESCENT * contacts + 2 * DESCENT * (queues + 1);
+
+let queue: Queue;
+let client: PoolClient;
+let big: number;
+let small: number[];
+/** Ready the longest, and has rejected the head of the big queue. */
+let picky: number;
+let other: number;
+
+beforeAll(async () => {
+  queue = await Queue.open();
+  big = await queue.campaign();
+  small = [];
+  for (let n = 0; n < SMALL; n++) small.push(await queue.campaign());
+  client = await queue.pool.connect();
+  // The foreign keys of rows made here need no checking.
+  await client.query(`SET session_replication_role = replica`);
+  await load();
+}, 120_000);
+
+afterAll(async () => {
+  client?.release();
+  await queue?.close();
+});
+
+async function load(): Promise<void> {
+  const now = queue.clock.now();
+  const run = (text: string, values: unknown[]) => client.query(text, values);
+  // Places in another order than the rows lie in: what comes from the head of the queue lies all over the table.
+  await run(
+    `INSERT INTO contact (id, campaign_id, list_key, phone_num, state, state_since, call_no, call_id, place, created_at, updated_at)
+     SELECT n, CASE WHEN n <= $2 THEN $3 ELSE ($4::int[])[n % $5 + 1] END, n, '+47' || 100000000 + n, 'queued', $1, 1,
+       n * 1000000 + 1, $1::timestamptz + (n * 7919 % $2) * interval '1 s', $1, $1
+     FROM generate_series(1, $2::bigint + $5 * 1000) AS n`,
+    [now, QUEUED, big, small, SMALL],
+  );
+  await run(
+    `INSERT INTO call (call_id, contact_id, campaign_id, call_no, attempt, number, queued_at)
+     SELECT call_id, id, campaign_id, 1, 1, phone_num, $1 FROM contact`,
+    [now],
+  );
+  const agents = await run(
+    `INSERT INTO agent (name, phone, state, since, cause, lease_until, created_at, updated_at)
+     SELECT 'test', n, CASE WHEN n <= $2 THEN 'ready' ELSE 'paused' END, $1::timestamptz + n * interval '1 s', 'test',
+       $1::timestamptz + interval '1 day', $1, $1
+     FROM generate_series(1, $3::int) AS n RETURNING id`,
+    [now, READY, AGENTS],
+  );
+  [picky, other] = agents.rows.map((row: { id: number }) => row.id) as [number, number];
+  // Everyone serves the big campaign, and others after it.
+  await run(
+    `INSERT INTO agent_queue (agent_id, campaign_id, priority)
+     SELECT id, $1, 1 FROM agent
+     UNION ALL SELECT id, ($2::int[])[(id + 5 * n) % $3 + 1], 2 FROM agent, generate_series(1, $4::int - 1) AS n`,
+    [big, small, SMALL, SERVED],
+  );
+  await run(
+    `INSERT INTO offer (call_id, contact_id, campaign_id, offer_no, agent_id, node, created_at, deadline, ended_at,
+       result_code, reoffer_at)
+     SELECT c.call_id, c.id, campaign_id, 1, $3::int + n % $4::int, $5, $1, $1, $1, 't', $1
+     FROM generate_series(1, $2::bigint) AS n JOIN contact c ON c.id = n * 10`,
+    [now, HISTORY, picky, AGENTS, NODE],
+  );
+  await run(
+    `INSERT INTO leg (id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
+       source, destination, not_after, created_at, ended_at)
+     SELECT o.call_id || '-0-2', o.call_id, o.id, o.contact_id, o.campaign_id, agent_id, 'c', 'contact', 1, 1, $2, '', phone_num,
+       $1, $1, $1
+     FROM offer o JOIN contact c ON c.id = o.contact_id`,
+    [now, NODE],
+  );
+  await run(
+    `INSERT INTO offer (call_id, contact_id, campaign_id, offer_no, agent_id, node, created_at, deadline, ended_at,
+       result_code, reoffer_at)
+     SELECT call_id, id, campaign_id, 2, $3, $4, $1, $1, $1, 'b', $1::timestamptz + interval '1 h'
+     FROM contact WHERE campaign_id = $2 ORDER BY place LIMIT $5`,
+    [now, big, picky, NODE, REJECTED],
+  );
+  await run(
+    `INSERT INTO leg (id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
+       source, destination, not_after, created_at)
+     SELECT 'in-use-' || id, 0, 0, id, campaign_id, $3, 'c', 'other', 1, 1, $4, '', phone_num, $1, $1
+     FROM contact WHERE campaign_id = $2 ORDER BY place OFFSET $5 LIMIT $6`,
+    [now, big, other, NODE, REJECTED, IN_USE],
+  );
+}
+
+// ---- reading a plan -------------------------------------------------------------------------------------------------
+
+interface PlanNode {
+  'Node Type': string;
+  'Relation Name'?: string;
+  'Index Name'?: string;
+  'Rows Removed by Filter'?: number;
+  'Actual Rows': number;
+  'Actual Loops': number;
+  'Shared Hit Blocks': number;
+  'Shared Read Blocks': number;
+  Plans?: PlanNode[];
+}
+
+interface Plan {
+  pages: number;
+  /** Tables read from end to end. */
+  scanned: string[];
+  indexes: string[];
+  /** Most rows that one step sorted. */
+  sorted: number;
+  /** Contacts looked at. */
+  contacts: number;
+}
+
+const MODES = ['force_custom_plan', 'force_generic_plan'] as const;
+
+/** What the statement did when it was executed as the prepared statement that it is in the product. */
+async function planOf({ name, text, values }: Sql, mode: (typeof MODES)[number]): Promise<Plan> {
+  await client.query(`SET plan_cache_mode = ${mode}`);
+  await client.query(`PREPARE ${name} AS ${text}`);
+  try {
+    const literals = values.map((value) => client.escapeLiteral(value instanceof Date ? value.toISOString() : String(value)));
+    const explain = `EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE ${name} (${literals.join(', ')})`;
+    const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(explain);
+    const root = rows[0]!['QUERY PLAN'][0].Plan;
+    const nodes = all(root);
+    return {
+      pages: root['Shared Hit Blocks'] + root['Shared Read Blocks'],
+      scanned: nodes.filter((node) => node['Node Type'] === 'Seq Scan').map((node) => node['Relation Name']!),
+      indexes: nodes.flatMap((node) => node['Index Name'] ?? []),
+      sorted: Math.max(0, ...nodes.filter((node) => node['Node Type'].includes('Sort')).map(inputOf)),
+      contacts: nodes.filter((node) => node['Relation Name'] === 'contact').reduce((sum, node) => sum + readBy(node), 0),
+    };
+  } finally {
+    await client.query(`DEALLOCATE ${name}`);
+  }
+}
+
+const all = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(all)];
+const inputOf = ({ Plans = [] }: PlanNode): number =>
+  Plans.reduce((most, plan) => Math.max(most, plan['Actual Rows'] * plan['Actual Loops']), 0);
+/** PostgreSQL gives both as averages of a loop, rounded to two digits. */
+const readBy = (node: PlanNode): number =>
+  Math.floor((node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops']);
+
+/** Small tables may be read as a whole: agents, profiles, campaigns, nodes. These may not. */
+const LARGE = ['contact', 'call', 'offer', 'leg'];
+
+function expectLookUp(plan: Plan, most: { contacts: number; queues: number; sorted: number }): void {
+  expect(plan.scanned.filter((table) => LARGE.includes(table))).toEqual([]);
+  expect(plan.indexes).toContain('contact_queue');
+  expect(plan.indexes).not.toContain('contact_campaign_id_state_id_idx');
+  expect(plan.contacts).toBeGreaterThan(0);
+  expect(plan.contacts).toBeLessThanOrEqual(most.contacts);
+  expect(plan.sorted).toBeLessThanOrEqual(most.sorted);
+  expect(plan.pages).toBeLessThanOrEqual(pagesOf(most.contacts, most.queues));
+}
+
+// ---- the plans ------------------------------------------------------------------------------------------------------
+
+describe('with a million contacts in the queue', () => {
+  // An import of a large list is matched before PostgreSQL has counted it. Which agent comes first it may then sort out
+  // by asking for all of them.
+  it.each(MODES)('and no statistics yet, every pick is a look-up (%s)', async (mode) => {
+    const now = queue.clock.now();
+    for (const pick of [sql.pickForCampaign(now, big), sql.pickForAgent(now, picky), sql.agentsToMatch(now)]) {
+      const queues = READY * SERVED;
+      expectLookUp(await planOf(pick, mode), { contacts: HEAD + queues, queues, sorted: queues });
+    }
+  });
+
+  describe.each(MODES)('and statistics (%s)', (mode) => {
+    beforeAll(async () => void (await client.query(`ANALYZE`)));
+
+    it('the pick of a campaign asks for the first agent, and passes over what is not allowed', async () => {
+      const pick = sql.pickForCampaign(queue.clock.now(), big);
+      expectLookUp(await planOf(pick, mode), { contacts: HEAD + 1, queues: 1, sorted: 1 });
+      const { rows } = await client.query<sql.Picked>(pick);
+      const [next] = await queue.rows<{ id: string }>(
+        `SELECT id FROM contact WHERE campaign_id = $1 ORDER BY place OFFSET $2 LIMIT 1`,
+        [big, HEAD],
+      );
+      expect(rows).toMatchObject([{ agent_id: picky, contact_id: next!.id }]);
+    });
+
+    it('the pick of a small campaign beside it does not meet the big queue', async () => {
+      const plan = await planOf(sql.pickForCampaign(queue.clock.now(), small[0]!), mode);
+      expectLookUp(plan, { contacts: 1, queues: 1, sorted: 1 });
+    });
+
+    it('the pick of an agent looks at the head of each queue served', async () => {
+      const plan = await planOf(sql.pickForAgent(queue.clock.now(), other), mode);
+      expectLookUp(plan, { contacts: SERVED, queues: SERVED, sorted: SERVED });
+    });
+
+    it('the pick of an agent passes over what that agent has rejected, and numbers in use', async () => {
+      const plan = await planOf(sql.pickForAgent(queue.clock.now(), picky), mode);
+      expectLookUp(plan, { contacts: HEAD + SERVED, queues: SERVED, sorted: SERVED });
+    });
+
+    it('the sweep looks at one contact for each ready agent', async () => {
+      const plan = await planOf(sql.agentsToMatch(queue.clock.now()), mode);
+      expectLookUp(plan, { contacts: HEAD + READY, queues: READY, sorted: READY });
+    });
+
+    it.each(['NULL', `'2000-01-01'`])('the node is found by what is open, not by history (failing since %s)', async (since) => {
+      await client.query(`UPDATE node SET failing_since = ${since}, probe_at = ${since}`);
+      const plan = await planOf(sql.pickNode(queue.clock.now()), mode);
+      expect(plan.scanned).toEqual(['node']);
+      expect(plan.pages).toBeLessThanOrEqual(DESCENT * 2 + IN_USE);
+    });
+  });
+});
