@@ -81,7 +81,8 @@ export function createLegBook(deps: LegBookDeps): LegBook {
     const found = (await db.pool.query<sql.LegRow>(sql.openContactLegBeside(agentLegId))).rows[0];
     if (!found) return;
     const watch = watchers.watch(found);
-    await watch.next(CONTACT_LEG_WITHIN_MS);
+    const deadline = performance.now() + CONTACT_LEG_WITHIN_MS;
+    while (!watch.row.ended_at && performance.now() < deadline) await watch.next(deadline - performance.now());
     watch.close();
   }
 

@@ -81,13 +81,13 @@ export async function endsWithOffer(
   endedReason: string | null,
 ): Promise<boolean> {
   if (endedReason) {
-    await tx.run(sql.withdrawOffer(offer.id, 'list_replaced'));
+    await tx.run(sql.endCallWithOffer(offer.id, 'list_replaced'));
     return true;
   }
   const campaign = await tx.row<{ status: string }>(holdStatus(offer.campaign_id));
   if (campaign?.status !== 'ended') return false;
   await tx.run(sql.endForCampaign(tx.now, offer.contact_id));
-  await tx.run(sql.withdrawOffer(offer.id, 'campaign_paused'));
+  await tx.run(sql.endCallWithOffer(offer.id, 'campaign_paused'));
   return true;
 }
 

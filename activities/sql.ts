@@ -52,6 +52,13 @@ export const withdrawOffer = (offerId: string, why: string): Sql => ({
   values: [offerId, why],
 });
 
+/** The call ends with the offer, whatever was to end the offer alone. */
+export const endCallWithOffer = (offerId: string, why: string): Sql => ({
+  name: 'end_call_with_offer',
+  text: `UPDATE offer SET withdrawn = $2 WHERE id = $1 AND ended_at IS NULL`,
+  values: [offerId, why],
+});
+
 /** The phone was answered before the decision reached the switch: the decision is void. */
 export const restoreOffer = (offerId: string): Sql => ({
   name: 'restore_offer',

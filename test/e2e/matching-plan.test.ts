@@ -143,10 +143,10 @@ const MODES = ['force_custom_plan', 'force_generic_plan'] as const;
 /** What the statement did when it was executed as the prepared statement that it is in the product. */
 async function planOf({ name, text, values }: Sql, mode: (typeof MODES)[number]): Promise<Plan> {
   await client.query(`SET plan_cache_mode = ${mode}`);
-  await client.query(`PREPARE ${name} AS ${text}`);
+  await client.query(`PREPARE plan_${name} AS ${text}`);
   try {
     const literals = values.map((value) => client.escapeLiteral(value instanceof Date ? value.toISOString() : String(value)));
-    const explain = `EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE ${name} (${literals.join(', ')})`;
+    const explain = `EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE plan_${name} (${literals.join(', ')})`;
     const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: PlanNode }] }>(explain);
     const root = rows[0]!['QUERY PLAN'][0].Plan;
     const nodes = all(root);
@@ -158,7 +158,7 @@ async function planOf({ name, text, values }: Sql, mode: (typeof MODES)[number])
       contacts: nodes.filter((node) => node['Relation Name'] === 'contact').reduce((sum, node) => sum + readBy(node), 0),
     };
   } finally {
-    await client.query(`DEALLOCATE ${name}`);
+    await client.query(`DEALLOCATE plan_${name}`);
   }
 }
 
@@ -226,7 +226,8 @@ describe('with a million contacts in the queue', () => {
 
     it('the sweep looks at one contact for each ready agent', async () => {
       const plan = await planOf(sql.agentsToMatch(queue.clock.now()), mode);
-      expectLookUp(plan, { contacts: HEAD + READY, queues: READY, sorted: READY });
+      // What a filter removed is an average of the loops too, and rounded up.
+      expectLookUp(plan, { contacts: HEAD + 2 * READY, queues: READY, sorted: READY });
     });
 
     it.each(['NULL', `'2000-01-01'`])('the node is found by what is open, not by history (failing since %s)', async (since) => {

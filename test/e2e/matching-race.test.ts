@@ -206,7 +206,6 @@ it(`never offers anyone twice, and leaves no pair behind (seed ${SEED})`, { time
     );
     quiet.push(await whenQuiet());
   }
-  console.log(quiet);
   expect(queue.complaints).toEqual([]);
   expect(quiet.map(({ missed }) => missed)).toEqual(quiet.map(() => 0));
   // Otherwise this would prove nothing.

@@ -179,13 +179,11 @@ describe('who may be offered what', () => {
   it('tells the workflow of each offer once, with its number', async () => {
     await open();
     const campaign = await queue.campaign();
-    const anna = await readyAgent({ [campaign]: 1 });
+    await readyAgent({ [campaign]: 1 });
     const [contact] = await queued(campaign, [{}]);
     queue.clock.pass(5);
     await one.sweep();
-    expect(queue.told).toMatchObject([
-      { name: 'offered', contactId: contact, argument: { offerNo: 1, agentId: String(anna), node: NODE, attempt: 1 } },
-    ]);
+    expect(queue.told).toMatchObject([{ name: 'offered', contactId: contact, argument: { offerNo: 1 } }]);
   });
 });
 
@@ -374,8 +372,10 @@ describe('a failing trunk', () => {
     expect(await pass(28)).toBe(0);
     expect(await pass(1)).toBe(1);
     expect(await pass(100)).toBe(0);
+    // Its minute is long over: the next one is sent as soon as this one is.
     await fails(1);
-    expect(await pass(1)).toBe(1);
+    expect(await queue.offers()).toHaveLength(1);
+    expect(await pass(58)).toBe(0);
   });
 
   it('is probed again a minute later when the agent rejects the probe', async () => {
