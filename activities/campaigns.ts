@@ -30,8 +30,11 @@ export interface Settled {
 
 /** Rows of one transaction. */
 const PAGE = 500;
-/** Workflows started at a time: small, so that the first contacts of a list are callable within a second. */
-const FEED_PAGE = 200;
+/**
+ * Workflows started at a time: few at first, so that the first contacts of a list are callable within a second, then
+ * more, since who is started last of a page is waited for alone.
+ */
+const FEED_PAGE = { least: 100, most: 1_000 };
 /** Calls to Temporal under way at once. */
 const CONCURRENCY = 32;
 
@@ -81,7 +84,8 @@ type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => P
 
 /** Claims rows, starts their workflows, then queues them set-wise: a crash in between leaves claimed rows, found again. */
 const feed: Page = async ({ db, workflows, matching }, { id }, total) => {
-  const claimed = (await db.pool.query<sql.Claimed>(sql.claimPage(db.clock.now(), id, FEED_PAGE))).rows;
+  const size = Math.min(Math.max(total.started, FEED_PAGE.least), FEED_PAGE.most);
+  const claimed = (await db.pool.query<sql.Claimed>(sql.claimPage(db.clock.now(), id, size))).rows;
   await pooled(claimed, async ({ id: contactId, round, wait_until }) => {
     await workflows.startContact({
       contactId,

@@ -255,6 +255,9 @@ const reason = z.enum(RESULT_REASONS).nullable();
 export const contactDetail = z
   .strictObject({
     ...contactShape,
+    do_not_call_proposed: z
+      .boolean()
+      .describe('The called person objects (SIP 607, RFC 8197): the number is given up, do-not-call is proposed'),
     calls: z
       .array(
         z.strictObject({

@@ -2,9 +2,10 @@
  * Who gets which contact. It runs on every edge (contact queued, agent ready or released, start, resume) for speed; the
  * guarantee is the sweep (sweep.ts), which runs the same once a second.
  */
+import { AppError } from '../domain/errors.ts';
 import type { AgentState } from '../domain/states.ts';
 import { inTx, type Sql, type Tx } from '../prisma/tx.ts';
-import { applyWish, LEASE_MS, recordAgentEvent, type Wanted } from './agents.ts';
+import { applyWish, LEASE_MS, recordAgentEvent, type Wanted, type WishOutcome } from './agents.ts';
 import * as sql from './sql.ts';
 import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
 
@@ -60,12 +61,17 @@ export function createMatching(deps: TellDeps): Matching {
     matchAgent,
 
     async setAgentState(agentId, want, cause) {
-      const { agent, wrapUp, withdraw } = await inTx(db, async (tx) => {
-        const outcome = await applyWish(tx, agentId, want, cause);
-        await tx.run(sql.renewLeases(new Date(tx.now.getTime() + LEASE_MS), [agentId]));
-        return outcome;
-      });
-      if (agent.state === 'ready') await matchAgent(agentId);
+      // Who becomes ready is matched in the same transaction, one commit sooner; should that fail, the wish counts alone.
+      let isMatched = want === 'ready';
+      const { agent, wrapUp, withdraw, offer } = await inTx(db, (tx) => wish(tx, agentId, want, cause, isMatched)).catch(
+        (error: unknown) => {
+          if (error instanceof AppError) throw error;
+          isMatched = false;
+          return inTx(db, (tx) => wish(tx, agentId, want, cause, false));
+        },
+      );
+      const isToMatch = offer ? (await announce(deps, offer)) === 'withdrawn' : agent.state === 'ready' && !isMatched;
+      if (isToMatch) await matchAgent(agentId);
       if (withdraw) await tellGone(deps, agentId, 'agent_logged_off');
       if (wrapUp) await tellWrapUpEnded(deps, wrapUp);
       const { state, next_state, since, state_until } = agent;
@@ -84,15 +90,34 @@ export function createMatching(deps: TellDeps): Matching {
 async function matchOne({ db }: TellDeps, lock: Sql, pick: (now: Date) => Sql): Promise<Announcement | null> {
   for (;;) {
     try {
-      return await inTx(db, (tx) => reservePair(tx, lock, pick));
+      return await inTx(db, async (tx) => {
+        await tx.run(lock);
+        return reservePair(tx, pick);
+      });
     } catch (error) {
       if (!(error instanceof Taken)) throw error;
     }
   }
 }
 
-async function reservePair(tx: Tx, lock: Sql, pick: (now: Date) => Sql): Promise<Announcement | null> {
-  await tx.run(lock);
+/** What an agent wants and, if that makes the agent ready, the first offer. */
+async function wish(
+  tx: Tx,
+  agentId: number,
+  want: Wanted,
+  cause: string,
+  isMatched: boolean,
+): Promise<WishOutcome & { offer: Announcement | null }> {
+  // The queues' locks come before the agent's row, as everywhere.
+  if (isMatched) await tx.run(sql.lockQueuesOfAgent(agentId));
+  const outcome = await applyWish(tx, agentId, want, cause);
+  await tx.run(sql.renewLeases(new Date(tx.now.getTime() + LEASE_MS), [agentId]));
+  const isReady = isMatched && outcome.agent.state === 'ready';
+  return { ...outcome, offer: isReady ? await reservePair(tx, (now) => sql.pickForAgent(now, agentId)) : null };
+}
+
+/** The queues' locks are held by this transaction. */
+async function reservePair(tx: Tx, pick: (now: Date) => Sql): Promise<Announcement | null> {
   const picked = await tx.row<sql.Picked>(pick(tx.now));
   if (!picked) return null;
   const node = await takeNode(tx);

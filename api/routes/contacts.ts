@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { LegCode } from '../../domain/codes.ts';
+import { SIP_TABLE } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { NUMBER_PROBLEM_TEXT, parseNumber } from '../../domain/numbers.ts';
 import { CONTACT_STATES, type ContactState, type EndedReason, type WaitReason } from '../../domain/states.ts';
@@ -111,7 +112,9 @@ export function contactRoutes(deps: Deps): Route[] {
       async handle({ params: { id } }) {
         const row = await find(deps, id);
         const { rows } = await db.pool.query<CallShown>(sql.callsOfContact(id, CALLS_SHOWN));
-        return ok({ ...contactJson(row), calls: rows.map(callJson) });
+        const legs = rows.flatMap((call) => call.legs);
+        const do_not_call_proposed = legs.some((leg) => SIP_TABLE[leg.result_response as number]?.proposeDoNotCall);
+        return ok({ ...contactJson(row), do_not_call_proposed, calls: rows.map(callJson) });
       },
     }),
     route({
