@@ -1,8 +1,7 @@
 /** Contacts: the rows of a campaign's list, one by one. Whole lists go through imports. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import type { LegCode } from '../../domain/codes.ts';
-import { SIP_TABLE } from '../../domain/codes.ts';
+import { type LegCode, SIP_TABLE } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { NUMBER_PROBLEM_TEXT, parseNumber } from '../../domain/numbers.ts';
 import { CONTACT_STATES, type ContactState, type EndedReason, type WaitReason } from '../../domain/states.ts';

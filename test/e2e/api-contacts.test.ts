@@ -158,6 +158,14 @@ describe('one contact', () => {
     expect(detail.calls[0].legs[0].created_at).toMatch(/Z$/);
   });
 
+  test('says when the called person has objected: do-not-call is proposed', async () => {
+    const contact = await makeContact(api, campaign);
+    const { callId } = await makeCall(api, { contact, agent: await makeAgent(api, [campaign]), callNo: 1, ended: true, code: 'b' });
+    expect(await get(contact.id)).toMatchObject({ do_not_call_proposed: false });
+    await api.db.pool.query(`UPDATE leg SET result_response = 607 WHERE call_id = $1 AND ciq = 'c'`, [callId]);
+    expect(await get(contact.id)).toMatchObject({ do_not_call_proposed: true });
+  });
+
   test('PATCH changes what is given; a changed number is no longer given up', async () => {
     const contact = await makeContact(api, campaign, { phone_2: '+4722865000', priority: 3 });
     await set(contact.id, { given_up_1: true, given_up_2: true, next_phone: 2 });
