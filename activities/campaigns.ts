@@ -30,11 +30,10 @@ export interface Settled {
 
 /** Rows of one transaction. */
 const PAGE = 500;
-/**
- * Workflows started at a time: few at first, so that the first contacts of a list are callable within a second, then
- * more, since who is started last of a page is waited for alone.
- */
-const FEED_PAGE = { least: 100, most: 1_000 };
+/** Rows claimed at a time by the feed: many, since whoever is started last of a page is waited for alone. */
+const FEED_PAGE = 1_000;
+/** So many are queued as soon as they are started, while the next ones start: the first of a list are callable at once. */
+const QUEUED_AT_ONCE = 100;
 /** Calls to Temporal under way at once. */
 const CONCURRENCY = 32;
 
@@ -82,28 +81,40 @@ async function overtaken({ db }: CampaignDeps, campaign: sql.CampaignRow): Promi
 /** One page of work; true when there may be more. */
 type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => Promise<boolean>;
 
-/** Claims rows, starts their workflows, then queues them set-wise: a crash in between leaves claimed rows, found again. */
-const feed: Page = async ({ db, workflows, matching }, { id }, total) => {
-  const size = Math.min(Math.max(total.started, FEED_PAGE.least), FEED_PAGE.most);
-  const claimed = (await db.pool.query<sql.Claimed>(sql.claimPage(db.clock.now(), id, size))).rows;
-  await pooled(claimed, async ({ id: contactId, round, wait_until }) => {
-    await workflows.startContact({
-      contactId,
-      campaignId: String(id),
-      round,
-      dueAt: wait_until?.getTime() ?? null,
+/** Claims rows, starts their workflows and queues them set-wise: a crash in between leaves claimed rows, found again. */
+const feed: Page = async (deps, { id }, total) => {
+  const claimed = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FEED_PAGE))).rows;
+  let started: string[] = [];
+  let queueing = Promise.resolve();
+  const queueStarted = () => {
+    const ids = started;
+    started = [];
+    queueing = queueing.then(() => queueFresh(deps, id, ids));
+    queueing.catch(() => undefined); // thrown where it is waited for
+    total.started += ids.length;
+  };
+  try {
+    await pooled(claimed, async ({ id: contactId, round, wait_until }) => {
+      const dueAt = wait_until?.getTime() ?? null;
+      await deps.workflows.startContact({ contactId, campaignId: String(id), round, dueAt });
+      started.push(contactId);
+      if (started.length >= QUEUED_AT_ONCE) queueStarted();
     });
-  });
-  const ids = claimed.map((row) => row.id);
-  await inTx(db, async (tx) => {
-    const campaign = await tx.row<{ status: string }>(holdStatus(id));
-    await tx.run(sql.startedWaiting(tx.now, ids, campaign?.status === 'running'));
-    await enqueueContacts(tx, ids, 'starting');
-  });
-  total.started += ids.length;
-  if (ids.length > 0) await matching.matchCampaign(id);
-  return ids.length > 0;
+  } finally {
+    if (started.length > 0) queueStarted();
+    await queueing;
+  }
+  return claimed.length > 0;
 };
+
+async function queueFresh({ db, matching }: CampaignDeps, campaignId: number, contactIds: string[]): Promise<void> {
+  await inTx(db, async (tx) => {
+    const campaign = await tx.row<{ status: string }>(holdStatus(campaignId));
+    await tx.run(sql.startedWaiting(tx.now, contactIds, campaign?.status === 'running'));
+    await enqueueContacts(tx, contactIds, 'starting');
+  });
+  await matching.matchCampaign(campaignId);
+}
 
 const queueAgain: Page = async ({ db, matching }, { id }, total) => {
   const queued = await inTx(db, async (tx) => {
