@@ -95,7 +95,7 @@ export function createContactActivities(deps: ContactDeps) {
           return { standing: { at: 'queue' } as const, campaignId: queued.length > 0 ? contact.campaign_id : null };
         }
         if (contact.wait_reason !== 'campaign_not_running') {
-          await tx.run(sql.waitForCampaign(tx.now, contactId, ['waiting']));
+          await tx.run(sql.waitForCampaign(tx.now, contactId, ['waiting', 'starting']));
         }
         return { standing: { at: 'queue' } as const, campaignId: null };
       });

@@ -269,7 +269,9 @@ export const wrapUpOf = (offerId: string): Sql => ({
 export type Entering = 'starting' | 'due' | 'resumed';
 const ENTERING: Readonly<Record<Entering, string>> = {
   starting: `c.state = 'starting' AND c.wait_until IS NULL`,
-  due: `c.state = 'waiting' AND c.wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use')`,
+  // `starting`: its workflow found it due before the feed had written that it waits.
+  due: `(c.state = 'waiting' AND c.wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use')
+         OR c.state = 'starting' AND c.wait_until IS NOT NULL)`,
   resumed: `c.state = 'waiting' AND c.wait_reason = 'campaign_not_running'`,
 };
 
