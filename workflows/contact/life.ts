@@ -360,7 +360,8 @@ export class ContactLife {
 
   async cancel({ agentId }: messages.OfferAnswer): Promise<messages.Done> {
     const mine: Decision = { kind: 'final', reason: 'agent_cancel', by: `agent:${agentId}` };
-    this.decision ??= mine;
+    // A stop ends the call only; the cancel that comes while it is carried out ends the contact too.
+    if (this.decision === null || this.decision.kind === 'stopped') this.decision = mine;
     if ((await this.endOffer('agent_cancel', 'contact_answered')) === 'answered') {
       if (this.decision === mine) this.decision = null;
       refuse('CANCEL_TOO_LATE', 'the contact answered first', this.phase);
