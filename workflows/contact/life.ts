@@ -424,7 +424,9 @@ export class ContactLife {
   async disable({ reason, by }: messages.Disable): Promise<messages.Done> {
     this.decision = { kind: 'final', reason, by };
     this.story.note(`to be disabled: ${reason} by ${by}`);
-    if (this.isOpen()) await this.endOffer(reasonOf(this.decision), 'contact_answered');
+    // Whose list was replaced is not offered any more, but a phone that rings already rings on.
+    const ringsOn = reason === 'list_replaced' && this.phase === 'dialling';
+    if (this.isOpen() && !ringsOn) await this.endOffer(reasonOf(this.decision), 'contact_answered');
     await condition(() => this.phase === 'closed' || this.phase === 'talking' || this.phase === 'wrap_up');
     return { done: true };
   }
