@@ -108,6 +108,9 @@ export function createContactActivities(deps: ContactDeps) {
       return inTx(db, async (tx) => {
         const contact = await lock(tx, contactId, round);
         if (contact.closed_at) return standingOf(contact);
+        // A decision about a call that has been carried out before: the contact has a new call since.
+        const aboutCall = decision?.kind === 'stopped' || decision?.kind === 'refused';
+        if (aboutCall && contact.call_id !== callId) return standingOf(contact);
         if (decision?.kind === 'final' && (await isReserved(tx, contact))) return { at: 'offered' };
         const leg = contact.call_id ? await tx.row<sql.LegRow>(sql.contactLegOfCall(contact.call_id)) : undefined;
         if (leg && !leg.ended_at) return { at: 'talking' };
