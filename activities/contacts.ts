@@ -185,6 +185,8 @@ async function decided(
   decision: Exclude<Decision, { kind: 'disposed' }>,
 ): Promise<Standing> {
   const connected = leg?.answered_at != null && leg.result_reason !== 'abandoned';
+  // Who is being called when the list is replaced is called to the end: the leg has ended the call, not the decision.
+  const calledOn = decision.kind === 'final' && decision.reason === 'list_replaced';
   const reason: ResultReason =
     decision.kind === 'final'
       ? callReason(decision.reason)
@@ -192,8 +194,9 @@ async function decided(
         ? 'campaign_paused'
         : decision.reason;
   if (contact.call_id) {
-    if (connected) await tx.run(sql.endCall(tx.now, contact.call_id, leg.result_code ?? 'k', leg.result_reason));
-    else await endCalls(tx, [contact.call_id], reason);
+    if (leg && (connected || calledOn)) {
+      await tx.run(sql.endCall(tx.now, contact.call_id, leg.result_code ?? 'k', leg.result_reason));
+    } else await endCalls(tx, [contact.call_id], reason);
   }
   if (decision.kind === 'final') return close(tx, contact, 'disabled', decision.reason, decision.by);
   if (decision.kind === 'stopped') {
