@@ -249,7 +249,8 @@ async function agentLegEnded(
     const counters = countersOf(agent);
     if (offer.state === 'talking') return afterTalk(rules, counters);
     if (contactLeg?.result_code) return afterCallWithoutTalk(counters, contactLeg.result_reason ?? 'contact_not_reached');
-    if (code === 'k') return afterCallWithoutTalk(counters, reason ?? 'agent_hang_up');
+    // Refused the dial or withdrawn, the agent is told why; the leg itself has just been ended.
+    if (code === 'k') return afterCallWithoutTalk(counters, reason ?? offer.withdrawn ?? 'agent_hang_up');
     return afterFailedOffer(rules, counters, code, reason);
   };
   const freed = await releaseAgent(tx, offer, contactLeg?.result_code ?? code, after);
