@@ -1,5 +1,7 @@
 /** Offers whose telephony node nobody holds any more: no switch will say what has become of their phones. */
 import type { Logger } from 'pino';
+import type { ResultReason } from '../domain/codes.ts';
+import { endsCall } from '../domain/offers.ts';
 import { type Db, inTx } from '../prisma/tx.ts';
 import { nodeLost } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
@@ -28,6 +30,10 @@ export async function outcomeOf({ db, legs }: LostDeps, offerId: string): Promis
   const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!;
   if (offer.state === 'talking') return { kind: 'talking' };
   if (!offer.ended_at) return null;
+  // The dial was refused, or would have been: that decision ends the call, and nobody else knows of it.
+  if (offer.state === 'answered' && endsCall(offer.withdrawn)) {
+    return { kind: 'refused', reason: offer.withdrawn as ResultReason };
+  }
   if (offer.state !== 'dialling') return offerOver(offer);
   const leg = (await db.pool.query<sql.LegRow>(sql.contactLegOfCall(offer.call_id))).rows[0];
   return leg?.ended_at ? { kind: 'failed', code: leg.result_code!, reason: leg.result_reason } : null;
