@@ -542,7 +542,7 @@ export const endContacts = (now: Date, campaignId: number, limit: number): Sql =
   text: `
     WITH page AS (
       SELECT id FROM contact
-      WHERE campaign_id = $2 AND state IN ('new', 'waiting') AND ended_reason IS NULL
+      WHERE campaign_id = $2 AND state IN ('new', 'starting', 'waiting') AND ended_reason IS NULL
       ORDER BY id LIMIT $3 FOR UPDATE
     )
     UPDATE contact c SET ended_reason = 'campaign_ended', ended_by = 'system', ended_at = $1, state_since = $1,
