@@ -90,7 +90,9 @@ export const lockCampaign = (id: number): Sql => ({
 
 export const setStatus = (now: Date, id: number, status: string, stopRequested: boolean): Sql => ({
   name: 'api_set_status',
-  text: `UPDATE campaign SET status = $3, stop_requested = $4, revision = revision + 1, updated_at = $1 WHERE id = $2`,
+  text: `UPDATE campaign SET status = $3, stop_requested = $4 OR (stop_requested AND $3 <> 'running'),
+           revision = revision + 1, updated_at = $1
+         WHERE id = $2`,
   values: [now, id, status, stopRequested],
 });
 
