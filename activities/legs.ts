@@ -196,7 +196,9 @@ function settle(leg: sql.LegRow, offer: sql.OfferRow, result: LegResult): LegRes
 function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, end: LegEnd, context: sql.CallContext): void {
   const endedAt = leg.ended_at!.getTime();
   const seconds = (from: Date) => Math.max(0, Math.round((endedAt - from.getTime()) / 1000));
-  const spoke = leg.answered_at !== null && result.reason !== 'abandoned';
+  // A phone that was picked up and not confirmed, or without audio, is no answer.
+  const answeredAt = result.code === 'k' ? leg.answered_at : null;
+  const spoke = answeredAt !== null && result.reason !== 'abandoned';
   tx.record({
     table: 'call_events',
     row: {
@@ -207,8 +209,8 @@ function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, end: LegEnd, cont
       ciq: leg.ciq,
       dte_start: leg.created_at,
       duration_tot_sec: seconds(leg.created_at),
-      dte_speak_start: leg.answered_at,
-      duration_speak_sec: spoke ? seconds(leg.answered_at!) : 0,
+      dte_speak_start: answeredAt,
+      duration_speak_sec: spoke ? seconds(answeredAt) : 0,
       setup_ms: end.setupMs,
       alert_ms: end.alertMs,
       source: leg.source,
