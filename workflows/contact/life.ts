@@ -140,7 +140,8 @@ export class ContactLife {
       if (this.decision) return await this.takeBack(offer, this.decision);
       const rung = await this.ring(offer);
       if (rung.kind === 'over') return await this.afterOffer(rung);
-      const dialled = await this.dial(offer);
+      // Else the rows have said already what came of it.
+      const dialled = rung.kind === 'answered' ? await this.dial(offer) : rung;
       if (dialled.kind === 'over') return await this.afterOffer(dialled);
       if (dialled.kind === 'refused') {
         return await this.conclude(this.decision ?? { kind: 'refused', reason: dialled.reason });
