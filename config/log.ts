@@ -8,6 +8,8 @@ export type { Logger };
 const PRIVATE = [
   ...['phone', 'phone2', 'phoneNum', 'phone_num', 'phone_2', 'number', 'to', 'from', 'transferTo'],
   ...['variables', 'comment', 'firstName', 'lastName', 'body'],
+  // Where PostgreSQL quotes the row that it has refused.
+  ...['detail', 'where'],
   ...['password', 'key', 'adminKey', 'token', 'authorization', 'cookie', 'databaseUrl'],
 ];
 
