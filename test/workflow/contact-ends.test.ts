@@ -89,6 +89,16 @@ describe('Disable', () => {
     expect(await contact.closed()).toBe('disabled: disabled');
   });
 
+  it('for a list that was replaced lets a phone that rings ring on', async () => {
+    const contact = await rig.dialling();
+    await contact.tell('disable', { reason: 'list_replaced', by: 'import' });
+    await (await contact.contactAnswers()).talkEnds();
+    await contact.click('dispose');
+
+    expect(await contact.closed()).toBe('disabled: list_replaced');
+    expect(contact.asked).toEqual(['ring 1', 'dial 1', 'conclude final list_replaced by import']);
+  });
+
   it('takes an offer back when matching was faster', async () => {
     const contact = await rig.queued();
     const { promise: concluded, resolve: conclude } = Promise.withResolvers<{ at: 'offered' }>();
@@ -230,6 +240,17 @@ describe('the stop', () => {
 
     // "stopped" would retry a contact who has talked and is disposed of.
     expect(contact.asked.at(-1)).toBe('conclude');
+  });
+
+  it('gives way to a Cancel', async () => {
+    const contact = await rig.dialling();
+    contact.endings.push('ended', 'ended');
+    await contact.tell('withdraw', stop);
+    await contact.hasAsked('endOffer 1 campaign_paused sparing contact_answered');
+    await contact.click('cancel');
+    contact.dial().ends({ kind: 'failed', code: 'h', reason: 'campaign_paused' });
+
+    expect(await contact.closed()).toBe('disabled: agent_cancel');
   });
 
   it('gives way to Disable', async () => {

@@ -80,6 +80,17 @@ describe('a node that is lost', () => {
     expect((await contact.view()).offer).toEqual(contact.offer);
   });
 
+  it('after it has refused the dial: the call ends with that reason', async () => {
+    const contact = await rig.ringing();
+    contact.ring().dead = true;
+    contact.rowsSay.set(1, { kind: 'refused', reason: 'do_not_call' });
+    contact.standings.push({ at: 'closed', state: 'disabled', reason: 'do_not_call' });
+    await contact.tell('nodeLost', { offerNo: 1 });
+
+    expect(await contact.closed()).toBe('disabled: do_not_call');
+    expect(contact.asked).toEqual(['ring 1', 'outcomeOf 1', 'conclude refused do_not_call']);
+  });
+
   it('is waited for when the rows say that it is not', async () => {
     const contact = await rig.ringing();
     await contact.tell('nodeLost', { offerNo: 1 });
