@@ -217,6 +217,8 @@ async function send(
       from: leg.originating,
       setupMs: setupSec * 1000,
       ringMs: ringSec * 1000,
+      // An agent's voicemail must never be taken for the agent; where a contact's phone leads is the contact's affair.
+      noDivert: party === 'agent',
       notAfter: leg.not_after.getTime(),
     })
     .catch((error: unknown) => {

@@ -23,6 +23,8 @@ export interface Originate {
   setupMs: number;
   /** Longest alerting, in ms, started once; the adapter ends the leg then (`by: 'timer'`, phase `alerting`). */
   ringMs: number;
+  /** The phone must not pass the call on to another one: whoever answers is who was called, never an agent's voicemail. */
+  noDivert: boolean;
   /** Epoch ms after which the switch itself must refuse to send this leg, so a worker that was frozen can't dial. */
   notAfter: number;
 }
@@ -72,6 +74,12 @@ export interface Capabilities {
   /** Reports `media_up`; otherwise `answered` counts as such. */
   mediaUp: boolean;
   separateSetupTimer: boolean;
+  /** Each of the commands of that name; a command that can't be carried out rejects with CONFLICT. */
+  noDivert: boolean;
+  hold: boolean;
+  play: boolean;
+  sendDtmf: boolean;
+  record: boolean;
 }
 
 export interface Telephony {
@@ -87,6 +95,14 @@ export interface Telephony {
    * the first was ended by its far end (an agent who hangs up: `agent_hang_up`). An empty list undoes it.
    */
   endTogether(mix: string, legIds: { legId: string; why: EndWhy }[]): Promise<void>;
+  /** Puts an answered leg on hold (it hears nothing of its mix, and is not heard) or takes it back; a repeat does nothing. */
+  hold(legId: string, on: boolean): Promise<void>;
+  /** Plays a sound to an answered leg over and over (`music`), in place of the one before; null: none any more. */
+  play(legId: string, sound: string | null): Promise<void>;
+  /** Sends keys (0-9 * # A-D) to the far end of an answered leg. The same `key` once more sends nothing. */
+  sendDtmf(legId: string, digits: string, key: string): Promise<void>;
+  /** Records a mix under this name, from now until null or the end of its last leg; a repeat goes on with the same one. */
+  record(mix: string, name: string | null): Promise<void>;
   status(legId: string): Promise<LegStatus>;
   /** Every live leg of this application. */
   list(): Promise<{ legId: string; phase: LegPhase }[]>;

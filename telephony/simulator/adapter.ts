@@ -44,6 +44,11 @@ class SimulatorTelephony implements Telephony {
     earlyMedia: true,
     mediaUp: true,
     separateSetupTimer: true,
+    noDivert: true,
+    hold: true,
+    play: true,
+    sendDtmf: true,
+    record: true,
   };
   #log: Logger;
   #connection: SwitchConnection;
@@ -89,6 +94,22 @@ class SimulatorTelephony implements Telephony {
 
   endTogether(mix: string, legs: { legId: string; why: EndWhy }[]): Promise<void> {
     return this.#connection.ask({ type: 'endTogether', mix, legs });
+  }
+
+  hold(legId: string, on: boolean): Promise<void> {
+    return this.#connection.ask({ type: 'hold', legId, on });
+  }
+
+  play(legId: string, sound: string | null): Promise<void> {
+    return this.#connection.ask({ type: 'play', legId, sound });
+  }
+
+  sendDtmf(legId: string, digits: string, key: string): Promise<void> {
+    return this.#connection.ask({ type: 'sendDtmf', legId, digits, key });
+  }
+
+  record(mix: string, name: string | null): Promise<void> {
+    return this.#connection.ask({ type: 'record', mix, name });
   }
 
   async status(legId: string): Promise<LegStatus> {

@@ -8,6 +8,7 @@ import { scriptSchema } from './script.ts';
 import type { SimulatedSwitch } from './switch.ts';
 
 const digitSchema = z.strictObject({ digit: z.string().regex(/^[0-9*#A-D]$/, 'one of 0-9 * # A-D') });
+const holdSchema = z.strictObject({ on: z.boolean() });
 const pageSchema = z.strictObject({
   after: z.coerce.number().int().min(0).default(0),
   limit: z.coerce.number().int().min(1).max(10_000).default(1000),
@@ -24,6 +25,7 @@ export function createControl(deps: { simulated: SimulatedSwitch; record: DialRe
     reject: (number: string) => simulated.rejectPhone(number),
     'hang-up': (number: string) => simulated.hangUpPhone(number),
     digit: (number: string, body: unknown) => simulated.pressKey(number, valid(digitSchema, body).digit),
+    hold: (number: string, body: unknown) => simulated.holdPhone(number, valid(holdSchema, body).on),
   };
   for (const [name, act] of Object.entries(acts)) {
     app.post(`/phones/:number/${name}`, (request, response) => {

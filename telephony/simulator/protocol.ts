@@ -12,6 +12,7 @@ export const SWITCH_PATH = '/switch';
 const id = z.int();
 const legId = z.string().min(1).max(100);
 const mix = z.string().min(1).max(100);
+const name = z.string().min(1).max(200);
 const why = z.enum([...RESULT_REASONS, 'call_over']);
 const ms = z.number().min(0).max(86_400_000);
 const originate = z.strictObject({
@@ -21,6 +22,7 @@ const originate = z.strictObject({
   from: z.string().max(100).nullable(),
   setupMs: ms,
   ringMs: ms,
+  noDivert: z.boolean(),
   notAfter: z.number(),
 });
 
@@ -34,6 +36,10 @@ export const clientMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('join'), id, mix, legId }),
   z.strictObject({ type: z.literal('leave'), id, mix, legId }),
   z.strictObject({ type: z.literal('endTogether'), id, mix, legs: z.array(z.strictObject({ legId, why })) }),
+  z.strictObject({ type: z.literal('hold'), id, legId, on: z.boolean() }),
+  z.strictObject({ type: z.literal('play'), id, legId, sound: name.nullable() }),
+  z.strictObject({ type: z.literal('sendDtmf'), id, legId, digits: z.string().regex(/^[0-9*#A-D]{1,50}$/), key: name }),
+  z.strictObject({ type: z.literal('record'), id, mix, name: name.nullable() }),
   z.strictObject({ type: z.literal('status'), id, legId }),
   z.strictObject({ type: z.literal('list'), id }),
 ]);

@@ -43,6 +43,8 @@ export const behaviourSchema = z.strictObject({
   alerting: z.union([seconds, never]).default(1),
   /** From the answer until audio runs both ways; null: it never does. */
   media: z.union([seconds, never]).default(0.1),
+  /** Whoever answers is another one, to whom the phone passes the call on: not done where that is forbidden (it rings out). */
+  diverts: z.boolean().default(false),
   /** What then happens; its `after` counts from the last of the above that came before the answer. */
   then: outcomeSchema,
 });
@@ -72,6 +74,7 @@ export interface Phone {
   earlyMedia: number | null;
   alerting: number | null;
   media: number | null;
+  diverts: boolean;
   then: Outcome;
 }
 export type Outcome =
@@ -100,6 +103,7 @@ function draw(behaviour: Behaviour, random: () => number): Phone {
     earlyMedia: maybe(behaviour.earlyMedia),
     alerting: maybe(behaviour.alerting),
     media: maybe(behaviour.media),
+    diverts: behaviour.diverts,
   };
   switch (then.kind) {
     case 'answers': {

@@ -121,6 +121,14 @@ class Clients {
         return simulated.leave(command.mix, command.legId);
       case 'endTogether':
         return simulated.endTogether(command.mix, command.legs);
+      case 'hold':
+        return simulated.hold(command.legId, command.on);
+      case 'play':
+        return simulated.play(command.legId, command.sound);
+      case 'sendDtmf':
+        return simulated.sendDtmf(command.legId, command.digits, command.key);
+      case 'record':
+        return simulated.record(command.mix, command.name);
       case 'status':
         return simulated.status(command.legId);
       case 'subscribe':

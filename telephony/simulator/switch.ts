@@ -39,6 +39,19 @@ export interface SimulatedSwitchOptions {
 
 export type PhoneState = 'idle' | 'setup' | 'ringing' | 'talking';
 
+/** A live leg as people and tests look at it. */
+export interface LegDescription extends LegSnapshot {
+  party: 'agent' | 'contact';
+  to: string;
+  mix: string | null;
+  onHold: boolean;
+  holdsUs: boolean;
+  sound: string | null;
+  keysHeard: string;
+  recording: string | null;
+  script: string;
+}
+
 interface Leg {
   request: Originate;
   dial: Dial;
@@ -48,6 +61,14 @@ interface Leg {
   alertingAt: number | null;
   answeredAt: number | null;
   mix: string | null;
+  /** We have put it on hold. */
+  onHold: boolean;
+  /** Its far end has put us on hold. */
+  holdsUs: boolean;
+  sound: string | null;
+  /** Keys that the far end has heard, and the requests that sent them. */
+  keysHeard: string;
+  keysSent: Set<string>;
   /** Cancels the set-up timer, later the ring timer. */
   stopTimer: () => void;
   /** Cancels what the phone was going to do. */
@@ -71,6 +92,8 @@ export class SimulatedSwitch {
   #live = new Map<string, Leg>();
   /** Legs that are over, and tombstones of legs that must never be. Oldest first. */
   #gone = new Map<string, { at: number; dialled: boolean }>();
+  /** By mix: the name of the recording under way. */
+  #recordings = new Map<string, string>();
   /** By mix: whose end ends the others, and why. */
   #together = new Map<string, Map<string, EndWhy>>();
 
@@ -100,6 +123,11 @@ export class SimulatedSwitch {
       alertingAt: null,
       answeredAt: null,
       mix: null,
+      onHold: false,
+      holdsUs: false,
+      sound: null,
+      keysHeard: '',
+      keysSent: new Set(),
       stopTimer: () => {},
       stopPhone: [],
     };
@@ -121,17 +149,36 @@ export class SimulatedSwitch {
     return 'absent';
   }
 
-  /** A leg that is over is let pass: its end is a fact on its way. Throws CONFLICT for one that is not answered. */
   join(mix: string, legId: string): void {
-    const leg = this.#live.get(legId);
-    if (!leg) return;
-    if (leg.phase !== 'answered') throw new AppError('CONFLICT', 'the leg is not answered', { state: leg.phase });
-    leg.mix = mix;
+    const leg = this.#answered(legId);
+    if (leg) leg.mix = mix;
   }
 
   leave(mix: string, legId: string): void {
     const leg = this.#live.get(legId);
     if (leg?.mix === mix) leg.mix = null;
+  }
+
+  hold(legId: string, on: boolean): void {
+    const leg = this.#answered(legId);
+    if (leg) leg.onHold = on;
+  }
+
+  play(legId: string, sound: string | null): void {
+    const leg = this.#answered(legId);
+    if (leg) leg.sound = sound;
+  }
+
+  sendDtmf(legId: string, digits: string, key: string): void {
+    const leg = this.#answered(legId);
+    if (!leg || leg.keysSent.has(key)) return;
+    leg.keysSent.add(key);
+    leg.keysHeard += digits;
+  }
+
+  record(mix: string, name: string | null): void {
+    if (name === null) this.#recordings.delete(mix);
+    else if ([...this.#live.values()].some((leg) => leg.mix === mix)) this.#recordings.set(mix, name);
   }
 
   /** A leg that has ended already ends the others now; one not seen yet is bound when it is originated. */
@@ -159,10 +206,12 @@ export class SimulatedSwitch {
   }
 
   /** Live legs as people want to see them: whose phone, and in which mix. */
-  describe(): (LegSnapshot & { party: 'agent' | 'contact'; to: string; mix: string | null; script: string })[] {
+  describe(): LegDescription[] {
     return [...this.#live.values()].map((leg) => {
-      const { party, to } = leg.request;
-      return { ...snapshotOf(leg), party, to, mix: leg.mix, script: leg.phone.then.kind };
+      const { request, mix, onHold, holdsUs, sound, keysHeard, phone } = leg;
+      const recording = mix === null ? null : (this.#recordings.get(mix) ?? null);
+      const { party, to } = request;
+      return { ...snapshotOf(leg), party, to, mix, onHold, holdsUs, sound, keysHeard, recording, script: phone.then.kind };
     });
   }
 
@@ -183,6 +232,14 @@ export class SimulatedSwitch {
     this.#digit(this.#legAt(number, 'answered'), digit);
   }
 
+  /** The far end puts us on hold, or takes us back. */
+  holdPhone(number: string, on: boolean): void {
+    const leg = this.#legAt(number, 'answered');
+    if (leg.holdsUs === on) return;
+    leg.holdsUs = on;
+    this.facts.add({ type: 'held', legId: leg.request.legId, at: this.#clock.now(), on });
+  }
+
   phoneState(number: string): PhoneState {
     const leg = this.#legsAt(number)[0];
     return leg ? PHONE_STATE[leg.phase] : 'idle';
@@ -194,10 +251,19 @@ export class SimulatedSwitch {
     this.#live.clear();
   }
 
+  /** A leg that is over is let pass: its end is a fact on its way. Throws CONFLICT for one that is not answered. */
+  #answered(legId: string): Leg | null {
+    const leg = this.#live.get(legId);
+    if (!leg) return null;
+    if (leg.phase !== 'answered') throw new AppError('CONFLICT', 'the leg is not answered', { state: leg.phase });
+    return leg;
+  }
+
   /** An agent's phone has one line: in a call it is busy, whatever its script says. */
-  #takePhone({ party, to }: Originate): Phone {
+  #takePhone({ party, to, noDivert }: Originate): Phone {
     const nth = this.#record.timesDialled(to) + 1;
-    const phone = phoneFor(this.script, party, to, nth);
+    const scripted = phoneFor(this.script, party, to, nth);
+    const phone: Phone = scripted.diverts && noDivert ? { ...scripted, then: { kind: 'silent' } } : scripted;
     if (party !== 'agent' || this.#legsAt(to).length === 0) return phone;
     return { ...phone, earlyMedia: null, alerting: null, then: { kind: 'fails', after: 0, sip: 486 } };
   }
@@ -259,6 +325,7 @@ export class SimulatedSwitch {
     const { legId } = leg.request;
     if (!this.#live.delete(legId)) return;
     stop(leg);
+    if (leg.mix !== null && ![...this.#live.values()].some(({ mix }) => mix === leg.mix)) this.#recordings.delete(leg.mix);
     this.#remember(legId, true);
     const at = this.#clock.now();
     const end = { ...ending, ...legDurations(leg, at) };

@@ -22,7 +22,9 @@ telephonyContract('simulator', async () => {
       answer: () => simulator.phone(number, 'answer'),
       reject: () => simulator.phone(number, 'reject'),
       hangUp: () => simulator.phone(number, 'hang-up'),
-      press: (digit) => simulator.phone(number, 'digit', digit),
+      press: (digit) => simulator.phone(number, 'digit', { digit }),
+      hold: (on) => simulator.phone(number, 'hold', { on }),
+      hears: () => simulator.legAt(number),
     }),
     cut: () => wire.cut(),
     mend: () => wire.mend(),
@@ -211,6 +213,7 @@ function leg(legId: string, changes: Partial<Originate> = {}): Originate {
     from: null,
     setupMs: 20_000,
     ringMs: 3_600_000,
+    noDivert: false,
     notAfter: Date.now() + 5_000,
     ...changes,
   };

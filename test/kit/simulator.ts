@@ -6,6 +6,7 @@ import path from 'node:path';
 import { once } from 'node:events';
 import type { Dial } from '../../telephony/simulator/dial-record.ts';
 import type { BehaviourInput, ScriptInput } from '../../telephony/simulator/script.ts';
+import type { LegDescription } from '../../telephony/simulator/switch.ts';
 import { eventually } from './eventually.ts';
 
 const MAIN = path.resolve(import.meta.dirname, '../../telephony/simulator/main.ts');
@@ -78,8 +79,8 @@ export class SimulatorProcess {
   }
 
   /** Rejects with the switch's words when the phone is in no state for it. */
-  async phone(number: string, act: 'answer' | 'reject' | 'hang-up' | 'digit', digit?: string): Promise<void> {
-    const { status, body } = await this.call('POST', `/phones/${encodeURIComponent(number)}/${act}`, { digit });
+  async phone(number: string, act: 'answer' | 'reject' | 'hang-up' | 'digit' | 'hold', details?: object): Promise<void> {
+    const { status, body } = await this.call('POST', `/phones/${encodeURIComponent(number)}/${act}`, details ?? {});
     if (status !== 200) throw new Error(`${number} ${act}: ${JSON.stringify(body)}`);
   }
 
@@ -87,6 +88,12 @@ export class SimulatorProcess {
   async factsWaiting(): Promise<number> {
     const { body } = await this.call('GET', '/healthz');
     return (body as { factsWaiting: number }).factsWaiting;
+  }
+
+  /** The live leg at this phone. */
+  async legAt(number: string): Promise<LegDescription> {
+    const { body } = await this.call('GET', '/legs');
+    return (body as { legs: LegDescription[] }).legs.find(({ to }) => to === number)!;
   }
 
   /** Everything ever dialled, oldest first. */

@@ -16,6 +16,20 @@ export interface ContractPhone {
   reject(): Promise<void>;
   hangUp(): Promise<void>;
   press(digit: string): Promise<void>;
+  /** Its far end puts us on hold, or takes us back. */
+  hold(on: boolean): Promise<void>;
+  /** What the phone's call is like at the switch now. */
+  hears(): Promise<Hearing>;
+}
+
+export interface Hearing {
+  mix: string | null;
+  onHold: boolean;
+  sound: string | null;
+  /** Keys that were sent to it. */
+  keysHeard: string;
+  /** Name of the recording of its mix. */
+  recording: string | null;
 }
 
 export interface ContractRig {
@@ -50,6 +64,7 @@ export function telephonyContract(name: string, makeRig: () => Promise<ContractR
     hangingUp(suite);
     questions(suite);
     endingTogether(suite);
+    inATalk(suite);
     delivery(suite);
   });
 }
@@ -349,6 +364,86 @@ function endingTogether(suite: Suite): void {
   });
 }
 
+function inATalk(suite: Suite): void {
+  describe('in a talk', () => {
+    const talks: BehaviourInput = { alerting: 0.02, media: 0.01, then: { kind: 'answers', after: 0.02, talks: null } };
+    const answered = () => suite.dialUntil('answered', talks);
+
+    it('a leg is put on hold, and taken back', async ({ skip }) => {
+      skip(!suite.can.hold, 'the adapter holds no legs');
+      const leg = await answered();
+      await suite.telephony.join(`mix-${leg}`, leg);
+      for (const on of [true, true, false, false]) {
+        await suite.telephony.hold(leg, on);
+        expect(await suite.phoneOf(leg).hears()).toMatchObject({ onHold: on, mix: `mix-${leg}` });
+      }
+    });
+
+    it('a sound is played until another one is, or none', async ({ skip }) => {
+      skip(!suite.can.play, 'the adapter plays no sounds');
+      const leg = await answered();
+      for (const sound of ['music', 'music', 'please-wait', null]) {
+        await suite.telephony.play(leg, sound);
+        expect(await suite.phoneOf(leg).hears()).toMatchObject({ sound });
+      }
+    });
+
+    it('keys are sent, each request once', async ({ skip }) => {
+      skip(!suite.can.sendDtmf, 'the adapter sends no keys');
+      const leg = await answered();
+      await suite.telephony.sendDtmf(leg, '12', 'first');
+      await suite.telephony.sendDtmf(leg, '12', 'first');
+      await suite.telephony.sendDtmf(leg, '#', 'second');
+      expect(await suite.phoneOf(leg).hears()).toMatchObject({ keysHeard: '12#' });
+    });
+
+    it('its mix is recorded, until that is ended', async ({ skip }) => {
+      skip(!suite.can.record, 'the adapter records nothing');
+      const leg = await answered();
+      await suite.telephony.join(`mix-${leg}`, leg);
+      for (const name of ['call-1', 'call-1', null]) {
+        await suite.telephony.record(`mix-${leg}`, name);
+        expect(await suite.phoneOf(leg).hears()).toMatchObject({ recording: name });
+      }
+    });
+
+    it('is told when the far end puts us on hold, and takes us back', async ({ skip }) => {
+      skip(!suite.can.hold, 'the adapter knows of no hold');
+      const leg = await answered();
+      await suite.phoneOf(leg).hold(true);
+      await suite.phoneOf(leg).hold(false);
+      const held = () => suite.factsOf(leg).flatMap((fact) => (fact.type === 'held' ? [fact.on] : []));
+      await eventually(() => held().length === 2);
+      expect(held()).toEqual([true, false]);
+    });
+
+    it('only: before the answer each of these is refused, after the end it does nothing', async () => {
+      const { telephony, can } = suite;
+      const ringing = await suite.dialUntil('alerting', manual);
+      const over = await answered();
+      await telephony.hangUp(over, 'call_over');
+      const commands: [boolean, (leg: string) => Promise<void>][] = [
+        [can.hold, (leg) => telephony.hold(leg, true)],
+        [can.play, (leg) => telephony.play(leg, 'music')],
+        [can.sendDtmf, (leg) => telephony.sendDtmf(leg, '1', 'only')],
+      ];
+      for (const [, command] of commands.filter(([isThere]) => isThere)) {
+        await expect(command(ringing)).rejects.toThrow();
+        await command(over);
+      }
+    });
+  });
+
+  describe('a phone that passes calls on', () => {
+    it('does not do so where that is forbidden', async ({ skip }) => {
+      skip(!suite.can.noDivert, 'the adapter can not forbid it');
+      const diverted: BehaviourInput = { alerting: 0.02, diverts: true, then: { kind: 'voicemail', after: 0.1, talks: 5 } };
+      const leg = await suite.dial(diverted, { noDivert: true, ringMs: 400 });
+      expect(await suite.ended(leg)).toMatchObject({ phase: 'alerting', by: 'timer' });
+    });
+  });
+}
+
 function delivery(suite: Suite): void {
   describe('facts', () => {
     it('come again until they are taken, and the next one waits', async () => {
@@ -423,7 +518,7 @@ class Suite {
     const to = numberOf(id);
     const notAfter = Date.now() + 10_000;
     const originate: Originate = {
-      ...{ legId: id, party: 'contact', to, from: '+4721000000', setupMs: 5_000, ringMs: 8_000, notAfter },
+      ...{ legId: id, party: 'contact', to, from: '+4721000000', setupMs: 5_000, ringMs: 8_000, noDivert: false, notAfter },
       ...changes,
     };
     return { id, originate, phone: this.rig.phone(to) };

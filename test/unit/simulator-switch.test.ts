@@ -112,6 +112,24 @@ describe('the timers', () => {
   });
 });
 
+describe('a phone that passes calls on', () => {
+  const diverted: BehaviourInput = { diverts: true, then: { kind: 'voicemail', after: 4, talks: 10 } };
+
+  it('is answered by another one', () => {
+    const { dial, clock, told } = rig(diverted);
+    dial('c');
+    clock.advance(5_000);
+    expect(told().at(-1)).toBe('c answered +5000');
+  });
+
+  it('rings out where that is forbidden', () => {
+    const { dial, clock, told } = rig(diverted);
+    dial('c', { noDivert: true });
+    clock.advance(60_000);
+    expect(told().at(-1)).toContain('ended alerting by timer');
+  });
+});
+
 describe('a phone that refuses', () => {
   it.each<[string, BehaviourInput, string]>([
     ['busy', fails(486, { alerting: null }), 'setup by remote 486, setup 2100 alert 0 +2100'],
@@ -357,6 +375,7 @@ function rig(contact: BehaviourInput, { speed = 1, dataDir = null as string | nu
       from: null,
       setupMs: 20_000,
       ringMs: 30_000,
+      noDivert: false,
       notAfter: clock.now() + 5_000,
       ...changes,
     });
