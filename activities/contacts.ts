@@ -6,11 +6,12 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { LegCode, ResultReason } from '../domain/codes.ts';
 import { type AttemptHistory, nextStep } from '../domain/retry.ts';
 import { type CampaignRules, withDefaults } from '../domain/rules.ts';
-import type { EndedReason } from '../domain/states.ts';
+import type { DispositionAction, EndedReason } from '../domain/states.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
 import { holdStatus } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
+import { registerDisposition } from './dispositions.ts';
 import type { LegBook } from './legs.ts';
 import { outcomeOf } from './lost.ts';
 import { endUnrung, type OfferOutcome } from './offers.ts';
@@ -57,6 +58,13 @@ export interface OpenOffer {
   /** Telephony node that rings and dials. */
   node: string;
   attempt: number;
+}
+
+export interface Registration {
+  callId: string;
+  agentId: string;
+  action: DispositionAction;
+  requestId: string;
 }
 
 export interface ConcludeInput extends ContactRefInput {
@@ -121,6 +129,12 @@ export function createContactActivities(deps: ContactDeps) {
         if (leg && !isOver) return called(tx, contact, leg);
         return contact.ended_reason ? closeFor(tx, contact) : standingOf(contact);
       });
+    },
+
+    /** A disposition by an operator's signal, stored as the API stores an agent's. */
+    async register({ callId, agentId, action, requestId }: Registration): Promise<void> {
+      const what = { topics: [], comment: null, by: 'operator' };
+      await registerDisposition(db, { callId, agentId: Number(agentId), action, requestId, ...what });
     },
 
     /** An offer that a decision ends before its phone was rung: the agent is free again. */

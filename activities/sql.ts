@@ -463,6 +463,46 @@ export const dispositionOfCall = (callId: string): Sql => ({
   values: [callId],
 });
 
+export interface CallToDispose {
+  contact_id: string;
+  campaign_id: number;
+  round: number;
+  /** The contact's newest call. */
+  newest: string | null;
+  state: ContactState;
+  phone_num: string;
+  phone_2: string | null;
+}
+
+/** A call and its contact, which is locked. */
+export const lockCallToDispose = (callId: string): Sql => ({
+  name: 'lock_call_to_dispose',
+  text: `SELECT k.contact_id, k.campaign_id, c.round, c.call_id AS newest, c.state, c.phone_num, c.phone_2
+         FROM call k JOIN contact c ON c.id = k.contact_id WHERE k.call_id = $1 FOR NO KEY UPDATE OF c`,
+  values: [callId],
+});
+
+/** A row if this agent has been connected with the contact in this call. */
+export const talkOf = (callId: string, agentId: number): Sql => ({
+  name: 'talk_of',
+  text: `SELECT l.offer_id FROM leg l
+         WHERE l.call_id = $1 AND l.agent_id = $2 AND l.ciq = 'c' AND l.answered_at IS NOT NULL
+           AND l.result_reason IS DISTINCT FROM 'abandoned' LIMIT 1`,
+  values: [callId, agentId],
+});
+
+export const findDisposition = (callId: string, agentId: number, requestId: string): Sql => ({
+  name: 'find_disposition',
+  text: `SELECT position FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
+  values: [callId, agentId, requestId],
+});
+
+export const listNumber = (now: Date, number: string, contactId: string, addedBy: string): Sql => ({
+  text: `INSERT INTO do_not_call (number, contact_id, added_by, added_at) VALUES ($2, $3, $4, $1)
+         ON CONFLICT (number) DO NOTHING`,
+  values: [now, number, contactId, addedBy],
+});
+
 // ---- campaigns ------------------------------------------------------------------------------------------------------
 
 export interface CampaignRow {

@@ -366,26 +366,6 @@ export const findCall = (callId: string): Sql => ({
   values: [callId],
 });
 
-/** A row if this agent has been connected with the contact in this call. */
-export const talkOf = (callId: string, agentId: number): Sql => ({
-  name: 'api_talk_of',
-  text: `SELECT l.offer_id FROM leg l
-         WHERE l.call_id = $1 AND l.agent_id = $2 AND l.ciq = 'c' AND l.answered_at IS NOT NULL LIMIT 1`,
-  values: [callId, agentId],
-});
-
-export const findDisposition = (callId: string, agentId: number, requestId: string): Sql => ({
-  name: 'api_find_disposition',
-  text: `SELECT position FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
-  values: [callId, agentId, requestId],
-});
-
-export const listNumber = (now: Date, number: string, contactId: string, addedBy: string): Sql => ({
-  text: `INSERT INTO do_not_call (number, contact_id, added_by, added_at) VALUES ($2, $3, $4, $1)
-         ON CONFLICT (number) DO NOTHING`,
-  values: [now, number, contactId, addedBy],
-});
-
 /** Every ended leg to this contact, the last one last. */
 export const legsOfContact = (contactId: string): Sql => ({
   text: `SELECT result_code AS code, destination FROM leg

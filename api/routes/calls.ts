@@ -1,10 +1,10 @@
 /** What an agent does in and after a call. */
+import { registerDisposition, type Said } from '../../activities/dispositions.ts';
+import type { CallToDispose } from '../../activities/sql.ts';
 import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
 import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
-import type { DispositionAction } from '../../domain/states.ts';
-import { lockNumber } from '../../matching/sql.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { dispose, extendWrapUp, hangUp } from '../../workflows/contact/messages.ts';
 import { by, type Caller, MANAGERS, mustBeOwn, type Role } from '../auth.ts';
@@ -55,8 +55,8 @@ export function callRoutes(deps: Deps): Route[] {
         const agentId = agentOf(caller, body.agent_id);
         const requestId = idempotencyKey(req) ?? requestKey;
         const said: Said = { ...body, callId: call_id, agentId, requestId, by: by(caller) };
-        const contact = await store(deps, said);
-        await tell(deps, contact, said, requestKey);
+        const call = await registerDisposition(db, said);
+        await tell(deps, call, said, requestKey);
         return ok({ done: true });
       },
     }),
@@ -118,78 +118,31 @@ async function notInWrapUp({ db }: Deps, agentId: number): Promise<AppError> {
 
 // ---- dispositions ---------------------------------------------------------------------------------------------------
 
-interface Said {
-  callId: string;
-  agentId: number;
-  action: DispositionAction;
-  topics: string[];
-  comment: string | null;
-  requestId: string;
-  by: string;
-}
-
-/** Writes the disposition, and the numbers that must not be called, in one transaction; a repeat changes nothing. */
-async function store({ db }: Deps, said: Said): Promise<ContactRow> {
-  const { callId, agentId, action, topics, comment, requestId } = said;
-  return inTx(db, async (tx) => {
-    const call = await tx.row<sql.CallRow>(sql.findCall(callId));
-    if (!call) throw notFound('call');
-    const contact = (await tx.row<ContactRow>(sql.lockContact(call.contact_id)))!;
-    await mustHaveTalked(tx, contact, said);
-    if (await tx.row(sql.findDisposition(callId, agentId, requestId))) return contact;
-    const { contact_id, campaign_id } = call;
-    const row = { call_id: callId, agent_id: agentId, contact_id, campaign_id, at: tx.now };
-    tx.record({ table: 'dispositions', row: { ...row, action, topics, comment, request_id: requestId } });
-    if (action === 'do_not_call') await listNumbers(tx, contact, said.by);
-    return contact;
-  });
-}
-
-async function mustHaveTalked(tx: Tx, contact: ContactRow, { callId, agentId, action }: Said): Promise<void> {
-  if (!(await tx.row(sql.talkOf(callId, agentId)))) {
-    const detail = `agent ${agentId} was not connected with the contact in this call`;
-    throw new AppError('CONFLICT', detail, { state: contact.state });
-  }
-  if (action !== 'do_not_call' && contact.call_id !== callId) {
-    const detail = "the contact's next call has started; only do_not_call is still accepted";
-    throw new AppError('CALL_OVER', detail, { state: contact.state });
-  }
-}
-
-/** The dial takes the same locks: after this commit none of the numbers is dialled. */
-async function listNumbers(tx: Tx, contact: ContactRow, addedBy: string): Promise<void> {
-  const numbers = [contact.phone_num, contact.phone_2].filter((number) => number !== null);
-  // Always in the same order, so that two can't wait for each other.
-  for (const number of numbers.toSorted()) {
-    await tx.run(lockNumber(number));
-    await tx.run(sql.listNumber(tx.now, number, contact.id, addedBy));
-  }
-}
-
 /** The workflow decides what follows; for one that has closed, the row is changed here. */
-async function tell(deps: Deps, contact: ContactRow, said: Said, requestKey: string): Promise<void> {
+async function tell(deps: Deps, call: CallToDispose, said: Said, requestKey: string): Promise<void> {
   const { callId, agentId, action } = said;
-  const ref = { contactId: contact.id, round: contact.round };
+  const ref = refOf(call);
   try {
     await deps.workflows.update(ref, dispose, { callId, agentId: String(agentId), action }, requestKey);
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'CONTACT_CLOSED') throw error;
-    await applyToClosed(deps, contact, said);
+    await applyToClosed(deps, call, said);
   }
 }
 
-async function applyToClosed(deps: Deps, contact: ContactRow, said: Said): Promise<void> {
+async function applyToClosed(deps: Deps, { contact_id, campaign_id }: CallToDispose, said: Said): Promise<void> {
   const { db } = deps;
   if (said.action === 'do_not_call') {
-    await db.pool.query(sql.listClosedContact(db.clock.now(), contact.id, said.by));
+    await db.pool.query(sql.listClosedContact(db.clock.now(), contact_id, said.by));
   }
   if (said.action !== 'mark_as_unanswered') return;
-  const reopened = await inTx(db, (tx) => reopen(tx, contact, said.callId));
-  if (reopened) await listChanged(deps, contact.campaign_id);
+  const reopened = await inTx(db, (tx) => reopen(tx, contact_id, said.callId));
+  if (reopened) await listChanged(deps, campaign_id);
 }
 
 /** By the same rules as in the workflow; false if they allow no further attempt. */
-async function reopen(tx: Tx, contact: ContactRow, callId: string): Promise<boolean> {
+async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolean> {
+  const contact = (await tx.row<ContactRow>(sql.lockContact(contactId)))!;
   const campaign = await tx.row<{ rules: CampaignRules }>(sql.lockCampaign(contact.campaign_id));
   const legs = await tx.rows<{ code: LegCode; destination: string }>(sql.legsOfContact(contact.id));
   const history: AttemptHistory = {

@@ -1,5 +1,7 @@
 /** Whole calls through API, workflows, database and switch, each in its own process; people are played by the test. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Client, Connection } from '@temporalio/client';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { contactWorkflowId } from '../../domain/ids.ts';
 import { eventually } from '../kit/eventually.ts';
 import { setScene } from '../kit/scene.ts';
 import { startSystem, type System } from '../kit/system.ts';
@@ -336,6 +338,24 @@ describe('dialling the contact', () => {
     expect(await scene.dialled(anna)).toBe(0);
     await scene.agentIs('ready');
     await scene.story('i q:q a:k q:d(do_not_call)');
+  });
+});
+
+describe('an operator, by signals in the Temporal UI', () => {
+  it('hangs up, and marks the call as unanswered: on record, and retried', async () => {
+    const { scene, offer, agentId } = await talking(number());
+    const connection = await Connection.connect({ address: inject('temporalAddress') });
+    try {
+      const workflow = new Client({ connection }).workflow.getHandle(contactWorkflowId(scene.contacts[0]!, 1));
+      await workflow.signal('hangUp', { callId: offer.call, agentId });
+      await scene.until('wrap_up');
+      await workflow.signal('dispose', { callId: offer.call, agentId, action: 'mark_as_unanswered' });
+      expect(await scene.until('waiting')).toMatchObject({ wait_reason: 'retry_delay' });
+      const { rows } = await system.sql.query(`SELECT action, agent_id FROM dispositions WHERE call_id = $1`, [offer.call]);
+      expect(rows).toEqual([{ action: 'mark_as_unanswered', agent_id: Number(agentId) }]);
+    } finally {
+      await connection.close();
+    }
   });
 });
 

@@ -14,7 +14,7 @@ import type { ConcludeInput, ContactActivities, OpenOffer, Standing } from '../.
 import type { DialOutcome, OfferOutcome, RingOutcome } from '../../activities/offers.ts';
 import type { ResultReason } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
-import { callId, contactWorkflowId, nodeTaskQueue } from '../../domain/ids.ts';
+import { callId, contactOfCall, contactWorkflowId, nodeTaskQueue } from '../../domain/ids.ts';
 import { endsCall } from '../../domain/offers.ts';
 import { createWorkflows, type Workflows } from '../../workflows/client.ts';
 import * as messages from '../../workflows/contact/messages.ts';
@@ -473,6 +473,8 @@ function steps(contacts: Contacts): ContactActivities {
   };
   return {
     openOffer: async ({ contactId }) => of(contactId).openOffer(),
+    register: async ({ callId: call, agentId, action }) =>
+      void of(contactOfCall(call)).asked.push(`register ${action} of agent ${agentId}`),
     outcomeOf: async ({ offerId }) => ofOffer(contacts, offerId).outcomeOf(offerId),
     enqueueDue: async ({ contactId }) => of(contactId).enqueueDue(),
     conclude: async (input) => of(input.contactId).conclude(input),

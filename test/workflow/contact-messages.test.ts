@@ -76,6 +76,7 @@ describe('a click as a signal', () => {
     await contact.tell('dispose', contact.argument('dispose'));
 
     expect(await contact.closed()).toBe('done: answered');
+    expect(contact.asked.slice(-2)).toEqual(['register done of agent 7', 'conclude']);
   });
 
   it('disables', async () => {

@@ -12,6 +12,7 @@ import {
   allHandlersFinished,
   condition,
   isCancellation,
+  uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
 import type { EndOutcome, Spare } from '../../activities/calls.ts';
@@ -405,6 +406,16 @@ export class ContactLife {
     if (callId === this.callId && DISPOSABLE.includes(this.phase)) this.disposed = true;
     else await this.disable({ reason: 'do_not_call', by: `agent:${agentId}` });
     return { done: true };
+  }
+
+  /** As a signal, by an operator: what the API would have stored before is stored here. */
+  async disposeByHand({ callId, agentId, action }: messages.Disposed): Promise<messages.Done> {
+    try {
+      await steps.register({ callId, agentId, action, requestId: uuid4() });
+    } catch (error) {
+      throw error instanceof ActivityFailure && error.cause instanceof ApplicationFailure ? error.cause : error;
+    }
+    return this.dispose({ callId, agentId, action });
   }
 
   checkExtendWrapUp({ callId, agentId }: messages.ExtendWrapUp): void {

@@ -7,7 +7,7 @@ import { nodeTaskQueue } from '../../domain/ids.ts';
 /** Only writes, each repeatable: repeated until the database answers. A code of ours is final. */
 export const steps = proxyLocalActivities<ContactActivities>({
   startToCloseTimeout: '10s',
-  retry: { initialInterval: '100ms', maximumInterval: '10s', nonRetryableErrorTypes: ['NOT_FOUND', 'CONTACT_CLOSED'] },
+  retry: { initialInterval: '100ms', maximumInterval: '10s', nonRetryableErrorTypes: ['NOT_FOUND', 'CONTACT_CLOSED', 'CONFLICT', 'CALL_OVER'] },
 });
 
 const PHONE: ActivityOptions = {

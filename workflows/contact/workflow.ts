@@ -21,12 +21,13 @@ export async function contact(input: messages.ContactInput): Promise<Closed> {
       }
     });
   }
-  /** An update, and the signal of the same name: the same check and deed. */
+  /** An update, and the signal of the same name: the same check and, but for what the API adds, the same deed. */
   function answer<A>(
     update: UpdateDefinition<messages.Done, [A]>,
     signal: SignalDefinition<[A]>,
     check: (argument: A) => void,
     deed: (argument: A) => Promise<messages.Done> | messages.Done,
+    byHand = deed,
   ): void {
     const validator = (argument: A): void => {
       checkShape(update.name as MessageName, argument);
@@ -35,7 +36,7 @@ export async function contact(input: messages.ContactInput): Promise<Closed> {
     setHandler(update, (argument) => undisturbed(() => deed(argument)), { validator });
     listen(signal, async (argument) => {
       check(argument);
-      await deed(argument);
+      await byHand(argument);
     });
   }
 
@@ -52,7 +53,13 @@ export async function contact(input: messages.ContactInput): Promise<Closed> {
   answer(messages.cancel, asSignals.cancel, (a) => life.checkCancel(a), (a) => life.cancel(a));
   answer(messages.accept, asSignals.accept, (a) => life.checkAccept(a), () => life.accept());
   answer(messages.hangUp, asSignals.hangUp, (a) => life.checkHangUp(a), () => life.hangUp());
-  answer(messages.dispose, asSignals.dispose, (a) => life.checkDispose(a), (a) => life.dispose(a));
+  answer(
+    messages.dispose,
+    asSignals.dispose,
+    (a) => life.checkDispose(a),
+    (a) => life.dispose(a),
+    (a) => life.disposeByHand(a),
+  );
   answer(messages.extendWrapUp, asSignals.extendWrapUp, (a) => life.checkExtendWrapUp(a), (a) => life.extendWrapUp(a));
   answer(messages.disable, asSignals.disable, () => life.checkDisable(), (a) => life.disable(a));
 
