@@ -3,6 +3,7 @@ import { AppError } from '../../domain/errors.ts';
 import { accept, cancel, reject } from '../../workflows/contact/messages.ts';
 import { MANAGERS, mustBeOwn } from '../auth.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
+import { idempotencyKey } from '../idempotency.ts';
 import { notFound } from '../problems.ts';
 import { bigIdParams, done } from '../schemas.ts';
 import * as sql from '../sql.ts';
@@ -39,15 +40,20 @@ export function offerRoutes({ db, workflows }: Deps): Route[] {
       params: bigIdParams,
       response: done,
       fails: ['OFFER_OVER', 'CONTACT_CLOSED', ...fails],
-      async handle({ params, caller, requestKey }) {
+      async handle({ params, caller, req, requestKey }) {
         const { rows } = await db.pool.query<sql.OfferRow>(sql.findOffer(params.id));
         const offer = rows[0];
         if (!offer) throw notFound('offer');
         mustBeOwn(caller, offer.agent_id);
-        if (offer.ended_at) throw new AppError('OFFER_OVER', 'this offer has ended', { state: 'ended' });
+        const over = new AppError('OFFER_OVER', 'this offer has ended', { state: 'ended' });
+        // A repeat with the same key asks for the answer that got lost: the click may be what has ended the offer.
+        if (offer.ended_at && idempotencyKey(req) === undefined) throw over;
         const contact = { contactId: offer.contact_id, round: offer.round };
         const answer = { offerNo: offer.offer_no, agentId: String(offer.agent_id) };
-        return ok(await workflows.update(contact, update, answer, requestKey));
+        const answered = workflows.update(contact, update, answer, requestKey).catch((error: unknown) => {
+          throw offer.ended_at && error instanceof AppError && error.code === 'CONTACT_CLOSED' ? over : error;
+        });
+        return ok(await answered);
       },
     }),
   );
