@@ -94,9 +94,11 @@ const feed: Page = async (deps, { id }, total) => {
     total.started += ids.length;
   };
   try {
-    await pooled(claimed, async ({ id: contactId, round, wait_until }) => {
+    await pooled(claimed, async ({ id: contactId, round, wait_until, call_id: callId, offer_no: offerNo }) => {
       const dueAt = wait_until?.getTime() ?? null;
-      await deps.workflows.startContact({ contactId, campaignId: String(id), round, dueAt });
+      // A new round goes on from the last call: until the next one has started, its disposition may be corrected.
+      const carried = callId === null ? {} : { carried: { offerNo, stoppedOfferNo: 0, callId, timeline: [] } };
+      await deps.workflows.startContact({ contactId, campaignId: String(id), round, dueAt, ...carried });
       started.push(contactId);
       if (started.length >= QUEUED_AT_ONCE) queueStarted();
     });

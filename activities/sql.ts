@@ -534,6 +534,9 @@ export interface Claimed {
   id: string;
   round: number;
   wait_until: Date | null;
+  /** Of the rounds before. */
+  call_id: string | null;
+  offer_no: number;
 }
 
 /** The next page of the list, claimed before its workflows start; what an earlier try left claimed comes first. */
@@ -546,7 +549,7 @@ export const claimPage = (now: Date, campaignId: number, limit: number): Sql => 
     )
     UPDATE contact c SET state = 'starting', state_since = $1, updated_at = $1
     FROM page WHERE c.id = page.id
-    RETURNING c.id, c.round, c.wait_until`,
+    RETURNING c.id, c.round, c.wait_until, c.call_id, c.offer_no`,
   values: [now, campaignId, limit],
 });
 

@@ -16,7 +16,7 @@ export interface ContactInput {
   round: number;
   /** Epoch ms before which the contact is not to be queued; null: the campaign's feed has queued it. */
   dueAt: number | null;
-  /** Carried over by continue-as-new. */
+  /** Carried over by continue-as-new, or from the round before. */
   carried?: { offerNo: number; stoppedOfferNo: number; callId: string | null; timeline: string[] };
 }
 
