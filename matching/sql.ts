@@ -285,7 +285,9 @@ export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql =>
     WITH entered AS (
       UPDATE contact c SET state = 'queued', state_since = $1, call_no = call_no + 1,
         call_id = id * 1000000 + call_no + 1, wait_reason = NULL, wait_until = NULL,
-        place = ${from === 'due' ? '$1' : 'place'}, updated_at = $1
+        place = ${from === 'due' ? '$1' : 'place'}, updated_at = $1,
+        next_phone = CASE WHEN next_phone = 1 AND given_up_1 AND phone_2 IS NOT NULL AND NOT given_up_2 THEN 2
+                          WHEN next_phone = 2 AND given_up_2 AND NOT given_up_1 THEN 1 ELSE next_phone END
       WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL
       RETURNING id, campaign_id, call_id, call_no, attempts + 1 AS attempt, variables,
         CASE next_phone WHEN 2 THEN phone_2 ELSE phone_num END AS number
