@@ -32,6 +32,8 @@ export function createPrisma(url: string, { max, name = 'dialwright' }: Connecti
 export function createPool(url: string, { max, name = 'dialwright' }: ConnectionOptions): pg.Pool {
   const pool = new pg.Pool(poolConfig(url, max, name));
   pool.on('error', () => undefined);
+  // The pool hears only those that are idle: one that breaks inside a transaction is to fail that, not the process.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 
