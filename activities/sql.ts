@@ -52,7 +52,7 @@ export const withdrawOffer = (offerId: string, why: string): Sql => ({
   values: [offerId, why],
 });
 
-/** The call ends with the offer, whatever was to end the offer alone. */
+/** The call does not come back: this outweighs what was to hand it on to the next agent (Reject, log-off). */
 export const endCallWithOffer = (offerId: string, why: string): Sql => ({
   name: 'end_call_with_offer',
   text: `UPDATE offer SET withdrawn = $2 WHERE id = $1 AND ended_at IS NULL`,
