@@ -1,5 +1,5 @@
 /** What becomes of an offer: for its agent, its call and the workflow that made it ring. */
-import { afterCallWithoutTalk, type AgentAfter, type AgentCounters } from '../domain/agents.ts';
+import { afterFailedOffer, type AgentAfter, type AgentCounters } from '../domain/agents.ts';
 import type { LegCode, ResultReason } from '../domain/codes.ts';
 import { endsCall } from '../domain/offers.ts';
 import { withDefaults } from '../domain/rules.ts';
@@ -105,8 +105,10 @@ export async function returnToQueue(tx: Tx, offer: Pick<sql.OfferRow, 'call_id' 
 
 /** An offer that ends before its agent's phone was rung: the agent is free at once. */
 export async function endUnrung(tx: Tx, offer: sql.OfferRow, reason: ResultReason): Promise<void> {
-  const returns = !endsCall(reason) && !(await endsWithOffer(tx, offer, null));
-  await tx.run(endOffer(tx.now, offer.id, 'q', reason, null));
-  await releaseAgent(tx, offer, 'q', (agent) => afterCallWithoutTalk(countersOf(agent), reason));
+  const { rules, contact_ended_reason } = await contextOf(tx, offer.id);
+  const returns = !endsCall(reason) && !(await endsWithOffer(tx, offer, contact_ended_reason));
+  const reofferAt = returns ? new Date(tx.now.getTime() + rules.reoffer_after_sec * 1000) : null;
+  await tx.run(endOffer(tx.now, offer.id, 'q', reason, reofferAt));
+  await releaseAgent(tx, offer, 'q', (agent) => afterFailedOffer(rules, countersOf(agent), 'q', reason));
   if (returns) await returnToQueue(tx, offer);
 }
