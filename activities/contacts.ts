@@ -157,9 +157,13 @@ async function lock(tx: Tx, contactId: string, round: number): Promise<sql.Conta
   return contact;
 }
 
-/** Reserved for an agent by an offer that is still open: matching was faster than the decision. */
+/**
+ * Reserved for an agent by an offer that is still open: matching was faster than the decision. One that is withdrawn is
+ * the workflow's own, the end of whose phone is on its way.
+ */
 async function isReserved(tx: Tx, contact: sql.ContactRow): Promise<boolean> {
-  return contact.state === 'offered' && (await tx.row(sql.openOfferOf(contact.id))) !== undefined;
+  if (contact.state !== 'offered') return false;
+  return (await tx.row<sql.OpenOfferRow>(sql.openOfferOf(contact.id)))?.withdrawn === null;
 }
 
 function standingOf(contact: sql.ContactRow): Standing {

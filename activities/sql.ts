@@ -107,12 +107,13 @@ export interface OpenOfferRow {
   agent_id: number;
   node: string;
   attempt: number;
+  withdrawn: string | null;
 }
 
 /** A contact's open offer; there is one at most. */
 export const openOfferOf = (contactId: string): Sql => ({
   name: 'open_offer_of',
-  text: `SELECT o.id, o.offer_no, o.call_id, o.agent_id, o.node, k.attempt
+  text: `SELECT o.id, o.offer_no, o.call_id, o.agent_id, o.node, k.attempt, o.withdrawn
          FROM offer o JOIN call k ON k.call_id = o.call_id
          WHERE o.contact_id = $1 AND o.ended_at IS NULL`,
   values: [contactId],
