@@ -424,7 +424,8 @@ export class ContactLife {
   }
 
   extendWrapUp({ until }: messages.ExtendWrapUp): messages.Done {
-    this.wrapUpUntil = Math.min(until, Date.now() + LONGEST_WRAP_UP_MS);
+    // Never shortens, as the agent's own: of two extensions the longer holds.
+    this.wrapUpUntil = Math.max(this.wrapUpUntil ?? 0, Math.min(until, Date.now() + LONGEST_WRAP_UP_MS));
     return { done: true };
   }
 
