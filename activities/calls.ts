@@ -41,6 +41,8 @@ const SEND_WITHIN_MS = 5_000;
 const MEDIA_WITHIN_MS = 5_000;
 /** Heartbeats; the workflow lets an activity without them be taken over by another worker. */
 const HEARTBEAT_MS = 3_000;
+/** How long a decision to end an offer may take from its row to the switch. */
+const DECIDED_WITHIN_MS = 2_000;
 /** A leg the switch does not know is asked for twice, so that the report of its end can arrive first. */
 const ABSENT_TWICE_MS = 2_000;
 
@@ -98,6 +100,7 @@ export function createCallActivities(deps: CallDeps) {
         const answer = await telephony.hangUp(spared.id, input.why, { unlessAnswered: true });
         if (answer === 'answered') {
           await db.pool.query(sql.restoreOffer(offer.id));
+          deps.legs.nudge(spared.id);
           return 'answered';
         }
       }
@@ -109,9 +112,14 @@ export function createCallActivities(deps: CallDeps) {
 
     /** The agent confirms that a person is there. */
     async confirm({ offerId }: { offerId: string }): Promise<void> {
-      await deps.db.pool.query(sql.acceptOffer(deps.db.clock.now(), offerId));
       const { rows } = await deps.db.pool.query<sql.LegRow>(sql.legsOfOffer(offerId));
-      for (const leg of rows) deps.legs.nudge(leg.id);
+      const leg = rows.find(({ ciq }) => ciq === 'a');
+      // Said before the phone is picked up it proves nothing: a voicemail might answer after it.
+      if (!leg?.answered_at) {
+        throw ApplicationFailure.nonRetryable('the phone has not been picked up yet', 'CONFLICT', 'ringing');
+      }
+      await deps.db.pool.query(sql.acceptOffer(deps.db.clock.now(), offerId));
+      deps.legs.nudge(leg.id);
     },
   };
 }
@@ -242,19 +250,22 @@ async function untilAnswered(
 ): Promise<RingOutcome> {
   const { telephony, db } = deps;
   const adopted = fresh ? null : adoption(deps, watch);
+  let withdrawnSince: number | null = null;
   for (;;) {
     const leg = await upToDate(deps, watch);
     if (leg.ended_at) return offerOver((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!);
     const wanted = leg.answered_at ? await missing(deps, offerId, context, leg) : null;
     if (leg.answered_at && !wanted) {
       if (await inTx(db, (tx) => noteAgentAnswered(tx, offerId))) return { kind: 'answered' };
-      // Withdrawn at the same moment: the phone is on its way down.
-      await telephony.hangUp(leg.id, 'call_over');
+      // Withdrawn at the same moment: whoever did so hangs up, or finds the phone answered and takes it back.
+      withdrawnSince ??= performance.now();
+      if (performance.now() - withdrawnSince > DECIDED_WITHIN_MS) await telephony.hangUp(leg.id, 'call_over');
     } else if (wanted && wanted.untilMs <= 0) {
       await telephony.hangUp(leg.id, wanted.reason);
     }
     await adopted?.check();
-    await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(wanted?.untilMs ?? HEARTBEAT_MS, 50)));
+    const untilMs = wanted?.untilMs ?? (withdrawnSince === null ? HEARTBEAT_MS : DECIDED_WITHIN_MS / 4);
+    await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
   }
 }
 

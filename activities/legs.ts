@@ -269,10 +269,11 @@ const PROBE_AFTER_MS = 60_000;
 const HEARD: readonly LegCode[] = ['k', 'b', 't', 'h'];
 
 /** True when the trunk begins to count as failing with this leg. */
-async function judgeTrunk(tx: Tx, leg: sql.LegRow, { code, numberGivenUp }: LegResult): Promise<boolean> {
+async function judgeTrunk(tx: Tx, leg: sql.LegRow, { code, numberGivenUp, reason }: LegResult): Promise<boolean> {
   const { node } = leg;
   if (HEARD.includes(code)) await tx.run(sql.trunkWorks(node, leg.created_at));
-  if (code !== 'e' || numberGivenUp) return false;
+  // With a reason of ours (`switch_lost`, `unknown`) it was not the trunk that failed.
+  if (code !== 'e' || numberGivenUp || reason !== null) return false;
   const probeAt = new Date(tx.now.getTime() + PROBE_AFTER_MS);
   const counted = await tx.row<{ failing_now: boolean }>(sql.countTrunkError(tx.now, node, TRUNK_ERRORS, probeAt));
   return counted?.failing_now ?? false;

@@ -176,9 +176,10 @@ export const openContactLegBeside = (agentLegId: string): Sql => ({
   values: [agentLegId],
 });
 
+/** Contacts' legs first: what an agent is told is how that one ended. */
 export const openLegsOfNode = (node: string): Sql => ({
   name: 'open_legs_of_node',
-  text: `SELECT ${LEG_COLUMNS} FROM leg WHERE node = $1 AND ended_at IS NULL`,
+  text: `SELECT ${LEG_COLUMNS} FROM leg WHERE node = $1 AND ended_at IS NULL ORDER BY ciq DESC`,
   values: [node],
 });
 
@@ -605,11 +606,12 @@ export const toDrain = (campaignId: number, after: string, limit: number): Sql =
   values: [campaignId, after, limit],
 });
 
-/** A final row whose workflow is found closed. */
+/** A final row whose workflow is found closed; one that is still being offered is repaired instead. */
 export const markClosed = (now: Date, contactId: string, round: number): Sql => ({
   text: `UPDATE contact SET closed_at = $1, state = CASE state WHEN 'done' THEN state ELSE 'disabled' END,
            updated_at = $1
-         WHERE id = $2 AND round = $3 AND closed_at IS NULL AND ended_reason IS NOT NULL`,
+         WHERE id = $2 AND round = $3 AND closed_at IS NULL AND ended_reason IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM offer WHERE contact_id = $2 AND ended_at IS NULL)`,
   values: [now, contactId, round],
 });
 

@@ -373,6 +373,14 @@ export const legsOfContact = (contactId: string): Sql => ({
   values: [contactId],
 });
 
+/** A contact that was to be called once more, and whose new round has not started. */
+export const closeReopened = (now: Date, contactId: string, callId: string): Sql => ({
+  text: `UPDATE contact SET state = 'done', state_since = $1, ended_reason = 'answered', ended_by = 'system', ended_at = $1,
+           closed_at = $1, wait_reason = NULL, wait_until = NULL, updated_at = $1
+         WHERE id = $2 AND call_id = $3 AND state = 'new' AND ended_reason IS NULL`,
+  values: [now, contactId, callId],
+});
+
 /** A talk that was thought to be over is to be repeated, in a new round, after `dueAt`; 0 rows if it may not be. */
 export const reopenUnanswered = (now: Date, contactId: string, callId: string, dueAt: Date, phone: 1 | 2): Sql => ({
   text: `UPDATE contact SET state = 'new', state_since = $1, round = round + 1, queue_rank = 2, wait_until = $4,

@@ -31,7 +31,7 @@ export const lockNumber = (e164: string): Sql => ({
 
 /**
  * The most urgent contact of campaign `cp` that agent `a` may be offered; $1 is the time. Its order is that of the index
- * contact_queue, which is read from its head until one is allowed. OFFSET 0 keeps the two conditions what they are, a
+ * contact_queue, which is read from its head until one is allowed. OFFSET 0 keeps the conditions what they are, a
  * probe for each contact read: as a join the planner may turn them round and read a whole table first.
  */
 const MOST_URGENT = `
@@ -40,6 +40,7 @@ const MOST_URGENT = `
   WHERE c.campaign_id = cp.id AND c.state = 'queued'
     AND NOT EXISTS (SELECT 1 FROM offer o
                     WHERE o.call_id = c.call_id AND o.agent_id = a.id AND o.reoffer_at > $1 OFFSET 0)
+    AND NOT EXISTS (SELECT 1 FROM offer o WHERE o.contact_id = c.id AND o.ended_at IS NULL OFFSET 0)
     AND NOT EXISTS (SELECT 1 FROM leg l
                     WHERE l.ciq = 'c' AND l.ended_at IS NULL
                       AND l.destination = CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END OFFSET 0)
@@ -285,7 +286,8 @@ export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql =>
     WITH entered AS (
       UPDATE contact c SET state = 'queued', state_since = $1, call_no = call_no + 1,
         call_id = id * 1000000 + call_no + 1, wait_reason = NULL, wait_until = NULL,
-        place = ${from === 'due' ? '$1' : 'place'}, updated_at = $1,
+        place = ${from === 'due' ? `CASE wait_reason WHEN 'number_in_use' THEN place ELSE $1 END` : 'place'},
+        updated_at = $1,
         next_phone = CASE WHEN next_phone = 1 AND given_up_1 AND phone_2 IS NOT NULL AND NOT given_up_2 THEN 2
                           WHEN next_phone = 2 AND given_up_2 AND NOT given_up_1 THEN 1 ELSE next_phone END
       WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL

@@ -13,16 +13,25 @@ import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps }
 const TELL_AFTER_MS = 1_000;
 
 /** Serves everyone whose time has come, repeats what was not told, and matches every queue that can be matched. */
-export async function sweepMatching(deps: TellDeps, matching: Matching): Promise<void> {
-  await serveDueAgents(deps);
-  await serveLostAgents(deps);
-  await serveLeavingAgents(deps);
-  const { db } = deps;
-  const before = new Date(db.clock.now().getTime() - TELL_AFTER_MS);
-  const { rows: offers } = await db.pool.query<Announcement>(sql.unannounced(before));
-  await Promise.all(offers.map((offer) => announce(deps, offer)));
-  const { rows: agents } = await db.pool.query<{ id: number }>(sql.agentsToMatch(db.clock.now()));
-  for (const { id } of agents) await matching.matchAgent(id);
+export function matchingSteps(deps: TellDeps, matching: Matching): Record<string, () => Promise<void>> {
+  return {
+    'due agents': () => serveDueAgents(deps),
+    'lost agents': () => serveLostAgents(deps),
+    'leaving agents': () => serveLeavingAgents(deps),
+    'offers not told': () => tellOffers(deps),
+    matching: () => matchReady(deps, matching),
+  };
+}
+
+async function tellOffers(deps: TellDeps): Promise<void> {
+  const before = new Date(deps.db.clock.now().getTime() - TELL_AFTER_MS);
+  const { rows } = await deps.db.pool.query<Announcement>(sql.unannounced(before));
+  await Promise.all(rows.map((offer) => announce(deps, offer)));
+}
+
+async function matchReady({ db }: TellDeps, matching: Matching): Promise<void> {
+  const { rows } = await db.pool.query<{ id: number }>(sql.agentsToMatch(db.clock.now()));
+  for (const { id } of rows) await matching.matchAgent(id);
 }
 
 /** Wrap-up and rest that are over. */

@@ -18,6 +18,8 @@ const RENEW_MS = 2_000;
 const LEASE_MS = 8_000;
 /** A leg unknown to the switch is looked at again after this: the report of its end may be on its way. */
 const LOOK_AGAIN_MS = 3_000;
+/** How long the switch may be away before its legs are given up; agents must be free within 10 s. */
+const SWITCH_LOST_AFTER_MS = 5_000;
 /** While all is well, too, book and switch are compared so often: nobody else sees a leg that no call owns. */
 const RECONCILE_EVERY_MS = 15_000;
 /** How long ringing activities have to hand over when this worker stops. */
@@ -41,6 +43,8 @@ interface Held {
   worker: Worker;
   run: Promise<void>;
   up: boolean;
+  /** Since when the switch can't be reached (`performance.now()`), while it can't. */
+  downSince: number;
   /** Compares book and switch; one comparison at a time. */
   reconcile(): void;
   reconciledAt: number;
@@ -74,6 +78,8 @@ export function keepNode(deps: NodeDeps): NodeKeeper {
       log.error({ node: name }, 'another worker holds the node now');
       await handOver(held);
       held = null;
+    } else if (held && !held.up && performance.now() - held.downSince > SWITCH_LOST_AFTER_MS) {
+      await giveUpLegs(deps);
     } else if (held?.up && performance.now() - held.reconciledAt > RECONCILE_EVERY_MS) {
       held.reconcile();
     }
@@ -122,6 +128,7 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
     worker,
     run: Promise.resolve(),
     up: false,
+    downSince: performance.now(),
     reconciledAt: 0,
     reconcile() {
       held.reconciledAt = performance.now();
@@ -136,6 +143,7 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
     for (const legId of talk?.legIds ?? []) await telephony.join(talk!.mix, legId);
   });
   telephony.onConnection((up) => {
+    if (held.up && !up) held.downSince = performance.now();
     held.up = up;
     if (up) log.info({ node: name }, 'connected to the switch');
     else log.error({ node: name }, 'the switch can not be reached; retrying');
@@ -145,6 +153,16 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
   held.run = worker.run();
   void telephony.start().catch((error: unknown) => log.error({ err: error, node: name }, 'no connection to the switch'));
   return held;
+}
+
+/**
+ * The switch stays away, be it that this worker has never reached it: nobody will say what became of its legs, and agents
+ * must not wait for it. Should a leg live on, it is hung up when the switch is back.
+ */
+async function giveUpLegs({ db, legs, log, name }: NodeDeps): Promise<void> {
+  const { rows } = await db.pool.query<sql.LegRow>(sql.openLegsOfNode(name));
+  if (rows.length > 0) log.error({ node: name, legs: rows.length }, 'the switch stays away: its legs count as lost');
+  for (const leg of rows) await legs.end(leg.id, lostEnd(leg));
 }
 
 async function handOver({ telephony, worker, run }: Held): Promise<void> {

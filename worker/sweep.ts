@@ -4,7 +4,7 @@ import { tellUnsettled } from '../activities/campaigns.ts';
 import type { LegBook } from '../activities/legs.ts';
 import { tellNodeLost } from '../activities/lost.ts';
 import type { Matching } from '../matching/matching.ts';
-import { sweepMatching } from '../matching/sweep.ts';
+import { matchingSteps } from '../matching/sweep.ts';
 import type { Db } from '../prisma/tx.ts';
 import type { Workflows } from '../workflows/client.ts';
 
@@ -24,12 +24,11 @@ export interface SweepDeps {
 }
 
 export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
-  const { log } = deps;
   let stopping = false;
   let wake: (() => void) | undefined;
   const loop = (async () => {
     for (let round = 0; !stopping; round++) {
-      await sweep(deps, round).catch((error: unknown) => log.warn({ err: error }, 'sweep failed; it is repeated'));
+      await sweep(deps, round);
       await new Promise<void>((resolve) => {
         wake = resolve;
         if (stopping) resolve();
@@ -46,11 +45,16 @@ export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
   };
 }
 
+/** Step by step: one that fails is repeated with the next sweep and keeps no other from its work. */
 async function sweep(deps: SweepDeps, round: number): Promise<void> {
-  await sweepMatching(deps, deps.matching);
-  await deps.legs.deliverEndedTalks();
-  await tellNodeLost(deps, deps.node);
-  if (round % SELDOM > 0) return;
-  await tellUnsettled(deps);
-  await deps.repair();
+  const { log, matching, legs, node, repair } = deps;
+  const always = {
+    ...matchingSteps(deps, matching),
+    'ended talks': () => legs.deliverEndedTalks(),
+    'lost nodes': () => tellNodeLost(deps, node),
+  };
+  const seldom = { 'unsettled campaigns': () => tellUnsettled(deps), repairs: repair };
+  for (const [step, run] of Object.entries(round % SELDOM === 0 ? { ...always, ...seldom } : always)) {
+    await run().catch((error: unknown) => log.warn({ err: error, step }, 'a step of the sweep failed; it is repeated'));
+  }
 }

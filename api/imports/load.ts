@@ -46,6 +46,7 @@ const MAX_PROBLEMS = 1000;
 /** Of COPY text, in characters. A page is loaded by PostgreSQL while the next one is read. */
 const PAGE_SIZE = 1_000_000;
 const MAX_TRIES = 5;
+const BUSY = 'the list is too busy just now; repeat the import';
 
 type LoadDeps = { db: Pick<Db, 'pool' | 'clock'>; matching: Pick<Matching, 'lockQueue'> };
 
@@ -57,7 +58,7 @@ export function importList(deps: LoadDeps, request: ImportRequest): Promise<Impo
   return inTx(deps.db, async (tx) => {
     const country = await openCampaign(tx, request.campaignId);
     const problems = new Problems();
-    const staged = await stageRows(tx, request, country, problems);
+    const staged = await stageRows(tx, request, country, problems).catch(busyIfDeadlocked);
     // Every row that was not inserted is in the list already, or twice in the file.
     if (staged.added < staged.good) await findDuplicates(tx, request, staged, problems);
     mustBeUsable(request, staged, problems);
@@ -232,6 +233,14 @@ async function merge(tx: Tx, { db, matching }: LoadDeps, request: ImportRequest,
   return { updated, disabled };
 }
 
+const DEADLOCK = '40P01';
+
+/** The upload can't be read a second time: whoever sends it must. */
+function busyIfDeadlocked(error: unknown): never {
+  if ((error as { code?: string }).code !== DEADLOCK) throw error;
+  throw new AppError('UNAVAILABLE', BUSY);
+}
+
 /** The upload can't be read a second time, so what a deadlock undoes is repeated here and not by inTx. */
 async function againIfDeadlocked<T>(tx: Tx, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -239,8 +248,8 @@ async function againIfDeadlocked<T>(tx: Tx, work: () => Promise<T>): Promise<T> 
     try {
       return await work();
     } catch (error) {
-      if ((error as { code?: string }).code !== '40P01') throw error;
-      if (attempt === MAX_TRIES) throw new AppError('UNAVAILABLE', 'the list is too busy just now; repeat the import');
+      if ((error as { code?: string }).code !== DEADLOCK) throw error;
+      if (attempt === MAX_TRIES) throw new AppError('UNAVAILABLE', BUSY);
       await tx.run(sql.rollbackToSavepoint);
     }
   }

@@ -135,6 +135,8 @@ async function applyToClosed(deps: Deps, { contact_id, campaign_id }: CallToDisp
   if (said.action === 'do_not_call') {
     await db.pool.query(sql.listClosedContact(db.clock.now(), contact_id, said.by));
   }
+  // Marked as unanswered before, and not called again yet: a correction.
+  if (said.action === 'done') await db.pool.query(sql.closeReopened(db.clock.now(), contact_id, said.callId));
   if (said.action !== 'mark_as_unanswered') return;
   const reopened = await inTx(db, (tx) => reopen(tx, contact_id, said.callId));
   if (reopened) await listChanged(deps, campaign_id);

@@ -234,12 +234,14 @@ describe('an offer', () => {
     await scene.until('dialling');
   });
 
-  it('can be confirmed by Accept', async () => {
+  it('can be confirmed by Accept, once the phone is picked up', async () => {
     const scene = await setScene(system, { contacts: [{ phone_num: number() }], agent: { confirm: true } });
     await scene.ready();
     const { offer } = await scene.ringing();
+    const accept = () => system.api('POST', `/offers/${offer}/accept`, {}, { key: scene.agents[0]!.key });
+    expect(await accept()).toMatchObject({ status: 409, body: { detail: 'the phone has not been picked up yet' } });
     await scene.phone(scene.agents[0]!.phone, 'answer');
-    await system.ok('POST', `/offers/${offer}/accept`, {}, { key: scene.agents[0]!.key });
+    await eventually(async () => (await accept()).status === 200);
     await scene.until('dialling');
   });
 
@@ -440,6 +442,8 @@ describe('the campaign', () => {
     await scene.ready();
     const { offer } = await scene.ringing();
     await system.ok('POST', `/campaigns/${scene.campaign}/end`);
+    // Its workflow, told to end everybody, has done its work.
+    await eventually(async () => (await system.ok('GET', `/campaigns/${scene.campaign}`)).settled);
     await system.ok('POST', `/offers/${offer}/reject`, undefined, { key: scene.agents[0]!.key });
     expect(await scene.until('disabled')).toMatchObject({ ended_reason: 'campaign_ended' });
     await scene.story('i q:q a:b(agent_reject) q:d(campaign_paused)');

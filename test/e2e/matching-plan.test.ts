@@ -21,11 +21,11 @@ const HEAD = REJECTED + IN_USE;
 
 /**
  * Pages of one descent of an index and the row it leads to: four levels hold more than 10^9 entries. To look at a contact
- * costs three at most: to itself, to an offer that may forbid it, to a leg on its number. An agent and each queue served
+ * costs four at most: to itself, to an offer that may forbid it, to one that is still open, to a leg on its number. An agent and each queue served
  * cost two more: the profile and the campaign.
  */
 const DESCENT = 5;
-const pagesOf = (contacts: number, queues: number) => 3 * DESCENT * contacts + 2 * DESCENT * (queues + 1);
+const pagesOf = (contacts: number, queues: number) => 4 * DESCENT * contacts + 2 * DESCENT * (queues + 1);
 
 let queue: Queue;
 let client: PoolClient;

@@ -89,6 +89,27 @@ describe.concurrent('a workflow that is terminated by hand', () => {
   });
 });
 
+describe('a switch that is away when its worker comes back', () => {
+  it('has lost its legs after some seconds: the agent is free, the call back at its place', async () => {
+    const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+    await scene.ready();
+    await scene.ringing();
+    await system.simulator.kill();
+    await system.worker.kill();
+    await system.worker.restart();
+
+    await scene.agentIs('ready', 0, 28_000);
+    await scene.story('i q:q a:e(switch_lost)');
+    await scene.until('queued');
+    await system.simulator.restart();
+    await scene.ready();
+    // Offered anew once the minute is over that a turned-down call waits; another agent would have it at once.
+    await eventually(async () => (await system.sql.query(`SELECT 1 FROM node WHERE ready_since IS NOT NULL`)).rowCount, {
+      withinMs: 20_000,
+    });
+  }, 90_000);
+});
+
 // The last: its node does not come back.
 describe('a node whose worker does not come back', () => {
   it('is given up after half a minute: legs end, the agent is free, the contact waits for its retry', async () => {

@@ -13,7 +13,7 @@ import { type AgentRow, changeAgent } from '../../matching/agents.ts';
 import { createMatching, type Matching } from '../../matching/matching.ts';
 import { enqueueContacts } from '../../matching/queue.ts';
 import { lockAgentOfOffer } from '../../matching/sql.ts';
-import { sweepMatching } from '../../matching/sweep.ts';
+import { matchingSteps } from '../../matching/sweep.ts';
 import { createPool, createPrisma } from '../../prisma/client.ts';
 import { type Db, inTx } from '../../prisma/tx.ts';
 import type { LegEnd } from '../../telephony/telephony.ts';
@@ -128,7 +128,7 @@ export class Queue {
     const deps = { db, workflows: { signal }, log };
     const matching = createMatching(deps);
     const legs = createLegBook({ ...deps, matching });
-    const matcher = { db, matching, legs, sweep: () => sweepMatching(deps, matching) };
+    const matcher = { db, matching, legs, sweep: () => sweepOnce(matchingSteps(deps, matching)) };
     this.#matchers.push(matcher);
     return matcher;
   }
@@ -245,4 +245,8 @@ async function agentAnswers(db: Db, legs: LegBook, offer: OpenOffer, leg: string
     const agent = await tx.row<AgentRow>(lockAgentOfOffer(offer.agent_id, offer.id));
     if (agent) await changeAgent(tx, agent, { state: 'connecting', cause: 'answered', callId: offer.call_id });
   });
+}
+
+async function sweepOnce(steps: ReturnType<typeof matchingSteps>): Promise<void> {
+  for (const step of Object.values(steps)) await step();
 }

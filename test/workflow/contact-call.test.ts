@@ -202,6 +202,18 @@ describe('a retry', () => {
     expect(contact.asked.slice(-2)).toEqual(['conclude', 'conclude disposed']);
   });
 
+  it('that is due while the campaign is paused is given up too, when the agent corrects the disposition', async () => {
+    const contact = await rig.wrapUp();
+    contact.standings.push({ at: 'waiting', dueAt: Date.now() + SOON });
+    await contact.click('dispose', { action: 'mark_as_unanswered' });
+    await contact.hasAsked('enqueueDue');
+    await contact.reaches('queued');
+    await contact.click('dispose', { action: 'done' });
+
+    expect(await contact.closed()).toBe('done: answered');
+    expect(contact.asked.at(-1)).toBe('conclude disposed');
+  });
+
   it('is never made when the attempts are exhausted', async () => {
     const contact = await rig.dialling();
     contact.standings.push({ at: 'closed', state: 'done', reason: 'attempts_exhausted' });

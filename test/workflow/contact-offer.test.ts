@@ -1,4 +1,5 @@
 /** One agent being asked to take one call (docs/domain.md, "The offer"), and what ends it: clicks, phones, decisions. */
+import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
 import { contactRig, noAnswer, refusal } from '../kit/contact-rig.ts';
 
@@ -55,6 +56,14 @@ describe('an offer', () => {
     await contact.click('accept');
 
     expect(contact.asked.at(-1)).toBe('confirm 1');
+    await contact.agentAnswers();
+  });
+
+  it('is not confirmed before the phone is picked up', async () => {
+    const contact = await rig.ringing();
+    contact.confirmations.push(ApplicationFailure.nonRetryable('the phone has not been picked up yet', 'CONFLICT', 'ringing'));
+
+    expect(await refusal(contact.click('accept'))).toBe('CONFLICT (ringing)');
     await contact.agentAnswers();
   });
 

@@ -114,8 +114,12 @@ export class ContactLife {
   /** `isReserved`: the row is reserved already, whether or not the workflow has been told. */
   private async serveQueue(isReserved: boolean): Promise<Standing> {
     this.enter('queued', 'an agent (and the campaign running)');
-    await condition(() => isReserved || this.isOffered || this.decision !== null || this.isLong());
+    await condition(() => isReserved || this.isOffered || this.decision !== null || this.disposed || this.isLong());
     if (this.decision && !isReserved) return this.conclude(this.decision);
+    if (this.disposed && !isReserved) {
+      this.disposed = false;
+      return this.conclude({ kind: 'disposed' });
+    }
     if (!isReserved && !this.isOffered) return { at: 'queue' };
     const offer = await this.openOffer();
     return offer ? this.runOffer(offer) : { at: 'queue' };
@@ -298,7 +302,7 @@ export class ContactLife {
   private async canHandOver(): Promise<boolean> {
     if (!this.isLong()) return false;
     await condition(() => allHandlersFinished() || this.decision !== null);
-    return !this.isOffered && this.decision === null;
+    return !this.isOffered && this.decision === null && !this.disposed;
   }
 
   // ---- what is told ---------------------------------------------------------------------------------------------------
@@ -473,6 +477,7 @@ export class ContactLife {
       return await ask();
     } catch (error) {
       if (!(error instanceof ActivityFailure)) throw error;
+      if (error.cause instanceof ApplicationFailure && error.cause.type === 'CONFLICT') throw error.cause;
       throw ApplicationFailure.nonRetryable('the telephony node did not answer in time', 'UNAVAILABLE', this.phase);
     }
   }
@@ -494,8 +499,10 @@ const STATE_OF: Readonly<Record<Exclude<Phase, 'closed'>, ContactState>> = {
   wrap_up: 'wrap_up',
 };
 
-/** `dialling`: a short talk may be over before its beginning has been told. */
-const DISPOSABLE: readonly Phase[] = ['dialling', 'talking', 'wrap_up', 'waiting'];
+/**
+ * `dialling`: a short talk may be over before its beginning has been told. `queued`: what is due waits for its campaign.
+ */
+const DISPOSABLE: readonly Phase[] = ['dialling', 'talking', 'wrap_up', 'waiting', 'queued'];
 
 /** Cancel and stop end what is not answered; whoever has talked is treated by what came of the talk. */
 const outlastsTalk = (decision: Decision): boolean => decision.kind === 'final' && decision.reason !== 'agent_cancel';
