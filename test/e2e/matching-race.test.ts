@@ -9,6 +9,7 @@ import * as legSql from '../../activities/sql.ts';
 import { endCalls, enqueueContacts } from '../../matching/queue.ts';
 import { holdStatus, leaveQueue } from '../../matching/sql.ts';
 import { inTx } from '../../prisma/tx.ts';
+import { seededRandom } from '../../telephony/simulator/script.ts';
 import { dial, endOffer, type Matcher, type OpenOffer, Queue, TestClock } from '../kit/queue.ts';
 
 const MATCHERS = 8;
@@ -75,17 +76,6 @@ async function keepRecord(): Promise<void> {
 // ---- random steps ---------------------------------------------------------------------------------------------------
 
 type Random = () => number;
-
-/** Mulberry32: the same numbers in [0, 1) for the same seed. */
-function seeded(seed: number): Random {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 const oneOf = <T>(items: readonly T[], random: Random): T => items[Math.floor(random() * items.length)]!;
 
@@ -196,7 +186,7 @@ it(`never offers anyone twice, and leaves no pair behind (seed ${SEED})`, { time
     const steps = STEPS_OF[round % 2]!;
     await Promise.all(
       matchers.map(async (matcher, n) => {
-        const random = seeded(SEED + round * MATCHERS + n);
+        const random = seededRandom(`${SEED}/${round}/${n}`);
         for (let step = 0; step < STEPS; step++) {
           // Seldom, or nothing else would happen: a paused campaign has no offers.
           const next = random() < 0.02 ? control : oneOf(steps, random);
