@@ -203,6 +203,7 @@ async function refusal(
     return 'do_not_call';
   }
   if (context.contact_ended_reason) return 'list_replaced';
+  if (context.is_given_up) return 'cap';
   // The cap may have been lowered since the call was queued.
   if (context.attempts >= context.rules.max_attempts) return 'cap';
   if (await tx.row(sql.numberInUse(context.number))) return 'number_in_use';

@@ -227,7 +227,10 @@ async function decided(
 /** No attempt was consumed; what refused the dial says what is next. */
 async function refused(tx: Tx, contact: sql.ContactRow, reason: ResultReason): Promise<Standing> {
   if (reason === 'campaign_paused') return waitForCampaign(tx, contact);
-  if (reason === 'cap') return close(tx, contact, 'done', 'attempts_exhausted', 'system');
+  if (reason === 'cap') {
+    const isGivenUp = contact.given_up_1 && (contact.phone_2 === null || contact.given_up_2);
+    return close(tx, contact, 'done', isGivenUp ? 'numbers_given_up' : 'attempts_exhausted', 'system');
+  }
   if (reason === 'number_in_use' || reason === 'unknown') {
     const until = new Date(tx.now.getTime() + IN_USE_RETRY_MS);
     const phone = contact.next_phone;

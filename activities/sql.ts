@@ -84,13 +84,16 @@ export interface CallContext {
   contact_ended_reason: string | null;
   /** Contact legs sent so far. */
   attempts: number;
+  /** The number of the call has been given up: it became the only one after the call was queued. */
+  is_given_up: boolean;
 }
 
 /** What is needed to ring the agent and dial the contact of an offer. */
 export const callContext = (offerId: string): Sql => ({
   name: 'call_context',
   text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.rules,
-                c.ended_reason AS contact_ended_reason, c.attempts
+                c.ended_reason AS contact_ended_reason, c.attempts,
+                (c.given_up_1 AND k.number = c.phone_num OR c.given_up_2 AND k.number = c.phone_2) IS TRUE AS is_given_up
          FROM offer o
          JOIN call k ON k.call_id = o.call_id
          JOIN contact c ON c.id = o.contact_id

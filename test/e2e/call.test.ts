@@ -328,6 +328,21 @@ describe('dialling the contact', () => {
     expect(await scene.dialled(GONE)).toBe(1);
   });
 
+  it('a number given up is not dialled when it is the only one left', async () => {
+    const scene = await setScene(system, { contacts: [{ phone_num: GONE, phone_2: number() }], rules: { retry: QUICK_RETRY } });
+    const before = await scene.dialled(GONE);
+    await scene.ready();
+    await scene.ringing();
+    await scene.phone(scene.agents[0]!.phone, 'answer');
+    await scene.story('i q:q a:k c:e i q:q');
+    await scene.ringing();
+    await system.sql.query(`UPDATE call SET number = $2 WHERE contact_id = $1 AND ended_at IS NULL`, [scene.contacts[0], GONE]);
+    await system.sql.query(`UPDATE contact SET phone_2 = NULL WHERE id = $1`, [scene.contacts[0]]);
+    await scene.phone(scene.agents[0]!.phone, 'answer');
+    expect(await scene.until('done')).toMatchObject({ ended_reason: 'numbers_given_up', attempts: 1 });
+    expect(await scene.dialled(GONE)).toBe(before + 1);
+  });
+
   it('is refused for a number listed meanwhile: no leg, no attempt, `d`', async () => {
     const anna = number();
     const scene = await setScene(system, { contacts: [{ phone_num: anna }] });
