@@ -15,17 +15,19 @@ import { dial, endOffer, type Matcher, type OpenOffer, Queue, TestClock } from '
 const MATCHERS = 8;
 const AGENTS = 200;
 const CONTACTS = 5_000;
-const ROUNDS = 16;
+/** Many short rounds: what one edge leaves behind, a later one would find. */
+const ROUNDS = 150;
 /** Steps of each matcher in a round. */
-const STEPS = 40;
+const STEPS = 3;
 const SEED = 20_300_107;
 
 let queue: Queue;
 let matchers: Matcher[];
+/** One campaign with a long queue, where agents are scarce, and two that agents wait for. */
 let campaigns: number[];
 let agents: number[];
-/** Contacts that are not in the queue yet. */
-let upcoming: { campaign: number; ids: string[] }[];
+/** Contacts that are not in the queue yet, and how many come at once. */
+let upcoming: { campaign: number; ids: string[]; page: number }[];
 /** Offers that a step is about to end. */
 const taken = new Set<string>();
 
@@ -35,17 +37,15 @@ beforeAll(async () => {
   queue = await Queue.open(new TestClock(1));
   matchers = Array.from({ length: MATCHERS }, () => queue.matcher());
   const rules = { reoffer_after_sec: 3600, rest_sec: 600 };
-  campaigns = [await queue.campaign({ rules }), await queue.campaign({ rules })];
-  const [first, second] = campaigns as [number, number];
+  const [long, dry, other] = [await queue.campaign({ rules }), await queue.campaign({ rules }), await queue.campaign({ rules })];
+  campaigns = [long, dry, other];
+  const profiles = [{ [long]: 1 }, { [long]: 2, [dry]: 1 }, { [dry]: 1 }, { [dry]: 1, [other]: 2 }, { [dry]: 2, [other]: 1 }];
   agents = [];
-  for (let n = 0; n < AGENTS; n++) {
-    const serves = [{ [first]: 1 }, { [second]: 1 }, { [first]: 1, [second]: 2 }, { [first]: 2, [second]: 1 }][n % 4]!;
-    agents.push(await queue.agent({ serves }));
-  }
+  for (let n = 0; n < AGENTS; n++) agents.push(await queue.agent({ serves: profiles[n % profiles.length]! }));
   upcoming = [];
-  for (const campaign of campaigns) {
-    const list = Array.from({ length: CONTACTS / 2 }, (_, n) => ({ priority: n % 3, place: (n * 7) % 100 }));
-    upcoming.push({ campaign, ids: await queue.contacts(campaign, list) });
+  for (const [campaign, part, page] of [[long, 0.8, 100], [dry, 0.1, 2], [other, 0.1, 2]] as const) {
+    const list = Array.from({ length: CONTACTS * part }, (_, n) => ({ priority: n % 3, place: (n * 7) % 100 }));
+    upcoming.push({ campaign, page, ids: await queue.contacts(campaign, list) });
   }
   await keepRecord();
 }, 60_000);
@@ -55,6 +55,8 @@ afterAll(() => queue?.close());
 async function keepRecord(): Promise<void> {
   await queue.pool.query(`
     CREATE TABLE record (n bigserial, xact xid8 DEFAULT pg_current_xact_id(), what text, id bigint, was text, is_now text);
+    CREATE INDEX ON record (what, id, n);
+    CREATE INDEX ON record (xact);
     CREATE FUNCTION record_state() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
       INSERT INTO record (what, id, was, is_now) VALUES (tg_argv[0], new.id, old.state, new.state);
       RETURN NULL;
@@ -83,8 +85,8 @@ type Step = (matcher: Matcher, random: Random) => Promise<void>;
 
 /** As activities/campaigns.ts feeds a list. */
 const feed: Step = async ({ db, matching }, random) => {
-  const { campaign, ids } = oneOf(upcoming, random);
-  const page = ids.splice(0, 1 + Math.floor(random() * 20));
+  const { campaign, ids, page: most } = oneOf(upcoming, random);
+  const page = ids.splice(0, 1 + Math.floor(random() * most));
   await inTx(db, async (tx) => {
     const running = (await tx.row<{ status: string }>(holdStatus(campaign)))?.status === 'running';
     await tx.run(legSql.startedWaiting(tx.now, page, running));
@@ -150,11 +152,13 @@ const match: Step = async ({ matching }, random) => {
   else await matching.matchAgent(oneOf(agents, random));
 };
 
-/** By turns contacts are scarce, so that agents wait, and agents are, so that contacts wait. */
-const STEPS_OF: readonly (readonly Step[])[] = [
-  [feed, feed, wish, wish, end, end, end, talk, talk, talk, talk, talk, match],
-  [feed, feed, feed, feed, feed, wish, wish, end, end, end, end, talk, match],
-];
+/** Pauses are seldom, or nothing else would happen: a paused campaign has no offers. */
+const STEPS_BY_WEIGHT: readonly [number, Step][] = [[0.02, control], [0.2, feed], [0.2, wish], [0.28, end], [0.2, talk], [0.1, match]];
+
+function anyStep(random: Random): Step {
+  let left = random();
+  return STEPS_BY_WEIGHT.find(([weight]) => (left -= weight) < 0)?.[1] ?? match;
+}
 
 // ---- the run --------------------------------------------------------------------------------------------------------
 
@@ -168,37 +172,131 @@ interface Quiet {
 /** Written without a look at matching/sql.ts: from docs/domain.md. */
 async function whenQuiet(): Promise<Quiet> {
   const [row] = await queue.rows<Quiet>(
-    `SELECT (SELECT count(*)::int FROM agent WHERE state = 'ready') AS ready,
+    `WITH waiting AS MATERIALIZED (
+       SELECT a.id, cp.id AS campaign_id FROM agent a
+       JOIN agent_queue aq ON aq.agent_id = a.id JOIN campaign cp ON cp.id = aq.campaign_id
+       WHERE a.state = 'ready' AND a.lease_until > $1 AND cp.status = 'running'
+     ), callable AS MATERIALIZED (
+       SELECT campaign_id, call_id FROM contact
+       WHERE state = 'queued' AND campaign_id IN (SELECT campaign_id FROM waiting)
+     )
+     SELECT (SELECT count(*)::int FROM agent WHERE state = 'ready') AS ready,
             (SELECT count(*)::int FROM contact WHERE state = 'queued') AS queued,
-            (SELECT count(*)::int FROM agent a JOIN agent_queue aq ON aq.agent_id = a.id
-               JOIN campaign cp ON cp.id = aq.campaign_id JOIN contact c ON c.campaign_id = cp.id
-             WHERE a.state = 'ready' AND a.lease_until > $1 AND cp.status = 'running' AND c.state = 'queued'
-               AND c.call_id NOT IN (SELECT call_id FROM offer WHERE agent_id = a.id AND reoffer_at > $1)) AS missed`,
+            (SELECT count(*)::int FROM waiting w JOIN callable c USING (campaign_id)
+             WHERE NOT EXISTS (SELECT 1 FROM offer o
+                               WHERE o.call_id = c.call_id AND o.agent_id = w.id AND o.reoffer_at > $1)) AS missed`,
     [queue.clock.now()],
   );
   return row!;
 }
 
-it(`never offers anyone twice, and leaves no pair behind (seed ${SEED})`, { timeout: 120_000 }, async () => {
+it('pairs all who arrive at the same moment', { timeout: 60_000 }, async () => {
+  const [one, two] = [await queue.campaign(), await queue.campaign()];
+  const four: number[] = [];
+  for (let n = 0; n < 4; n++) four.push(await queue.agent({ serves: { [one]: 1 + (n % 2), [two]: 2 - (n % 2) } }));
+  for (let turn = 0; turn < 100; turn++) {
+    const arriving = (await Promise.all([one, one, two, two].map((campaign) => queue.contacts(campaign, [{}])))).flat();
+    await Promise.all([
+      ...arriving.map(async (contact, n) => {
+        await queue.enqueue(matchers[n]!, [contact]);
+        await matchers[n]!.matching.matchCampaign(n < 2 ? one : two);
+      }),
+      ...four.map((agent, n) => matchers[4 + n]!.matching.setAgentState(agent, 'ready', 'test')),
+    ]);
+    const offers = await queue.offers();
+    expect(offers).toHaveLength(4);
+    expect(new Set(offers.map((offer) => offer.agent_id))).toEqual(new Set(four));
+    expect(new Set(offers.map((offer) => offer.contact_id))).toEqual(new Set(arriving));
+    await Promise.all(offers.map((offer, n) => endOffer(matchers[n]!, offer, 'ringsOut')));
+    await queue.pool.query(`UPDATE contact SET state = 'done' WHERE id = ANY($1)`, [arriving]);
+  }
+  await queue.pool.query(`UPDATE agent SET state = 'logged_off' WHERE id = ANY($1)`, [four]);
+});
+
+it(`never leaves a callable contact and a ready agent side by side (seed ${SEED})`, { timeout: 120_000 }, async () => {
   const quiet: Quiet[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     await matchers[0]!.matching.renewLease(agents);
-    const steps = STEPS_OF[round % 2]!;
     await Promise.all(
       matchers.map(async (matcher, n) => {
         const random = seededRandom(`${SEED}/${round}/${n}`);
-        for (let step = 0; step < STEPS; step++) {
-          // Seldom, or nothing else would happen: a paused campaign has no offers.
-          const next = random() < 0.02 ? control : oneOf(steps, random);
-          await next(matcher, random);
-        }
+        for (let step = 0; step < STEPS; step++) await anyStep(random)(matcher, random);
       }),
     );
     quiet.push(await whenQuiet());
   }
   expect(queue.complaints).toEqual([]);
   expect(quiet.map(({ missed }) => missed)).toEqual(quiet.map(() => 0));
-  // Otherwise this would prove nothing.
-  expect(quiet.some(({ ready }) => ready > 0)).toBe(true);
-  expect(quiet.some(({ queued }) => queued > 0)).toBe(true);
+  // Both must wait at times, or there was nothing to leave behind.
+  expect(quiet.filter(({ ready, queued }) => ready > 0 && queued > 0).length).toBeGreaterThan(ROUNDS / 2);
+});
+
+// These read what the run above has left: the record.
+
+it('made offers of ready agents and queued contacts only, each in a transaction of its own', async () => {
+  const made = await queue.rows<{ offers: number; right: number }>(
+    `SELECT count(*)::int AS offers,
+            (count(*) FILTER (WHERE agents = 1 AND contacts = 1 AND opened = 1))::int AS right
+     FROM (SELECT count(*) FILTER (WHERE r.what = 'agent' AND r.id = o.agent_id AND r.was = 'ready' AND r.is_now = 'reserved') AS agents,
+                  count(*) FILTER (WHERE r.what = 'contact' AND r.id = o.contact_id AND r.was = 'queued' AND r.is_now = 'offered') AS contacts,
+                  count(*) FILTER (WHERE r.what = 'offer') AS opened
+           FROM offer o JOIN record opening ON opening.what = 'offer' AND opening.id = o.id AND opening.is_now = 'open'
+           JOIN record r ON r.xact = opening.xact GROUP BY o.id) AS one`,
+  );
+  expect(made[0]!.offers).toBeGreaterThan(500);
+  expect(made[0]!.right).toBe(made[0]!.offers);
+  // And nobody came to be reserved or offered but by one.
+  const [entered] = await queue.rows<{ agents: number; contacts: number }>(
+    `SELECT (count(*) FILTER (WHERE what = 'agent' AND is_now = 'reserved'))::int AS agents,
+            (count(*) FILTER (WHERE what = 'contact' AND is_now = 'offered'))::int AS contacts FROM record`,
+  );
+  expect(entered).toEqual({ agents: made[0]!.offers, contacts: made[0]!.offers });
+});
+
+it.each(['agent_id', 'contact_id'])('had one open offer at most for each %s at every moment', async (who) => {
+  const twice = await queue.rows(
+    `SELECT * FROM (SELECT o.${who}, r.n, sum(CASE r.is_now WHEN 'open' THEN 1 ELSE -1 END) OVER (PARTITION BY o.${who} ORDER BY r.n) AS open
+                    FROM record r JOIN offer o ON o.id = r.id WHERE r.what = 'offer') AS running
+     WHERE open NOT IN (0, 1)`,
+  );
+  expect(twice).toEqual([]);
+});
+
+it('lost no change of a state: each follows the one before it', async () => {
+  const lost = await queue.rows(
+    `SELECT * FROM (SELECT what, id, n, was, lag(is_now) OVER (PARTITION BY what, id ORDER BY n) AS before FROM record
+                    WHERE what <> 'offer') AS changes
+     WHERE was <> before`,
+  );
+  expect(lost).toEqual([]);
+});
+
+it('numbered the offers of each contact without a gap', async () => {
+  const gaps = await queue.rows(
+    `SELECT contact_id, array_agg(offer_no ORDER BY id) AS numbers FROM offer GROUP BY contact_id
+     HAVING min(offer_no) <> 1 OR max(offer_no) <> count(*)
+       OR array_agg(offer_no ORDER BY id) <> array_agg(offer_no ORDER BY offer_no)`,
+  );
+  expect(gaps).toEqual([]);
+  const [most] = await queue.rows<{ most: number }>(`SELECT max(offer_no) AS most FROM offer`);
+  expect(most!.most).toBeGreaterThan(2);
+});
+
+it('made no offer of a campaign while it was paused', async () => {
+  const [made] = await queue.rows<{ pauses: number; offers: number }>(
+    `SELECT (SELECT count(*)::int FROM record WHERE what = 'campaign' AND is_now = 'paused') AS pauses,
+            (SELECT count(*)::int FROM record r JOIN offer o ON o.id = r.id AND r.what = 'offer' AND r.is_now = 'open'
+             WHERE (SELECT is_now FROM record s WHERE s.what = 'campaign' AND s.id = o.campaign_id AND s.n < r.n
+                    ORDER BY s.n DESC LIMIT 1) = 'paused') AS offers`,
+  );
+  expect(made!.pauses).toBeGreaterThan(5);
+  expect(made!.offers).toBe(0);
+});
+
+it('told the workflow of each offer once', async () => {
+  const told = queue.told.filter(({ name }) => name === 'offered').map(({ contactId, argument }) => {
+    return `${contactId}: ${(argument as { offerNo: number }).offerNo}`;
+  });
+  const made = await queue.rows<{ offer: string }>(`SELECT contact_id || ': ' || offer_no AS offer FROM offer`);
+  expect(told.toSorted()).toEqual(made.map(({ offer }) => offer).toSorted());
 });

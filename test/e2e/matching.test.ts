@@ -44,6 +44,16 @@ async function order(serves: NewAgent['serves'], count: number): Promise<string[
   return contacts();
 }
 
+/** So many transactions stand before a lock. */
+async function waiting(count: number): Promise<void> {
+  await eventually(async () => {
+    const held = await queue.rows(
+      `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    );
+    return held.length === count;
+  });
+}
+
 describe('the order', () => {
   it('takes the agent who has been ready longest', async () => {
     await open();
@@ -188,16 +198,6 @@ describe('who may be offered what', () => {
 });
 
 describe('pause', () => {
-  /** Somebody stands before an advisory lock. */
-  const someoneWaits = () =>
-    eventually(async () => {
-      const held = await queue.rows(
-        `SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database
-         WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()`,
-      );
-      return held.length > 0;
-    });
-
   it.each<[string, (matcher: Matcher, campaign: number, agent: number) => Promise<void>]>([
     ['of a campaign', ({ matching }, campaign) => matching.matchCampaign(campaign)],
     ['of an agent', ({ matching }, _campaign, agent) => matching.matchAgent(agent)],
@@ -210,7 +210,7 @@ describe('pause', () => {
     await inTx(one.db, async (tx) => {
       await one.matching.lockQueue(tx, campaign);
       matched = match(queue.matcher(), campaign, anna);
-      await someoneWaits();
+      await waiting(1);
       await tx.run({ text: `UPDATE campaign SET status = 'paused' WHERE id = $1`, values: [campaign] });
     });
     await matched;
@@ -266,9 +266,9 @@ describe('a failing trunk', () => {
     return readyAgent({ [campaign]: 1 });
   }
 
-  /** The contact of the oldest open offer is dialled, and its leg ends so. */
+  /** The contact of the newest open offer is dialled, and its leg ends so. */
   async function ends(how: LegEnding): Promise<void> {
-    const call = await dial(one, (await queue.offers())[0]!);
+    const call = await dial(one, (await queue.offers()).at(-1)!);
     if (how.phase === 'answered') await call.answer();
     queue.clock.pass(1);
     await call.end(how);
@@ -327,33 +327,37 @@ describe('a failing trunk', () => {
   });
 
   it('is not hidden by a call that was sent before the errors began', async () => {
-    await line();
-    const other = await readyAgent({ [campaign]: 1 });
-    const before = await dial(one, (await queue.offerOf(other))!);
+    const anna = await line();
+    const before = await dial(one, (await queue.offerOf(anna))!);
     queue.clock.pass(1);
+    await readyAgent({ [campaign]: 1 });
     await fails(2);
     await before.end({ by: 'timer', phase: 'alerting' });
+    // The next offer is again the newest.
+    expect((await node()).errors_in_row).toBe(2);
     await fails(3);
     expect(await failing()).toBe(true);
   });
 
-  it('gets one offer a minute, whoever matches, however many agents, campaigns and workers there are', async () => {
+  it('gets one offer a minute, although several queues find it due at the same moment', async () => {
     await line();
     await fails(5);
     const campaigns = [campaign, await queue.campaign(), await queue.campaign()];
-    for (const id of campaigns) await queue.enqueue(one, await queue.contacts(id, [{}, {}, {}, {}]));
-    const many: number[] = [];
-    for (let n = 0; n < 12; n++) many.push(await readyAgent({ [campaigns[n % 3]!]: 1 }));
-    const workers = [one, queue.matcher(), queue.matcher(), queue.matcher()];
+    const agents: number[] = [];
+    for (const id of campaigns) {
+      await queue.enqueue(one, await queue.contacts(id, [{}, {}]));
+      agents.push(await readyAgent({ [id]: 1 }), await readyAgent({ [id]: 1 }));
+    }
     queue.clock.pass(60);
-    await one.matching.renewLease(many);
-    await Promise.all(
-      workers.flatMap(({ matching, sweep }) => [
-        sweep(),
-        ...campaigns.map((id) => matching.matchCampaign(id)),
-        ...many.map((id) => matching.matchAgent(id)),
-      ]),
-    );
+    await one.matching.renewLease(agents);
+    let matched: Promise<unknown> | undefined;
+    await inTx(one.db, async (tx) => {
+      await tx.run({ text: `SELECT 1 FROM node FOR UPDATE`, values: [] });
+      matched = Promise.all(campaigns.map((id) => queue.matcher().matching.matchCampaign(id)));
+      // Each has seen that the probe is due, and is about to take it.
+      await waiting(campaigns.length);
+    });
+    await matched;
     expect(await queue.offers()).toHaveLength(1);
   });
 
