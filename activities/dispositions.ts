@@ -37,7 +37,9 @@ export async function registerDisposition(db: Db, said: Said): Promise<sql.CallT
 }
 
 async function mustHaveTalked(tx: Tx, call: sql.CallToDispose, { callId, agentId, action }: Said): Promise<void> {
-  if (!(await tx.row(sql.talkOf(callId, agentId)))) {
+  const talk = await tx.row<{ is_abandoned: boolean }>(sql.talkOf(callId, agentId));
+  // Of an answer that nobody took there is nothing to register; but who must not be called must not be called.
+  if (!talk || (talk.is_abandoned && action !== 'do_not_call')) {
     const detail = `agent ${agentId} was not connected with the contact in this call`;
     throw new AppError('CONFLICT', detail, { state: call.state });
   }

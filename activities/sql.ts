@@ -487,12 +487,11 @@ export const lockCallToDispose = (callId: string): Sql => ({
   values: [callId],
 });
 
-/** A row if this agent has been connected with the contact in this call. */
+/** A row if the contact has answered this agent's call; `is_abandoned`: when the agent had gone already. */
 export const talkOf = (callId: string, agentId: number): Sql => ({
   name: 'talk_of',
-  text: `SELECT l.offer_id FROM leg l
-         WHERE l.call_id = $1 AND l.agent_id = $2 AND l.ciq = 'c' AND l.answered_at IS NOT NULL
-           AND l.result_reason IS DISTINCT FROM 'abandoned' LIMIT 1`,
+  text: `SELECT l.result_reason IS NOT DISTINCT FROM 'abandoned' AS is_abandoned FROM leg l
+         WHERE l.call_id = $1 AND l.agent_id = $2 AND l.ciq = 'c' AND l.answered_at IS NOT NULL LIMIT 1`,
   values: [callId, agentId],
 });
 

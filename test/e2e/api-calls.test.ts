@@ -162,6 +162,14 @@ describe('disposition', () => {
     expect((await dispose(callId, { action: 'done', agent_id: agent.id })).status).toBe(200);
   });
 
+  test('of an answer that nobody took can only be do-not-call', async () => {
+    const { key, callId } = await scene({ talked: true });
+    await api.db.pool.query(`UPDATE leg SET result_reason = 'abandoned' WHERE call_id = $1 AND ciq = 'c'`, [callId]);
+    expect((await dispose(callId, { action: 'done' }, { key })).status).toBe(409);
+    expect((await dispose(callId, { action: 'do_not_call' }, { key })).status).toBe(200);
+    expect(await stored(callId)).toMatchObject([{ action: 'do_not_call' }]);
+  });
+
   test('is refused to who was not connected in the call', async () => {
     const { key, callId } = await scene();
     const notYet = await dispose(callId, { action: 'done' }, { key });
