@@ -118,6 +118,7 @@ const NOISE = [
   'identity',
   'meteringMetadata',
   'requestId',
+  'stackTrace',
   'stickyAttributes',
   'taskId',
   'version',
