@@ -15,7 +15,7 @@ import * as sql from './sql.ts';
 export interface CampaignDeps {
   db: Db;
   matching: Pick<Matching, 'matchCampaign'>;
-  workflows: Pick<Workflows, 'startContact' | 'signal' | 'campaignChanged'>;
+  workflows: Pick<Workflows, 'startContact' | 'signal' | 'campaignChanged' | 'waitingTasks'>;
   log: Logger;
 }
 
@@ -30,8 +30,14 @@ export interface Settled {
 
 /** Rows of one transaction. */
 const PAGE = 500;
-/** Rows claimed at a time by the feed: many, since whoever is started last of a page is waited for alone. */
-const FEED_PAGE = 1_000;
+/** Rows claimed at a time by the feed. */
+const FEED_PAGE = 200;
+/**
+ * Workflow tasks that may wait before the feed does: more are started faster than workers take them up, and whatever is
+ * live (offers, clicks, the emergency stop) would stand behind them.
+ */
+const MOST_WAITING = 200;
+const WAIT_MS = 200;
 /** So many are queued as soon as they are started, while the next ones start: the first of a list are callable at once. */
 const QUEUED_AT_ONCE = 100;
 /** Calls to Temporal under way at once. */
@@ -83,6 +89,10 @@ type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => P
 
 /** Claims rows, starts their workflows and queues them set-wise: a crash in between leaves claimed rows, found again. */
 const feed: Page = async (deps, { id }, total) => {
+  if ((await deps.workflows.waitingTasks()) > MOST_WAITING) {
+    await Context.current().sleep(WAIT_MS);
+    return true;
+  }
   const claimed = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FEED_PAGE))).rows;
   let started: string[] = [];
   let queueing = Promise.resolve();

@@ -31,6 +31,9 @@ import { attribute } from './attributes.ts';
 /** Longest an update is waited for; after that its outcome is unknown to the caller (503). */
 const UPDATE_DEADLINE_MS = 10_000;
 
+/** Temporal's number for the tasks of workflows, not of activities. */
+const WORKFLOW_TASKS = 1;
+
 /** A contact's workflow of one round. */
 export interface ContactRef {
   contactId: string;
@@ -44,6 +47,8 @@ export interface Workflows {
   campaignChanged(campaignId: string): Promise<void>;
   /** Sends a signal; `closed` when the workflow is no more (nothing was done). */
   signal<A>(contact: ContactRef, definition: SignalDefinition<[A]>, argument: A): Promise<'told' | 'closed'>;
+  /** Workflow tasks that wait for a worker, by Temporal's own count. */
+  waitingTasks(): Promise<number>;
   /** Contacts whose workflow was ended since then by other hands than its own: terminated, or failed. */
   endedByForce(since: Date): AsyncIterable<ContactRef & { endedAt: Date }>;
   /** Carries out an update and returns its answer; throws AppError. `key` makes a repeat the same update; it enters Temporal. */
@@ -97,6 +102,20 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
         return 'told';
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return 'closed';
+        throw asAppError(error);
+      }
+    },
+
+    async waitingTasks() {
+      try {
+        const { stats } = await client.workflowService.describeTaskQueue({
+          namespace: client.options.namespace,
+          taskQueue: { name: taskQueue },
+          taskQueueType: WORKFLOW_TASKS,
+          reportStats: true,
+        });
+        return Number(stats?.approximateBacklogCount ?? 0);
+      } catch (error) {
         throw asAppError(error);
       }
     },

@@ -39,6 +39,7 @@ export function fakeWorkflows(): FakeWorkflows {
       return Promise.resolve();
     },
     signal: () => Promise.resolve('told'),
+    waitingTasks: () => Promise.resolve(0),
     async *endedByForce() {},
     async update(contact, definition, argument, key) {
       const { name } = definition;

@@ -15,7 +15,7 @@ import * as messages from './messages.ts';
 const { settle } = proxyActivities<CampaignActivities>({
   // A list of a million takes its time; the heartbeat tells a slow worker from a dead one.
   startToCloseTimeout: '24h',
-  heartbeatTimeout: '30s',
+  heartbeatTimeout: '10s',
   // Pages are guarded by the states of their rows, so a repeat goes on where the last try was.
   retry: { initialInterval: '500ms', maximumInterval: '10s' },
   summary: 'Bring every contact into line with the campaign',
