@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { ResultReason } from '../domain/codes.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type Db, inTx } from '../prisma/tx.ts';
+import type { LegEnd } from '../telephony/telephony.ts';
 import { nodeLost } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
 import { type LegBook, lostEnd } from './legs.ts';
@@ -26,7 +27,8 @@ const goneSince = ({ clock }: Db): Date => new Date(clock.now().getTime() - NODE
 export async function outcomeOf({ db, legs }: LostDeps, offerId: string): Promise<OfferOutcome | null> {
   const found = (await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0];
   if (!found) return null;
-  if ((await db.pool.query(sql.isNodeLost(goneSince(db), found.node))).rowCount) await endLost({ db, legs }, offerId);
+  const isLost = (await db.pool.query(sql.isNodeLost(goneSince(db), found.node))).rowCount;
+  if (isLost) await endWithoutSwitch({ db, legs }, offerId, 'switch_lost', lostEnd);
   const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!;
   if (offer.state === 'talking') return { kind: 'talking' };
   if (!offer.ended_at) return null;
@@ -39,15 +41,24 @@ export async function outcomeOf({ db, legs }: LostDeps, offerId: string): Promis
   return leg?.ended_at ? { kind: 'failed', code: leg.result_code!, reason: leg.result_reason } : null;
 }
 
-async function endLost({ db, legs }: LostDeps, offerId: string): Promise<void> {
+/**
+ * Ends what is open of an offer when its switch is not asked: by `endOf` each leg and, if the phone was never rung, for
+ * `why`. Repeatable.
+ */
+export async function endWithoutSwitch(
+  { db, legs }: LostDeps,
+  offerId: string,
+  why: ResultReason,
+  endOf: (leg: sql.LegRow) => LegEnd,
+): Promise<void> {
   const { rows } = await db.pool.query<sql.LegRow>(sql.legsOfOffer(offerId));
   // The contact's first: what the agent is told is how that one ended.
   for (const leg of rows.toReversed()) {
-    if (!leg.ended_at) await legs.end(leg.id, lostEnd(leg));
+    if (!leg.ended_at) await legs.end(leg.id, endOf(leg));
   }
   await inTx(db, async (tx) => {
     const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
-    if (offer && !offer.ended_at) await endUnrung(tx, offer, 'switch_lost');
+    if (offer && !offer.ended_at) await endUnrung(tx, offer, why);
   });
 }
 

@@ -5,11 +5,11 @@
 import type { Logger } from 'pino';
 import type { ResultReason } from '../domain/codes.ts';
 import { recordRepair } from '../matching/sql.ts';
-import { type Db, inTx } from '../prisma/tx.ts';
+import type { Db } from '../prisma/tx.ts';
 import type { ContactRef, Workflows } from '../workflows/client.ts';
 import type { ContactActivities } from './contacts.ts';
 import { type LegBook, lostEnd } from './legs.ts';
-import { endUnrung } from './offers.ts';
+import { endWithoutSwitch } from './lost.ts';
 import * as sql from './sql.ts';
 
 export interface RepairDeps {
@@ -59,17 +59,10 @@ async function repair(deps: RepairDeps, { contactId, round }: ContactRef): Promi
 }
 
 /** Frees the agent. What still rings at the switch is hung up by whoever holds the node: no call owns it any more. */
-async function endOpenOffer({ db, legs }: RepairDeps, contactId: string): Promise<void> {
+async function endOpenOffer(deps: RepairDeps, contactId: string): Promise<void> {
   const why: ResultReason = 'disabled';
-  const offerId = (await db.pool.query<{ id: string }>(sql.openOfferOf(contactId))).rows[0]?.id;
-  if (!offerId) return;
-  await db.pool.query(sql.withdrawOffer(offerId, why));
-  const { rows } = await db.pool.query<sql.LegRow>(sql.legsOfOffer(offerId));
-  for (const leg of rows.toReversed()) {
-    if (!leg.ended_at) await legs.end(leg.id, { ...lostEnd(leg), by: 'command', why });
-  }
-  await inTx(db, async (tx) => {
-    const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
-    if (offer && !offer.ended_at) await endUnrung(tx, offer, why);
-  });
+  const offer = (await deps.db.pool.query<sql.OpenOfferRow>(sql.openOfferOf(contactId))).rows[0];
+  if (!offer) return;
+  await deps.db.pool.query(sql.withdrawOffer(offer.id, why));
+  await endWithoutSwitch(deps, offer.id, why, (leg) => ({ ...lostEnd(leg), by: 'command', why }));
 }
