@@ -15,9 +15,11 @@ import * as sql from './sql.ts';
 export interface CampaignDeps {
   db: Db;
   matching: Pick<Matching, 'matchCampaign'>;
-  workflows: Pick<Workflows, 'startContact' | 'signal' | 'campaignChanged' | 'waitingTasks'>;
+  workflows: Pick<Workflows, 'startContact' | 'signal' | 'campaignChanged'>;
   log: Logger;
 }
+
+type StopDeps = Pick<CampaignDeps, 'db'> & { workflows: Pick<Workflows, 'signal'> };
 
 export interface Settled {
   status: sql.CampaignRow['status'];
@@ -30,18 +32,17 @@ export interface Settled {
 
 /** Rows of one transaction. */
 const PAGE = 500;
-/** Rows claimed at a time by the feed. */
-const FEED_PAGE = 200;
-/**
- * Workflow tasks that may wait before the feed does: more are started faster than workers take them up, and whatever is
- * live (offers, clicks, the emergency stop) would stand behind them.
- */
-const MOST_WAITING = 200;
-const WAIT_MS = 200;
-/** So many are queued as soon as they are started, while the next ones start: the first of a list are callable at once. */
-const QUEUED_AT_ONCE = 100;
-/** Calls to Temporal under way at once. */
-const CONCURRENCY = 32;
+/** Rows told at a time that they are final. */
+const DRAIN_PAGE = 100;
+/** A workflow that is told so closes in well under a second; a page of them within this, or it is not waited for. */
+const CLOSES_WITHIN_MS = 10_000;
+const LOOK_AGAIN_MS = 100;
+/** Rows of one page of the feed, after which it looks whether it is still wanted: a second or so. */
+const FEED_PAGE = 100;
+/** Calls to Temporal at once: each started workflow takes a slot of this worker, which what is live needs too. */
+const CONCURRENCY = 16;
+/** How long a lane of the feed waits when this worker had no slot free for a workflow that it started. */
+const HANDS_FULL_MS = 250;
 
 export type CampaignActivities = ReturnType<typeof createCampaignActivities>;
 
@@ -87,35 +88,21 @@ async function overtaken({ db }: CampaignDeps, campaign: sql.CampaignRow): Promi
 /** One page of work; true when there may be more. */
 type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => Promise<boolean>;
 
-/** Claims rows, starts their workflows and queues them set-wise: a crash in between leaves claimed rows, found again. */
+/**
+ * Claims rows, starts their workflows and queues them set-wise: a crash in between leaves claimed rows, found again. No
+ * faster than this worker takes the workflows up: offers, clicks and the emergency stop must not stand behind a list.
+ */
 const feed: Page = async (deps, { id }, total) => {
-  if ((await deps.workflows.waitingTasks()) > MOST_WAITING) {
-    await Context.current().sleep(WAIT_MS);
-    return true;
-  }
   const claimed = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FEED_PAGE))).rows;
-  let started: string[] = [];
-  let queueing = Promise.resolve();
-  const queueStarted = () => {
-    const ids = started;
-    started = [];
-    queueing = queueing.then(() => queueFresh(deps, id, ids));
-    queueing.catch(() => undefined); // thrown where it is waited for
-    total.started += ids.length;
-  };
-  try {
-    await pooled(claimed, async ({ id: contactId, round, wait_until, call_id: callId, offer_no: offerNo }) => {
-      const dueAt = wait_until?.getTime() ?? null;
-      // A new round goes on from the last call: until the next one has started, its disposition may be corrected.
-      const carried = callId === null ? {} : { carried: { offerNo, stoppedOfferNo: 0, callId, timeline: [] } };
-      await deps.workflows.startContact({ contactId, campaignId: String(id), round, dueAt, ...carried });
-      started.push(contactId);
-      if (started.length >= QUEUED_AT_ONCE) queueStarted();
-    });
-  } finally {
-    if (started.length > 0) queueStarted();
-    await queueing;
-  }
+  await pooled(claimed, async ({ id: contactId, round, wait_until, call_id: callId, offer_no: offerNo }) => {
+    const dueAt = wait_until?.getTime() ?? null;
+    // A new round goes on from the last call: until the next one has started, its disposition may be corrected.
+    const carried = callId === null ? {} : { carried: { offerNo, stoppedOfferNo: 0, callId, timeline: [] } };
+    const started = await deps.workflows.startContact({ contactId, campaignId: String(id), round, dueAt, ...carried });
+    if (started === 'waiting') await Context.current().sleep(HANDS_FULL_MS);
+  });
+  if (claimed.length > 0) await queueFresh(deps, id, claimed.map((row) => row.id));
+  total.started += claimed.length;
   return claimed.length > 0;
 };
 
@@ -157,35 +144,48 @@ const endRest: Page = async ({ db }, { id, status }) => {
   return rows.length > 0;
 };
 
-/** Tells the workflows of rows that are final (list replaced, campaign ended); who is in a call finishes it first. */
-const drain: Page = async ({ db, workflows, log }, { id }, total) => {
+/**
+ * Tells the workflows of rows that are final (list replaced, campaign ended); who is in a call finishes it first. Page by
+ * page, each when the one before has closed, so that what is live does not stand behind a list that ends.
+ */
+const drain: Page = async (deps, campaign, total) => {
   let after = '0';
   for (;;) {
-    const { rows } = await db.pool.query<{ id: string; round: number; ended_reason: string; ended_by: string }>(
-      sql.toDrain(id, after, PAGE),
-    );
-    await pooled(rows, async ({ id: contactId, round, ended_reason, ended_by }) => {
-      const message = { reason: ended_reason as Disable['reason'], by: ended_by };
-      const told = await workflows.signal({ contactId, round }, asSignals.disable, message);
-      if (told === 'told') return;
-      log.warn({ contact: contactId, round }, 'a final contact had no workflow any more');
-      await db.pool.query(sql.markClosed(db.clock.now(), contactId, round));
-    });
+    const { rows } = await deps.db.pool.query<sql.Final>(sql.toDrain(campaign.id, after, DRAIN_PAGE));
+    await pooled(rows, (row) => tellFinal(deps, row));
     total.drained += rows.length;
-    if (rows.length < PAGE) return false;
+    if (rows.length < DRAIN_PAGE) return false;
+    await untilClosed(deps, rows.map((row) => row.id));
+    if (await overtaken(deps, campaign)) return true;
     after = rows.at(-1)!.id;
-    Context.current().heartbeat(total);
   }
 };
 
+async function tellFinal({ db, workflows, log }: CampaignDeps, { id, round, ended_reason, ended_by }: sql.Final): Promise<void> {
+  const message = { reason: ended_reason as Disable['reason'], by: ended_by };
+  const told = await workflows.signal({ contactId: id, round }, asSignals.disable, message);
+  if (told === 'told') return;
+  log.warn({ contact: id, round }, 'a final contact had no workflow any more');
+  await db.pool.query(sql.markClosed(db.clock.now(), id, round));
+}
+
+/** Waits for those that are in no call; what does not close (a workflow that fails) must not hold up the rest. */
+async function untilClosed({ db }: CampaignDeps, contactIds: string[]): Promise<void> {
+  const deadline = performance.now() + CLOSES_WITHIN_MS;
+  while (performance.now() < deadline) {
+    const { rowCount } = await db.pool.query(sql.stillClosing(contactIds));
+    if (rowCount === 0) return;
+    Context.current().heartbeat();
+    await Context.current().sleep(LOOK_AGAIN_MS);
+  }
+}
+
 /** The emergency stop: what is not answered ends at once. */
-async function stop({ db, workflows }: CampaignDeps, campaign: sql.CampaignRow): Promise<void> {
-  const { rows } = await db.pool.query<{ contact_id: string; offer_no: number; round: number }>(
-    sql.offersToStop(campaign.id),
-  );
-  await pooled(rows, async ({ contact_id, offer_no, round }) => {
-    await workflows.signal({ contactId: contact_id, round }, withdraw, { offerNo: offer_no, why: 'campaign_paused' });
-  });
+async function stop({ db, workflows }: StopDeps, campaign: Pick<sql.CampaignRow, 'id' | 'revision'>): Promise<void> {
+  const { rows } = await db.pool.query<sql.OfferToStop>(sql.offersToStop(campaign.id));
+  const tell = ({ contact_id: contactId, offer_no: offerNo, round }: sql.OfferToStop) =>
+    workflows.signal({ contactId, round }, withdraw, { offerNo, why: 'campaign_paused' });
+  await Promise.all(rows.map(tell)); // no more than there are agents
   await db.pool.query(sql.stopCarriedOut(campaign.id, campaign.revision));
 }
 
@@ -203,7 +203,13 @@ async function pooled<T>(items: T[], work: (item: T) => Promise<void>): Promise<
   if (failed) throw failed.reason;
 }
 
-/** The sweep's share of this room: campaigns whose newest revision nobody has been told of. */
+/** The sweep's share of this room: stops that nobody has carried out yet, since their campaign's activity is busy or dead. */
+export async function carryOutStops(deps: StopDeps): Promise<void> {
+  const { rows } = await deps.db.pool.query<Pick<sql.CampaignRow, 'id' | 'revision'>>(sql.stopsRequested());
+  for (const campaign of rows) await stop(deps, campaign);
+}
+
+/** And campaigns whose newest revision nobody has been told of. */
 export async function tellUnsettled({ db, workflows, log }: Omit<CampaignDeps, 'matching'>): Promise<void> {
   const { rows } = await db.pool.query<{ id: number }>(sql.unsettledCampaigns());
   for (const { id } of rows) {

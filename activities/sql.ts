@@ -572,11 +572,23 @@ export const waitingForCampaign = (campaignId: number, limit: number): Sql => ({
   values: [campaignId, limit],
 });
 
+export interface OfferToStop {
+  contact_id: string;
+  offer_no: number;
+  round: number;
+}
+
 /** Open offers that a stop must end: the contact has not answered. */
 export const offersToStop = (campaignId: number): Sql => ({
   text: `SELECT o.contact_id, o.offer_no, c.round FROM offer o JOIN contact c ON c.id = o.contact_id
          WHERE o.campaign_id = $1 AND o.ended_at IS NULL AND o.state <> 'talking'`,
   values: [campaignId],
+});
+
+/** Stops that nobody has carried out yet. */
+export const stopsRequested = (): Sql => ({
+  text: `SELECT id, revision FROM campaign WHERE stop_requested`,
+  values: [],
 });
 
 export const stopCarriedOut = (campaignId: number, revision: number): Sql => ({
@@ -600,12 +612,28 @@ export const endContacts = (now: Date, campaignId: number, limit: number): Sql =
   values: [now, campaignId, limit],
 });
 
+export interface Final {
+  id: string;
+  round: number;
+  ended_reason: string;
+  ended_by: string;
+}
+
 /** Rows that are final, or are to be, while their workflow still runs. */
 export const toDrain = (campaignId: number, after: string, limit: number): Sql => ({
   text: `SELECT id, round, ended_reason, ended_by FROM contact
          WHERE campaign_id = $1 AND id > $2 AND ended_reason IS NOT NULL AND closed_at IS NULL
          ORDER BY id LIMIT $3`,
   values: [campaignId, after, limit],
+});
+
+/** Those of them that have not closed though they are in no call. */
+export const stillClosing = (contactIds: string[]): Sql => ({
+  text: `SELECT 1 FROM contact
+         WHERE id = ANY($1::bigint[]) AND closed_at IS NULL
+           AND state NOT IN ('offered', 'dialling', 'talking', 'wrap_up')
+         LIMIT 1`,
+  values: [contactIds],
 });
 
 /** A final row whose workflow is found closed; one that is still being offered is repaired instead. */

@@ -1,6 +1,6 @@
 /** The sweep: once a second, in every worker, everything whose time has come and everything that was not told. */
 import type { Logger } from 'pino';
-import { tellUnsettled } from '../activities/campaigns.ts';
+import { carryOutStops, tellUnsettled } from '../activities/campaigns.ts';
 import type { LegBook } from '../activities/legs.ts';
 import { tellNodeLost } from '../activities/lost.ts';
 import type { Matching } from '../matching/matching.ts';
@@ -49,6 +49,7 @@ export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
 async function sweep(deps: SweepDeps, round: number): Promise<void> {
   const { log, matching, legs, node, repair } = deps;
   const always = {
+    stops: () => carryOutStops(deps),
     ...matchingSteps(deps, matching),
     'ended talks': () => legs.deliverEndedTalks(),
     'lost nodes': () => tellNodeLost(deps, node),

@@ -31,9 +31,6 @@ import { attribute } from './attributes.ts';
 /** Longest an update is waited for; after that its outcome is unknown to the caller (503). */
 const UPDATE_DEADLINE_MS = 10_000;
 
-/** Temporal's number for the tasks of workflows, not of activities. */
-const WORKFLOW_TASKS = 1;
-
 /** A contact's workflow of one round. */
 export interface ContactRef {
   contactId: string;
@@ -41,14 +38,16 @@ export interface ContactRef {
 }
 
 export interface Workflows {
-  /** Starts a contact's workflow; `existed` when this round was started before. */
-  startContact(input: contactMessages.ContactInput): Promise<'started' | 'existed'>;
+  /**
+   * Starts a contact's workflow. `taken`: this process's own worker has its first task in hand; `waiting`: it had no slot
+   * free, and the task waits for any worker; `existed`: this round was started before. The client must be on the worker's
+   * connection.
+   */
+  startContact(input: contactMessages.ContactInput): Promise<'taken' | 'waiting' | 'existed'>;
   /** Tells the campaign's workflow to bring every row into line, starting it if need be. */
   campaignChanged(campaignId: string): Promise<void>;
   /** Sends a signal; `closed` when the workflow is no more (nothing was done). */
   signal<A>(contact: ContactRef, definition: SignalDefinition<[A]>, argument: A): Promise<'told' | 'closed'>;
-  /** Workflow tasks that wait for a worker, by Temporal's own count. */
-  waitingTasks(): Promise<number>;
   /** Contacts whose workflow was ended since then by other hands than its own: terminated, or failed. */
   endedByForce(since: Date): AsyncIterable<ContactRef & { endedAt: Date }>;
   /** Carries out an update and returns its answer; throws AppError. `key` makes a repeat the same update; it enters Temporal. */
@@ -64,15 +63,17 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
         { key: attribute.contactState, value: input.dueAt === null ? 'queued' : 'waiting' },
       ];
       try {
-        await client.workflow.start('contact', {
+        const { eagerlyStarted } = await client.workflow.start('contact', {
           taskQueue,
+          // Handed to this process with the answer: a first task never stands in the queue before what is live.
+          requestEagerStart: true,
           workflowId: contactWorkflowId(input.contactId, input.round),
           workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
           args: [input],
           staticSummary: `Contact ${input.contactId} of campaign ${input.campaignId}, round ${input.round}`,
           typedSearchAttributes: new TypedSearchAttributes(attributes),
         });
-        return 'started';
+        return eagerlyStarted ? 'taken' : 'waiting';
       } catch (error) {
         if (error instanceof WorkflowExecutionAlreadyStartedError) return 'existed';
         throw asAppError(error);
@@ -102,20 +103,6 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
         return 'told';
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return 'closed';
-        throw asAppError(error);
-      }
-    },
-
-    async waitingTasks() {
-      try {
-        const { stats } = await client.workflowService.describeTaskQueue({
-          namespace: client.options.namespace,
-          taskQueue: { name: taskQueue },
-          taskQueueType: WORKFLOW_TASKS,
-          reportStats: true,
-        });
-        return Number(stats?.approximateBacklogCount ?? 0);
-      } catch (error) {
         throw asAppError(error);
       }
     },

@@ -32,14 +32,13 @@ export function fakeWorkflows(): FakeWorkflows {
     updates: [],
     onUpdate: () => undefined,
     away: null,
-    startContact: () => Promise.resolve('started'),
+    startContact: () => Promise.resolve('taken'),
     campaignChanged(id) {
       if (fake.away) return Promise.reject(fake.away);
       fake.campaigns.push(id);
       return Promise.resolve();
     },
     signal: () => Promise.resolve('told'),
-    waitingTasks: () => Promise.resolve(0),
     async *endedByForce() {},
     async update(contact, definition, argument, key) {
       const { name } = definition;

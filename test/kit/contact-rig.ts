@@ -471,14 +471,30 @@ function steps(contacts: Contacts): ContactActivities {
     if (!contact) throw ApplicationFailure.nonRetryable('a test that is over', 'CONTACT_CLOSED');
     return contact;
   };
+  const once = repeatable();
   return {
-    openOffer: async ({ contactId }) => of(contactId).openOffer(),
-    register: async ({ callId: call, agentId, action }) =>
-      void of(contactOfCall(call)).asked.push(`register ${action} of agent ${agentId}`),
-    outcomeOf: async ({ offerId }) => ofOffer(contacts, offerId).outcomeOf(offerId),
-    enqueueDue: async ({ contactId }) => of(contactId).enqueueDue(),
-    conclude: async (input) => of(input.contactId).conclude(input),
-    takeBack: async ({ offerId, reason }) => ofOffer(contacts, offerId).takeBack(offerId, reason),
+    openOffer: ({ contactId }) => once(() => of(contactId).openOffer()),
+    register: ({ callId: call, agentId, action }) =>
+      once(() => void of(contactOfCall(call)).asked.push(`register ${action} of agent ${agentId}`)),
+    outcomeOf: ({ offerId }) => once(() => ofOffer(contacts, offerId).outcomeOf(offerId)),
+    enqueueDue: ({ contactId }) => once(() => of(contactId).enqueueDue()),
+    conclude: (input) => once(() => of(input.contactId).conclude(input)),
+    takeBack: ({ offerId, reason }) => once(() => ofOffer(contacts, offerId).takeBack(offerId, reason)),
+  };
+}
+
+/**
+ * A step is carried out again when something comes while its workflow task is being completed (the server then refuses the
+ * completion). The real ones see in the rows that they have been done; here the same answer is given again.
+ */
+function repeatable(): <T>(step: () => T | Promise<T>) => Promise<T> {
+  const done = new Map<string, Promise<unknown>>();
+  return <T>(step: () => T | Promise<T>) => {
+    const { workflowExecution, activityId, attempt } = Context.current().info;
+    const key = [workflowExecution?.runId, activityId, attempt].join();
+    const answer = (done.get(key) as Promise<T> | undefined) ?? Promise.resolve().then(step);
+    done.set(key, answer);
+    return answer;
   };
 }
 

@@ -46,6 +46,8 @@ export interface System {
   adminKey: string;
   simulatorUrl: string;
   dataDir: string;
+  /** Temporal's, of the workflows. */
+  taskQueue: string;
   sql: pg.Pool;
   simulator: Process;
   worker: Process;
@@ -118,6 +120,7 @@ export async function startSystem({ speed = 20, script }: SystemOptions = {}): P
     adminKey: ADMIN_KEY,
     simulatorUrl: environment.SIMULATOR_URL,
     dataDir,
+    taskQueue: environment.TASK_QUEUE,
     sql,
     simulator,
     worker,

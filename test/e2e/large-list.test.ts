@@ -1,0 +1,117 @@
+/**
+ * A list that takes its time, beside live calls: loading it, ending it, and a worker that dies over it. What is live comes
+ * first (activities/campaigns.ts).
+ */
+import { Connection } from '@temporalio/client';
+import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
+import { type Scene, setScene } from '../kit/scene.ts';
+import { startSystem, type System } from '../kit/system.ts';
+
+/** Some 20 s of work. */
+const ROWS = 2_000;
+/** Temporal's number for the tasks of workflows, not of activities. */
+const WORKFLOW_TASKS = 1;
+/** A worker carries out so many in a second or two. */
+const MOST_WAITING = 200;
+
+let system: System;
+let connection: Connection;
+beforeAll(async () => {
+  connection = await Connection.connect({ address: inject('temporalAddress') });
+  const manual = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'manual' } };
+  system = await startSystem({ speed: 1, script: { contacts: [{ weight: 1, behaviour: manual }] } });
+}, 90_000);
+afterAll(async () => {
+  await system?.stop();
+  await connection?.close();
+});
+
+let next = 22700000;
+const number = () => `+47${next++}`;
+
+interface LargeList {
+  id: string;
+  /** Rows whose workflow has not been started, or not been queued. */
+  loading(): Promise<number>;
+  /** Rows whose workflow has not ended. */
+  open(): Promise<number>;
+}
+
+/** A campaign with nobody to serve it, whose list is being loaded. */
+async function largeList(): Promise<LargeList> {
+  const { id } = await system.ok('POST', '/campaigns', { name: 'Large', country: 'NO', zone: 'Europe/Oslo' });
+  const rows = Array.from({ length: ROWS }, number);
+  await system.ok('POST', `/campaigns/${id}/imports?mode=add`, ['phone_num', ...rows, ''].join('\n'));
+  await system.ok('POST', `/campaigns/${id}/start`);
+  const count = async (which: string) => {
+    const { rowCount } = await system.sql.query(`SELECT 1 FROM contact WHERE campaign_id = $1 AND ${which}`, [id]);
+    return rowCount ?? 0;
+  };
+  await eventually(async () => (await count(`state = 'queued'`)) > 0);
+  return { id, loading: () => count(`state IN ('new', 'starting')`), open: () => count('closed_at IS NULL') };
+}
+
+/** The call of a scene's only agent to its only contact, until the contact's phone rings. */
+async function isCalled(s: Scene): Promise<void> {
+  await s.ready();
+  await s.ringing();
+  await s.phone(s.agents[0]!.phone, 'answer');
+  await s.until('dialling');
+}
+
+async function waitingTasks(): Promise<number> {
+  const { stats } = await connection.workflowService.describeTaskQueue({
+    namespace: 'default',
+    taskQueue: { name: system.taskQueue },
+    taskQueueType: WORKFLOW_TASKS,
+    reportStats: true,
+  });
+  return Number(stats?.approximateBacklogCount ?? 0);
+}
+
+it('a large list waits for nobody and nobody for it: while it loads, others are called', async () => {
+  const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+  const list = await largeList();
+  await isCalled(scene);
+  expect(await list.loading()).toBeGreaterThan(0);
+
+  let mostWaiting = 0;
+  await eventually(
+    async () => {
+      mostWaiting = Math.max(mostWaiting, await waitingTasks());
+      return (await list.loading()) === 0;
+    },
+    { withinMs: 120_000, everyMs: 250 },
+  );
+  expect(mostWaiting).toBeLessThan(MOST_WAITING);
+  await system.ok('POST', `/campaigns/${list.id}/end`);
+  await eventually(async () => (await list.open()) === 0, { withinMs: 120_000, everyMs: 250 });
+}, 300_000);
+
+it('a worker that dies while a list loads: the stop of another campaign is carried out before the list goes on', async () => {
+  const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+  const list = await largeList();
+  await isCalled(scene);
+  await system.worker.kill();
+  await system.ok('POST', `/campaigns/${scene.campaign}/stop`);
+  await system.worker.restart();
+
+  await scene.agentIs('ready', 0, 40_000);
+  expect(await list.loading()).toBeGreaterThan(0);
+  await scene.story('i q:q a:k(campaign_paused) c:h(campaign_paused) q:d(campaign_paused)');
+  await system.ok('POST', `/campaigns/${list.id}/end`);
+  await eventually(async () => (await list.open()) === 0, { withinMs: 120_000, everyMs: 250 });
+}, 300_000);
+
+it('while a large list ends, others are called', async () => {
+  const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+  const list = await largeList();
+  await eventually(async () => (await list.loading()) === 0, { withinMs: 120_000, everyMs: 250 });
+  await system.ok('POST', `/campaigns/${list.id}/end`);
+  await eventually(async () => (await list.open()) < ROWS, { withinMs: 30_000 });
+  await isCalled(scene);
+  expect(await list.open()).toBeGreaterThan(0);
+  expect(await waitingTasks()).toBeLessThan(MOST_WAITING);
+  await eventually(async () => (await list.open()) === 0, { withinMs: 120_000, everyMs: 250 });
+}, 300_000);
