@@ -1,6 +1,6 @@
 // One start at a time on a data directory.
 
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
@@ -13,7 +13,7 @@ const SQLITE_BUSY = 5;
  * dies, so there is no stale one to be recognised.
  */
 export function lockDataDir(dataDir: string): (() => void) | undefined {
-  mkdirSync(dataDir, { recursive: true });
+  makeDir(dataDir);
   const lock = new DatabaseSync(path.join(dataDir, 'start.lock'), { timeout: 0 });
   try {
     lock.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
@@ -23,4 +23,11 @@ export function lockDataDir(dataDir: string): (() => void) | undefined {
     if ((error as { errcode?: number }).errcode === SQLITE_BUSY) return undefined;
     throw error;
   }
+}
+
+/** Step by step, as Node's own recursive way never returns below some directories of the system, such as /proc. */
+function makeDir(dir: string): void {
+  if (existsSync(dir)) return;
+  makeDir(path.dirname(dir));
+  mkdirSync(dir);
 }

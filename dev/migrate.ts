@@ -20,6 +20,13 @@ export async function migrate(url: string, log: Say = () => undefined): Promise<
     const known = applied.get(name);
     if (known && known !== checksum) log(`Migration ${name} was edited after this database had applied it`);
   }
+  const newer = [...applied.keys()].filter((name) => !migrations.some((migration) => migration.name === name));
+  if (newer.length > 0) {
+    throw new Error(
+      `The database has been used by a newer version: this one does not know its migration ${newer.join(', ')}. ` +
+        'Use that version, or another database.',
+    );
+  }
   const pending = migrations.filter(({ name }) => !applied.has(name));
   if (pending.length > 0) await runPrisma(['migrate', 'deploy'], url);
   return pending.map(({ name }) => name);

@@ -1,10 +1,14 @@
 // PostgreSQL and Temporal for a start: those it was given, else those it brings.
 
+import { Connection } from '@temporalio/client';
+import pg from 'pg';
 import type { Config } from '../config/config.ts';
 import { migrate } from './migrate.ts';
 import { startPostgres } from './postgres.ts';
 import { commandLine, type Say, since } from './process.ts';
-import { ensureSearchAttributes, startTemporal } from './temporal.ts';
+import { prepareTemporal, startTemporal } from './temporal.ts';
+
+const ANSWERS_WITHIN_MS = 10_000;
 
 export interface Addresses {
   databaseUrl: string;
@@ -52,7 +56,10 @@ export class Servers {
 
   async #openDatabase(): Promise<string> {
     const given = this.#config.databaseUrl;
-    if (given) this.#say('PostgreSQL is the one of DATABASE_URL');
+    if (given) {
+      await mustAnswer('DATABASE_URL', withoutPassword(given), () => tryPostgres(given));
+      this.#say('PostgreSQL is the one of DATABASE_URL');
+    }
     const url = given ?? (await this.#postgres.start()).url;
     const startedAt = performance.now();
     const applied = await migrate(url, this.#say);
@@ -63,13 +70,44 @@ export class Servers {
   async #openTemporal(): Promise<Omit<Addresses, 'databaseUrl'>> {
     const { temporalAddress: given, temporalNamespace } = this.#config;
     if (given) {
+      await mustAnswer('TEMPORAL_ADDRESS', given, () => tryTemporal(given));
       this.#say(`Temporal is the one of TEMPORAL_ADDRESS, ${given}`);
-      await ensureSearchAttributes(given, temporalNamespace);
+      await prepareTemporal(given, temporalNamespace);
       return { temporalAddress: given, temporalUi: '' };
     }
     const { address, uiUrl } = await this.#temporal.start();
     return { temporalAddress: address, temporalUi: uiUrl };
   }
+}
+
+/** A server that was given and does not answer: the message says which setting names it, and what is wrong. */
+async function mustAnswer(setting: string, shown: string, attempt: () => Promise<void>): Promise<void> {
+  await attempt().catch((error: unknown) => {
+    // Where a host has several addresses, each has failed in a way of its own.
+    const first = error instanceof AggregateError ? (error.errors as unknown[])[0] : error;
+    const { message } = first as Error;
+    throw new Error(
+      `${setting} is ${shown}, which can't be used: ${message}\n` +
+        `Correct it, or unset it and npm start brings a server of its own.`,
+    );
+  });
+}
+
+async function tryPostgres(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: ANSWERS_WITHIN_MS });
+  client.on('error', () => undefined); // the awaited call reports it
+  await client.connect();
+  await client.end();
+}
+
+async function tryTemporal(address: string): Promise<void> {
+  await (await Connection.connect({ address, connectTimeout: ANSWERS_WITHIN_MS })).close();
+}
+
+function withoutPassword(url: string): string {
+  const shown = new URL(url);
+  shown.password = '';
+  return shown.href;
 }
 
 /** A server that this start brings, whether or not it found it running. */

@@ -73,7 +73,7 @@ async function main(): Promise<void> {
   const { help, list } = readArguments();
   if (help) return void process.stdout.write(HELP);
   const config = loadConfig();
-  const release = lockDataDir(config.dataDir);
+  const release = takeDataDir(config.dataDir);
   if (!release) {
     throw new Error(
       `Dialwright runs already with ${config.dataDir} (process ${lastStarter(config.dataDir) ?? 'unknown'}). ` +
@@ -82,6 +82,14 @@ async function main(): Promise<void> {
   }
   await new Start(config, list).run();
   release();
+}
+
+function takeDataDir(dataDir: string): ReturnType<typeof lockDataDir> {
+  try {
+    return lockDataDir(dataDir);
+  } catch (error) {
+    throw new Error(`DATA_DIR is ${dataDir}, which can't be used: ${(error as Error).message}. It must be a directory to write in.`);
+  }
 }
 
 /** One run, from the first server to the last. */

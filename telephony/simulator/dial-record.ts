@@ -38,7 +38,7 @@ export class DialRecord {
     const path = join(dataDir, 'simulator-dials.jsonl');
     const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
     for (const line of text.split('\n')) this.#readBack(line, log);
-    this.#file = openSync(path, 'a');
+    this.#file = openSync(path, 'a', 0o600);
     // A line torn by a full disk or a power cut must not swallow the next one.
     if (text !== '' && !text.endsWith('\n')) writeSync(this.#file, '\n');
   }

@@ -28,6 +28,20 @@ describe('dev/prepare.ts', () => {
     expect((await prepare(['database'], { DATABASE_URL: databaseUrl })).stdout).toMatch(/^database: 0 migration/);
   });
 
+  it('leaves a database of a newer version alone', async () => {
+    const databaseUrl = await emptyDatabase();
+    await prepare(['database'], { DATABASE_URL: databaseUrl });
+    const client = new pg.Client({ connectionString: databaseUrl });
+    await client.connect();
+    await client.query(
+      `INSERT INTO _prisma_migrations (id, checksum, migration_name, finished_at) VALUES ('x', 'x', '2999_later', now())`,
+    );
+    await client.end();
+    await expect(prepare(['database'], { DATABASE_URL: databaseUrl })).rejects.toMatchObject({
+      stderr: expect.stringContaining('newer version: this one does not know its migration 2999_later'),
+    });
+  });
+
   it('makes the namespace with its search attributes, and leaves them as they are the second time', async () => {
     const namespace = `prepared-${randomUUID()}`;
     const env = { TEMPORAL_ADDRESS: inject('temporalAddress'), TEMPORAL_NAMESPACE: namespace };

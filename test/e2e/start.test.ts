@@ -31,9 +31,9 @@ class Run {
   #process: ChildProcess;
   #exit: Promise<unknown[]>;
 
-  constructor(...args: string[]) {
+  constructor(args: string[] = [], more: Record<string, string> = {}) {
     // Other tests run at the same time: any free port.
-    const settings = { DATA_DIR: dataDir, PORT: '0', SIMULATOR_SPEED: '20', LOG_LEVEL: 'warn' };
+    const settings = { DATA_DIR: dataDir, PORT: '0', SIMULATOR_SPEED: '20', LOG_LEVEL: 'warn', ...more };
     const given = ['DATABASE_URL', 'TEMPORAL_ADDRESS', 'SIMULATOR_URL', 'DIALWRIGHT_ADMIN_KEY', 'INIT_CWD'];
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !given.includes(name)));
     this.#process = spawn(process.execPath, [START, ...args], { env: { ...env, ...settings }, stdio: 'pipe' });
@@ -101,15 +101,26 @@ function writeList(name: string, rows: string[]): string {
 describe('npm start', () => {
   const numbers = Array.from({ length: 400 }, (_, i) => `+4722${400_000 + i},c${i},Åse ${i}`);
 
+  it.each([
+    ['DATABASE_URL', 'postgresql://me:secret@127.0.0.1:1/x', /DATABASE_URL is postgresql:\/\/me@127.0.0.1:1\/x.*ECONNREFUSED/],
+    ['DATA_DIR', '/proc/dialwright', /DATA_DIR is \/proc\/dialwright.*ENOENT/],
+    ['DATA_DIR', START, /DATA_DIR is .*start\.ts.*must be a directory/],
+  ])('says that %s can not be used: %s', async (name, value, message) => {
+    const run = new Run([], { [name]: value });
+    expect(await run.ended()).toBe(1);
+    expect(run.output).toMatch(message);
+    expect(run.output).not.toMatch(/ {4}at |secret/);
+  });
+
   it('says what is wrong with a list, and leaves nothing of it', { timeout: 90_000 }, async () => {
-    const run = new Run(writeList('bad.csv', ['+4722400000,a,Kari', '12,b,Pål']));
+    const run = new Run([writeList('bad.csv', ['+4722400000,a,Kari', '12,b,Pål'])]);
     expect(await run.ended()).toBe(1);
     expect(run.output).toMatch(/bad\.csv can't be loaded.*\n +line 3, phone_num: is not a valid number/);
     expect(JSON.parse(readIn('processes.json'))).toMatchObject({ children: [] });
   });
 
   it('calls a list, and stops in order', { timeout: 90_000 }, async () => {
-    const run = new Run(writeList('good.csv', numbers));
+    const run = new Run([writeList('good.csv', numbers)]);
     await run.calls();
     const { items } = await run.get<{ items: { name: string; status: string }[] }>('/v1/campaigns');
     expect(items).toMatchObject([{ name: 'good', status: 'running' }]);
