@@ -1,7 +1,7 @@
 /** Phone numbers: E.164 inside, by libphonenumber. */
 import { parsePhoneNumberFromString, type CountryCode } from 'libphonenumber-js/max';
 
-export type NumberProblem = 'not_a_number' | 'not_valid' | 'not_callable';
+export type NumberProblem = 'not_a_number' | 'not_valid' | 'not_callable' | 'has_extension';
 
 /** Types that no contact may have (docs/domain.md, "Never dialled"): premium rate and shared cost cost the caller. */
 const REFUSED_TYPES: readonly string[] = ['PREMIUM_RATE', 'SHARED_COST', 'PAGER', 'VOICEMAIL'];
@@ -9,6 +9,7 @@ const REFUSED_TYPES: readonly string[] = ['PREMIUM_RATE', 'SHARED_COST', 'PAGER'
 export const NUMBER_PROBLEM_TEXT: Readonly<Record<NumberProblem, string>> = {
   not_a_number: 'is not a phone number',
   not_valid: 'is not a valid number of its country',
+  has_extension: 'has an extension, which can not be dialled: give the number that rings the person',
   not_callable: 'is a premium-rate, shared-cost or service number, which is never dialled',
 };
 
@@ -20,6 +21,8 @@ export function parseNumber(text: string, country: string): { e164: string } | {
   const parsed = parsePhoneNumberFromString(text, country as CountryCode);
   if (!parsed) return { problem: 'not_a_number' };
   if (!parsed.isValid()) return { problem: 'not_valid' };
+  // Without it somebody else would answer.
+  if (parsed.ext) return { problem: 'has_extension' };
   if (REFUSED_TYPES.includes(parsed.getType() ?? '')) return { problem: 'not_callable' };
   return { e164: parsed.number };
 }

@@ -31,6 +31,8 @@ export interface ImportAnswer {
   added: number;
   updated: number;
   unchanged: number;
+  /** Contacts of the file that are done or disabled already: an import does not bring them back. */
+  closed: number;
   /** REPLACE: contacts that were not in the file; those in a call are disabled when it is over. */
   disabled: number;
   /** Bad rows left out. */
@@ -88,6 +90,8 @@ const campaignEnded = () =>
 class Problems {
   count = 0;
   first: Problem[] = [];
+  /** Why the file could not be read to its end; shown whatever else there is. */
+  fatal: Problem | null = null;
 
   readonly note = (problem: Problem): void => {
     this.count++;
@@ -109,14 +113,12 @@ interface Staged {
   good: number;
   /** Good rows that have been inserted into the list. */
   added: number;
-  /** False if the file could not be read to its end. */
-  complete: boolean;
 }
 
 async function stageRows(tx: Tx, request: ImportRequest, country: string, problems: Problems): Promise<Staged> {
   const readRow = createRowReader(request.format, country, problems.note);
   const pages = new Pages(tx, request.campaignId);
-  const staged: Staged = { rows: 0, good: 0, added: 0, complete: true };
+  const staged: Staged = { rows: 0, good: 0, added: 0 };
   // Once it is clear that nothing will be imported, rows are only staged, to find those that are there twice.
   const insert = () => request.badRows === 'skip' || problems.count === 0;
   try {
@@ -135,8 +137,7 @@ async function stageRows(tx: Tx, request: ImportRequest, country: string, proble
     await pages.load(insert());
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
-    staged.complete = false;
-    problems.note(problemOf(request.format, error.line, error.message));
+    problems.fatal = problemOf(request.format, error.line, error.message);
   } finally {
     staged.added = await pages.settled();
   }
@@ -202,9 +203,13 @@ async function findDuplicates(tx: Tx, request: ImportRequest, staged: Staged, pr
   staged.good -= await tx.run(sql.dropDuplicates);
 }
 
-function mustBeUsable(request: ImportRequest, { rows, good, complete }: Staged, problems: Problems): void {
+function mustBeUsable(request: ImportRequest, { rows, good }: Staged, problems: Problems): void {
   const issues = problems.first;
-  if (!complete) throw new AppError('INVALID', "the file can't be read to its end; nothing was imported", { issues });
+  if (problems.fatal) {
+    const { reason, field } = problems.fatal;
+    const text = `the file can't be read to its end (${field}: ${reason}); nothing was imported`;
+    throw new AppError('INVALID', text, { issues: [...issues.slice(0, MAX_PROBLEMS - 1), problems.fatal] });
+  }
   if (rows === 0) throw new AppError('INVALID', 'the file has no rows; nothing was imported');
   if (problems.count === 0 || (request.badRows === 'skip' && good > 0)) return;
   const shown = problems.count > issues.length ? `, the first ${issues.length} of which are shown` : '';
@@ -223,6 +228,7 @@ async function merge(tx: Tx, { db, matching }: LoadDeps, request: ImportRequest,
   // tx.now is when the upload began, which may be minutes ago.
   const now = db.clock.now();
   const someAreOld = staged.added < staged.good;
+  const closed = someAreOld ? (await tx.row<{ n: number }>(sql.countClosed(campaignId)))!.n : 0;
   if (someAreOld || mode === 'replace') await matching.lockQueue(tx, campaignId);
   const updated = someAreOld ? await tx.run(sql.updateChanged(now, campaignId)) : 0;
   if (updated > 0) await tx.run(sql.updateQueuedNumbers(now, campaignId));
@@ -230,7 +236,7 @@ async function merge(tx: Tx, { db, matching }: LoadDeps, request: ImportRequest,
   const ended = disabled > 0 ? await tx.run(sql.endMissingCalls(now)) : 0;
   if ((await tx.run(sql.bumpRevision(now, campaignId))) === 0) throw campaignEnded();
   if (ended > 0) await tx.run(sql.writeMissingEvents(now));
-  return { updated, disabled };
+  return { updated, closed, disabled };
 }
 
 const DEADLOCK = '40P01';

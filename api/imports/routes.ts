@@ -44,6 +44,7 @@ const answer = z
     updated: count,
     unchanged: count,
     skipped: count.describe('Bad rows left out'),
+    closed: count.describe('Contacts of the file that are done or disabled; an import does not call them again'),
     disabled: count.describe('Contacts not in the file (`mode=replace`); those in a call when it is over'),
     do_not_call: count.describe('Rows with a number that must not be called; they are in the list, and not dialled'),
     problems: z

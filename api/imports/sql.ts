@@ -92,6 +92,13 @@ export const countDoNotCall: Sql = {
   values: [],
 };
 
+/** Contacts of the file that are in the list and closed. */
+export const countClosed = (campaignId: number): Sql => ({
+  text: `SELECT count(*)::int AS n FROM import_stage s JOIN contact c ON c.list_key = s.list_key
+         WHERE c.campaign_id = $1 AND c.deleted_at IS NULL AND c.state IN ('done', 'disabled') AND s.phone_num IS NOT NULL`,
+  values: [campaignId],
+});
+
 // ---- the list -------------------------------------------------------------------------------------------------------
 
 export const savepoint: Sql = { text: `SAVEPOINT merge`, values: [] };

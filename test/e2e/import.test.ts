@@ -94,6 +94,7 @@ describe('a new list', () => {
       unchanged: 0,
       disabled: 0,
       skipped: 0,
+      closed: 0,
       do_not_call: 0,
       problems: [],
     });
@@ -216,6 +217,13 @@ describe('a file that is bad', () => {
     expect(body.issues.map(({ field }: { field: string }) => field)).toEqual(['line 2, phone_num', 'line 3']);
   });
 
+  it('says so even when there are a thousand problems before that', async () => {
+    const { body } = await load(csv('phone,var1', ...Array.from({ length: 1234 }, () => '12,a'), `${mobile(1)},"b`));
+    expect(body.issues).toHaveLength(1000);
+    expect(body.issues.at(-1)).toMatchObject({ field: 'line 1236' });
+    expect(body.detail).toContain('line 1236: opens a quote');
+  });
+
   it.each(['', 'phone,var1\n', 'phone,var1\n,\n\n'])('never empties a list: %j', async (file) => {
     await loaded(csv('phone', mobile(1)));
     const { status, body } = await load(file, '?mode=replace');
@@ -285,6 +293,13 @@ describe('a contact that is in the list already', () => {
     await loaded(csv('id,phone', `A,${mobile(2)}`));
     const { rows } = await pool.query(`SELECT number, ended_at FROM call WHERE call_id = $1`, [call]);
     expect(rows).toEqual([{ number: mobile(2), ended_at: null }]);
+  });
+
+  it('is counted as closed when it is done or disabled, and stays so', async () => {
+    await loaded(csv('phone', mobile(1), mobile(2), mobile(3)));
+    await pool.query(`UPDATE contact SET state = 'done', closed_at = now() WHERE phone_num = $1`, [mobile(1)]);
+    expect(await loaded(csv('phone,var1', `${mobile(1)},new`, mobile(2) + ','))).toMatchObject({ updated: 1, unchanged: 1, closed: 1 });
+    expect((await contacts('state')).map(({ state }) => state as string)).toEqual(['done', 'new', 'new']);
   });
 
   it('is a new one if it was deleted', async () => {

@@ -91,6 +91,11 @@ describe('never dialled', () => {
   });
 });
 
+test('an extension would be lost on the way, and somebody else answer', () => {
+  expect(parseNumber('22 86 50 00 ext 5', 'NO')).toEqual({ problem: 'has_extension' });
+  expect(parseNumber('+4722865000;ext=5', 'ZZ')).toEqual({ problem: 'has_extension' });
+});
+
 describe('not a number', () => {
   test.each([
     ['', 'not_a_number'],
