@@ -14,6 +14,29 @@ import {
 } from '../domain/states.ts';
 import { ROLES } from './auth.ts';
 
+z.config({ customError: inWords });
+
+/** What Zod says of a mistake in its own terms, in words that go on from the name of the field. */
+function inWords(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code === 'invalid_type') {
+    return issue.input === undefined ? 'is missing' : `must be ${TYPES[issue.expected] ?? `of type ${issue.expected}`}`;
+  }
+  if (issue.code === 'invalid_value') return `must be ${issue.values.map(String).join(' or ')}`;
+  const verb = issue.code.startsWith('too_') && 'origin' in issue && issue.origin !== 'number' ? 'have' : 'be';
+  if (issue.code === 'too_small') return `must ${verb} ${issue.minimum} or more`;
+  if (issue.code === 'too_big') return `must ${verb} ${issue.maximum} or less`;
+  return undefined;
+}
+const TYPES: Readonly<Record<string, string>> = {
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'an object',
+  record: 'an object',
+};
+
 // ---- building blocks ------------------------------------------------------------------------------------------------
 
 /** Text that PostgreSQL can keep: no NUL, no half of a surrogate pair. */
@@ -78,10 +101,9 @@ const e164 = z
   })
   .meta({ description: 'E.164', examples: ['+4722865000'] });
 
+const NO_PHONE = 'must be an extension of 2 to 10 digits, or a callable number in E.164 such as +4722865000';
 /** An extension of the switch, or a number in E.164. */
-const phone = z.union([z.string().regex(/^\d{2,10}$/), e164], {
-  error: 'must be an extension of 2 to 10 digits, or a callable number in E.164 such as +4722865000',
-});
+const phone = z.union([z.string().regex(/^\d{2,10}$/, NO_PHONE), e164], { error: NO_PHONE });
 
 /** As people write it; read in the campaign's country by the route. */
 const writtenNumber = text(1, 40).meta({ examples: ['22 86 50 00', '+4722865000'] });
@@ -175,6 +197,7 @@ const count = z.int().min(0);
 const WHY_NOT = [
   'campaign_not_running',
   'list_empty',
+  'list_loading',
   'no_contact_queued',
   'no_agent_assigned',
   'nobody_logged_on',
@@ -344,6 +367,7 @@ export const agent = z
     ...agentState,
     cause: z.string(),
     offer_id: id.nullable(),
+    call_id: id.nullable().describe('Of the offer under way'),
     queues: z.array(z.strictObject({ campaign_id: id, priority: z.int() })),
     created_at: time,
     updated_at: time,

@@ -37,7 +37,7 @@ export function agentRoutes(deps: Deps, streams: AgentStreams): Route[] {
   const read = async (id: number): Promise<AgentJson> => {
     const row = await db.prisma.agent.findUnique({ where: { id }, include });
     if (!row) throw notFound('agent');
-    return agentJson(row);
+    return (await agentsJson(db, [row]))[0]!;
   };
 
   return [
@@ -53,7 +53,7 @@ export function agentRoutes(deps: Deps, streams: AgentStreams): Route[] {
       fails: ['CONFLICT'],
       async handle({ body }) {
         const made = await createAgent(db, body);
-        return created(agentJson(made), `/v1/agents/${made.id}`);
+        return created((await agentsJson(db, [made]))[0]!, `/v1/agents/${made.id}`);
       },
     }),
     route({
@@ -67,7 +67,7 @@ export function agentRoutes(deps: Deps, streams: AgentStreams): Route[] {
       async handle({ query: { cursor, limit } }) {
         const where = { id: { gt: readIntCursor(cursor) } };
         const rows = await db.prisma.agent.findMany({ where, include, orderBy: { id: 'asc' }, take: limit + 1 });
-        return ok(page(rows.map(agentJson), limit));
+        return ok(page(await agentsJson(db, rows), limit));
       },
     }),
     route({
@@ -94,9 +94,9 @@ export function agentRoutes(deps: Deps, streams: AgentStreams): Route[] {
       response: agent,
       fails: ['CONFLICT'],
       async handle({ params: { id }, body }) {
-        const changed = await changeAgent(db, id, body);
+        await changeAgent(db, id, body);
         await matching.matchAgent(id);
-        return ok(agentJson(changed));
+        return ok(await read(id));
       },
     }),
     ...presence(deps),
@@ -233,7 +233,16 @@ async function written<T>(write: Promise<T>): Promise<T> {
   }
 }
 
-function agentJson(row: AgentRow): AgentJson {
+/** With the calls of the offers that are under way. */
+async function agentsJson(db: Db, rows: AgentRow[]): Promise<AgentJson[]> {
+  const offerIds = rows.flatMap(({ offerId }) => (offerId === null ? [] : [offerId]));
+  const where = { id: { in: offerIds } };
+  const offers = offerIds.length > 0 ? await db.prisma.offer.findMany({ where, select: { id: true, callId: true } }) : [];
+  const callOf = new Map(offers.map(({ id, callId }) => [id, callId]));
+  return rows.map((row) => agentJson(row, row.offerId === null ? undefined : callOf.get(row.offerId)));
+}
+
+function agentJson(row: AgentRow, callId: bigint | undefined): AgentJson {
   return {
     id: String(row.id),
     name: row.name,
@@ -247,6 +256,7 @@ function agentJson(row: AgentRow): AgentJson {
     }),
     cause: row.cause,
     offer_id: row.offerId === null ? null : String(row.offerId),
+    call_id: callId === undefined ? null : String(callId),
     queues: row.queues.map(({ campaignId, priority }) => ({ campaign_id: String(campaignId), priority })),
     created_at: row.createdAt.toISOString(),
     updated_at: row.updatedAt.toISOString(),

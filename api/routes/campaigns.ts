@@ -277,10 +277,12 @@ export function whyNot(
   nodes: { n: number; working: number },
 ): { code: WhyNot; text: string }[] {
   const total = (counts: Record<string, number>) => Object.values(counts).reduce((a, b) => a + b, 0);
+  const isLoading = Boolean(contacts.new || contacts.starting);
   const found: [WhyNot, boolean, string][] = [
     ['campaign_not_running', status !== 'running', `the campaign is ${status}`],
     ['list_empty', total(contacts) === 0, 'the list is empty'],
-    ['no_contact_queued', total(contacts) > 0 && !contacts.queued, 'no contact is callable now: see by_wait_reason'],
+    ['list_loading', status === 'running' && isLoading && !contacts.queued, 'the list is being loaded'],
+    ['no_contact_queued', total(contacts) > 0 && !isLoading && !contacts.queued, 'no contact is callable now: see by_wait_reason'],
     ['no_agent_assigned', total(agents) === 0, 'no agent serves this campaign'],
     ['nobody_logged_on', total(agents) > 0 && total(agents) === (agents.logged_off ?? 0), 'nobody is logged on'],
     ['no_agent_ready', total(agents) > (agents.logged_off ?? 0) && !agents.ready, 'no agent is ready just now'],

@@ -20,6 +20,7 @@ describe('settings', () => {
       until: null,
       next_state: null,
       offer_id: null,
+      call_id: null,
       queues: [{ campaign_id: campaign.id, priority: 2 }],
     });
     expect((await api.call('GET', answer.headers.get('Location')!)).body).toEqual(answer.body);

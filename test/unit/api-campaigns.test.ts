@@ -55,6 +55,7 @@ describe('whyNot', () => {
   test.each([
     [['campaign_not_running'], codes('paused', { queued: 1 }, { ready: 1 }, WORKS)],
     [['list_empty'], codes('running', { queued: 0 }, { ready: 1 }, WORKS)],
+    [['list_loading'], codes('running', { new: 3, queued: 0 }, { ready: 1 }, WORKS)],
     [['no_contact_queued'], codes('running', { waiting: 3, queued: 0 }, { ready: 1 }, WORKS)],
     [['no_agent_assigned'], codes('running', { queued: 1 }, {}, WORKS)],
     [['nobody_logged_on'], codes('running', { queued: 1 }, { logged_off: 2 }, WORKS)],
