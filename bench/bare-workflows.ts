@@ -5,6 +5,7 @@ import {
   defineUpdate,
   proxyActivities,
   proxyLocalActivities,
+  proxySinks,
   setHandler,
 } from '@temporalio/workflow';
 
@@ -16,6 +17,10 @@ interface BareActivities {
 const { arrive } = proxyActivities<BareActivities>({ startToCloseTimeout: '10s' });
 const { arrive: note } = proxyLocalActivities<BareActivities>({ startToCloseTimeout: '10s' });
 
+/** Told as soon as the first task of a workflow is carried out. */
+export type BareSinks = { bare: { taken(): void } };
+const { bare } = proxySinks<BareSinks>();
+
 export const go = defineSignal('go');
 export const end = defineSignal('end');
 export const finish = defineUpdate<void>('finish');
@@ -24,6 +29,7 @@ export const finish = defineUpdate<void>('finish');
 export async function hop({ id }: { id: string }): Promise<void> {
   let isTold = false;
   setHandler(go, () => void (isTold = true));
+  bare.taken();
   await condition(() => isTold);
   await arrive({ id });
 }

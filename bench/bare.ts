@@ -1,16 +1,16 @@
 // Bare Temporal on the same server: the limits that the product's figures are held against.
 
 import { randomUUID } from 'node:crypto';
-import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
-import { call, end, finish, go, hop } from './bare-workflows.ts';
-import { CONCURRENCY, inLanes, type Rig, seconds } from './kit.ts';
+import { DefaultLogger, type InjectedSinks, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { type BareSinks, call, end, finish, go, hop } from './bare-workflows.ts';
+import { CONCURRENCY, inLanes, type Rig, seconds, until } from './kit.ts';
 
 /** As in the product's worker (config/config.ts, worker/worker.ts). */
 const CACHED = 300;
 
 export interface Bare {
-  /** Starts `count` workflows that only wait; returns how many a second. */
-  starts(count: number): Promise<number>;
+  /** Starts `count` workflows that only wait; how many a second are started, and how many until all of them wait. */
+  starts(count: number): Promise<{ started: number; waiting: number }>;
   /** Starts workflows for `hop`, and waits until they wait. */
   prepareHops(count: number): Promise<void>;
   /** Signals one of them; returns the ms from there to the start of its activity. */
@@ -25,6 +25,8 @@ export async function withBare<T>({ client, temporalAddress }: Rig, work: (bare:
   const connection = await NativeConnection.connect({ address: temporalAddress });
   const taskQueue = `bare-${randomUUID()}`;
   const arrivals = new Map<string, () => void>();
+  let taken = 0;
+  const sinks: InjectedSinks<BareSinks> = { bare: { taken: { fn: () => void taken++ } } };
   const worker = await Worker.create({
     connection,
     taskQueue,
@@ -36,6 +38,7 @@ export async function withBare<T>({ client, temporalAddress }: Rig, work: (bare:
         return Promise.resolve();
       },
     },
+    sinks,
     maxCachedWorkflows: CACHED,
     maxConcurrentWorkflowTaskExecutions: 100,
   });
@@ -52,7 +55,13 @@ export async function withBare<T>({ client, temporalAddress }: Rig, work: (bare:
   try {
     return await work({
       async starts(count) {
-        return count / (await seconds(() => inLanes(count, CONCURRENCY, () => start(hop))));
+        const before = taken;
+        let started = NaN;
+        const waiting = await seconds(async () => {
+          started = await seconds(() => inLanes(count, CONCURRENCY, () => start(hop)));
+          await until('all bare workflows wait', 120_000, () => Promise.resolve(taken === before + count));
+        });
+        return { started: count / started, waiting: count / waiting };
       },
       async prepareHops(count) {
         await inLanes(count, CONCURRENCY, async () => {

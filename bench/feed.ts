@@ -1,4 +1,5 @@
-// Contact workflows started a second by a campaign's feed, beside bare starts with the same number of calls at once.
+// Contact workflows started a second by a campaign's feed, beside bare starts: those alone, and with their first tasks, as
+// the feed waits for these.
 
 import { withBare } from './bare.ts';
 import type { Figure } from './figure.ts';
@@ -14,7 +15,7 @@ export async function benchFeed(rig: Rig): Promise<Figure[]> {
   return withBare(rig, async (bare) => {
     const campaign = await makeCampaign(product, 'Feed', '1', CONTACTS);
     const before = await bare.starts(BARE);
-    say(`bare starts: ${before.toFixed(0)}/s; now the feed of ${CONTACTS} contacts`);
+    say(`bare starts: ${before.started.toFixed(0)}/s; now the feed of ${CONTACTS} contacts`);
     const tell = progress(say, 'contacts started and queued', CONTACTS);
     const took = await seconds(async () => {
       await product.ask('POST', `/campaigns/${campaign}/start`);
@@ -25,13 +26,22 @@ export async function benchFeed(rig: Rig): Promise<Figure[]> {
       });
     });
     const after = await bare.starts(BARE);
+    const value = CONTACTS / took;
     return [
       {
         name: 'contact workflows started',
-        value: CONTACTS / took,
+        value,
         unit: '/s',
-        limit: harmonicMean(before, after),
+        limit: harmonicMean(before.started, after.started),
         limitIs: `bare workflow.start, ${CONCURRENCY} at once`,
+        aim: { of: 'ratio', atLeast: 0.8 },
+      },
+      {
+        name: 'contact workflows started and waiting',
+        value,
+        unit: '/s',
+        limit: harmonicMean(before.waiting, after.waiting),
+        limitIs: 'the same, until the first tasks are done',
         aim: { of: 'ratio', atLeast: 0.8 },
       },
     ];

@@ -11,7 +11,7 @@ import { Supervisor } from '../dev/supervisor.ts';
 import { startTemporal } from '../dev/temporal.ts';
 import { throwAwayDataDir } from '../dev/throw-away.ts';
 
-/** As many calls to Temporal at once as the product's feed makes (activities/campaigns.ts). */
+/** Calls to Temporal at once by what is bare: more gain nothing. */
 export const CONCURRENCY = 32;
 
 const ADMIN_KEY = 'dw_admin_key_of_the_bench_only';

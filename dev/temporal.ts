@@ -37,6 +37,8 @@ export const DYNAMIC_CONFIG = {
   'history.timerProcessorMaxPollRPS': 1000,
   // An activity may start in the worker that asked for it, without a round trip through matching.
   'system.enableActivityEagerExecution': true,
+  // And a workflow in the worker that started it: the feed goes no faster than that (activities/campaigns.ts).
+  'system.enableEagerWorkflowStart': true,
 } as const;
 
 // Values of temporal.api.enums.v1.IndexedValueType.

@@ -172,8 +172,8 @@ async function handOver({ telephony, worker, run }: Held): Promise<void> {
 }
 
 /**
- * After a (re)connection, and now and then: what the book says is open and the switch does not know has ended without a report; what the
- * switch has and the book says is over is hung up.
+ * After a (re)connection, and now and then: what the book says is open and the switch does not know has ended without a
+ * report; what the switch has and the book says is over is hung up.
  */
 async function reconcile({ db, legs, log, name }: NodeDeps, telephony: Telephony): Promise<void> {
   const doubtful = new Set((await unknownLegs(db, telephony, name)).map((leg) => leg.id));
