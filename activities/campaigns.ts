@@ -15,7 +15,7 @@ import * as sql from './sql.ts';
 export interface CampaignDeps {
   db: Db;
   matching: Pick<Matching, 'matchCampaign'>;
-  workflows: Pick<Workflows, 'startContact' | 'signal' | 'campaignChanged'>;
+  workflows: Pick<Workflows, 'startContact' | 'takenUp' | 'signal' | 'campaignChanged'>;
   log: Logger;
 }
 
@@ -32,17 +32,15 @@ export interface Settled {
 
 /** Rows of one transaction. */
 const PAGE = 500;
-/** Rows told at a time that they are final. */
-const DRAIN_PAGE = 100;
+/** Workflows started, or told that they are final, before they are waited for: half a second's work. */
+const FLOW_PAGE = 50;
+/** Between two heartbeats. */
+const LOOK_UP_MS = 3_000;
 /** A workflow that is told so closes in well under a second; a page of them within this, or it is not waited for. */
 const CLOSES_WITHIN_MS = 10_000;
 const LOOK_AGAIN_MS = 100;
-/** Rows of one page of the feed, after which it looks whether it is still wanted: a second or so. */
-const FEED_PAGE = 100;
-/** Calls to Temporal at once: each started workflow takes a slot of this worker, which what is live needs too. */
-const CONCURRENCY = 16;
-/** How long a lane of the feed waits when this worker had no slot free for a workflow that it started. */
-const HANDS_FULL_MS = 250;
+/** Calls to Temporal under way at once. */
+const CONCURRENCY = 32;
 
 export type CampaignActivities = ReturnType<typeof createCampaignActivities>;
 
@@ -89,21 +87,27 @@ async function overtaken({ db }: CampaignDeps, campaign: sql.CampaignRow): Promi
 type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => Promise<boolean>;
 
 /**
- * Claims rows, starts their workflows and queues them set-wise: a crash in between leaves claimed rows, found again. No
- * faster than this worker takes the workflows up: offers, clicks and the emergency stop must not stand behind a list.
+ * Claims rows, starts their workflows and, when these have been taken up, queues them set-wise: a crash in between leaves
+ * claimed rows, found again. What is live must not stand behind a list, so no more is started before that.
  */
 const feed: Page = async (deps, { id }, total) => {
-  const claimed = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FEED_PAGE))).rows;
+  const claimed = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE))).rows;
+  const last = claimed.at(-1);
+  if (!last) return false;
   await pooled(claimed, async ({ id: contactId, round, wait_until, call_id: callId, offer_no: offerNo }) => {
     const dueAt = wait_until?.getTime() ?? null;
     // A new round goes on from the last call: until the next one has started, its disposition may be corrected.
     const carried = callId === null ? {} : { carried: { offerNo, stoppedOfferNo: 0, callId, timeline: [] } };
-    const started = await deps.workflows.startContact({ contactId, campaignId: String(id), round, dueAt, ...carried });
-    if (started === 'waiting') await Context.current().sleep(HANDS_FULL_MS);
+    await deps.workflows.startContact({ contactId, campaignId: String(id), round, dueAt, ...carried });
   });
-  if (claimed.length > 0) await queueFresh(deps, id, claimed.map((row) => row.id));
+  // Task queues are served in order, or nearly so: the last one stands for all.
+  while (!(await deps.workflows.takenUp({ contactId: last.id, round: last.round }, LOOK_UP_MS))) {
+    Context.current().heartbeat(total);
+    if (Context.current().cancellationSignal.aborted) return true;
+  }
+  await queueFresh(deps, id, claimed.map((row) => row.id));
   total.started += claimed.length;
-  return claimed.length > 0;
+  return true;
 };
 
 async function queueFresh({ db, matching }: CampaignDeps, campaignId: number, contactIds: string[]): Promise<void> {
@@ -151,10 +155,10 @@ const endRest: Page = async ({ db }, { id, status }) => {
 const drain: Page = async (deps, campaign, total) => {
   let after = '0';
   for (;;) {
-    const { rows } = await deps.db.pool.query<sql.Final>(sql.toDrain(campaign.id, after, DRAIN_PAGE));
+    const { rows } = await deps.db.pool.query<sql.Final>(sql.toDrain(campaign.id, after, FLOW_PAGE));
     await pooled(rows, (row) => tellFinal(deps, row));
     total.drained += rows.length;
-    if (rows.length < DRAIN_PAGE) return false;
+    if (rows.length < FLOW_PAGE) return false;
     await untilClosed(deps, rows.map((row) => row.id));
     if (await overtaken(deps, campaign)) return true;
     after = rows.at(-1)!.id;

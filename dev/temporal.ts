@@ -37,8 +37,10 @@ export const DYNAMIC_CONFIG = {
   'history.timerProcessorMaxPollRPS': 1000,
   // An activity may start in the worker that asked for it, without a round trip through matching.
   'system.enableActivityEagerExecution': true,
-  // And a workflow in the worker that started it: the feed goes no faster than that (activities/campaigns.ts).
-  'system.enableEagerWorkflowStart': true,
+  // A queue is in four parts by default, and a task may wait seconds in one that nobody polls at the moment. One part gives
+  // half as many calls a second again, and a third of the longest delays.
+  'matching.numTaskqueueReadPartitions': 1,
+  'matching.numTaskqueueWritePartitions': 1,
 } as const;
 
 // Values of temporal.api.enums.v1.IndexedValueType.

@@ -1,5 +1,5 @@
 /** The worker process, wired: workflows, activities, its telephony node and the sweep; started and stopped in order. */
-import { Client } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { createCampaignActivities } from '../activities/campaigns.ts';
@@ -33,7 +33,8 @@ export async function startWorker(
 ): Promise<RunningWorker> {
   const { temporalAddress: address, temporalNamespace: namespace, taskQueue } = config;
   const connection = await NativeConnection.connect({ address });
-  const workflows = createWorkflows(new Client({ connection, namespace }), taskQueue);
+  const clientConnection = await Connection.connect({ address });
+  const workflows = createWorkflows(new Client({ connection: clientConnection, namespace }), taskQueue);
   const db = {
     pool: createPool(config.databaseUrl, { max: POOL, name: `worker ${config.workerId}` }),
     prisma: createPrisma(config.databaseUrl, { max: 2 }),
@@ -79,7 +80,7 @@ export async function startWorker(
     log.info('sweep stopped');
     await node.stop();
     log.info('telephony node given up');
-    await Promise.all([db.pool.end(), db.prisma.$disconnect()]);
+    await Promise.all([db.pool.end(), db.prisma.$disconnect(), clientConnection.close()]);
     await connection.close();
     log.info('worker stopped');
   };

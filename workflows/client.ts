@@ -38,12 +38,10 @@ export interface ContactRef {
 }
 
 export interface Workflows {
-  /**
-   * Starts a contact's workflow. `taken`: this process's own worker has its first task in hand; `waiting`: it had no slot
-   * free, and the task waits for any worker; `existed`: this round was started before. The client must be on the worker's
-   * connection.
-   */
-  startContact(input: contactMessages.ContactInput): Promise<'taken' | 'waiting' | 'existed'>;
+  /** Starts a contact's workflow; `existed` when this round was started before. */
+  startContact(input: contactMessages.ContactInput): Promise<'started' | 'existed'>;
+  /** Waits, so long at most, until a worker has carried out the first task of a contact's workflow; false if none has. */
+  takenUp(contact: ContactRef, withinMs: number): Promise<boolean>;
   /** Tells the campaign's workflow to bring every row into line, starting it if need be. */
   campaignChanged(campaignId: string): Promise<void>;
   /** Sends a signal; `closed` when the workflow is no more (nothing was done). */
@@ -63,22 +61,22 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
         { key: attribute.contactState, value: input.dueAt === null ? 'queued' : 'waiting' },
       ];
       try {
-        const { eagerlyStarted } = await client.workflow.start('contact', {
+        await client.workflow.start('contact', {
           taskQueue,
-          // Handed to this process with the answer: a first task never stands in the queue before what is live.
-          requestEagerStart: true,
           workflowId: contactWorkflowId(input.contactId, input.round),
           workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
           args: [input],
           staticSummary: `Contact ${input.contactId} of campaign ${input.campaignId}, round ${input.round}`,
           typedSearchAttributes: new TypedSearchAttributes(attributes),
         });
-        return eagerlyStarted ? 'taken' : 'waiting';
+        return 'started';
       } catch (error) {
         if (error instanceof WorkflowExecutionAlreadyStartedError) return 'existed';
         throw asAppError(error);
       }
     },
+
+    takenUp: (contact, withinMs) => takenUp(client, contactWorkflowId(contact.contactId, contact.round), withinMs),
 
     async campaignChanged(campaignId) {
       try {
@@ -133,6 +131,32 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
   };
 }
 
+/** Follows a workflow's history to the end of its first task. */
+async function takenUp(client: Client, workflowId: string, withinMs: number): Promise<boolean> {
+  const { namespace } = client.options;
+  let nextPageToken: Uint8Array | undefined;
+  const nextEvents = () =>
+    client.workflowService.getWorkflowExecutionHistory({
+      namespace,
+      execution: { workflowId },
+      waitNewEvent: true,
+      ...(nextPageToken && { nextPageToken }),
+    });
+  const deadline = Date.now() + withinMs;
+  try {
+    for (;;) {
+      const page = await client.withDeadline(deadline, nextEvents);
+      const isTaken = page.history?.events?.some((event) => event.workflowTaskCompletedEventAttributes);
+      // Of one that has closed there is no more to come.
+      if (isTaken || !page.nextPageToken?.length) return true;
+      nextPageToken = page.nextPageToken;
+    }
+  } catch (error) {
+    if (isGrpcServiceError(error) && Number(error.code) === DEADLINE_EXCEEDED) return false;
+    throw asAppError(error);
+  }
+}
+
 /**
  * The server has dropped the update together with the workflow task that carried it, since a signal came in between: it
  * was not accepted, and is asked for again under the same id.
@@ -141,7 +165,8 @@ function isGivenUp(error: unknown): boolean {
   const cause = error instanceof ServiceError ? error.cause : error;
   return isGrpcServiceError(cause) && Number(cause.code) === FAILED_PRECONDITION && cause.details.includes('workflow task failure');
 }
-/** gRPC's number for it. */
+/** gRPC's numbers. */
+const DEADLINE_EXCEEDED = 4;
 const FAILED_PRECONDITION = 9;
 
 const isErrorCode = (text: unknown): text is ErrorCode => ERROR_CODES.includes(text as ErrorCode);

@@ -32,7 +32,8 @@ export function fakeWorkflows(): FakeWorkflows {
     updates: [],
     onUpdate: () => undefined,
     away: null,
-    startContact: () => Promise.resolve('taken'),
+    startContact: () => Promise.resolve('started'),
+    takenUp: () => Promise.resolve(true),
     campaignChanged(id) {
       if (fake.away) return Promise.reject(fake.away);
       fake.campaigns.push(id);

@@ -490,8 +490,8 @@ function steps(contacts: Contacts): ContactActivities {
 function repeatable(): <T>(step: () => T | Promise<T>) => Promise<T> {
   const done = new Map<string, Promise<unknown>>();
   return <T>(step: () => T | Promise<T>) => {
-    const { workflowExecution, activityId, attempt } = Context.current().info;
-    const key = [workflowExecution?.runId, activityId, attempt].join();
+    const { workflowExecution, activityType, activityId, attempt } = Context.current().info;
+    const key = [workflowExecution?.runId, activityType, activityId, attempt].join();
     const answer = (done.get(key) as Promise<T> | undefined) ?? Promise.resolve().then(step);
     done.set(key, answer);
     return answer;
