@@ -90,7 +90,8 @@ type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => P
  * Claims rows, starts their workflows and, when these have been taken up, queues them set-wise: a crash in between leaves
  * claimed rows, found again. What is live must not stand behind a list, so no more is started before that.
  */
-const feed: Page = async (deps, { id }, total) => {
+const feed: Page = async (deps, campaign, total) => {
+  const { id } = campaign;
   const claimed = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE))).rows;
   const last = claimed.at(-1);
   if (!last) return false;
@@ -103,7 +104,7 @@ const feed: Page = async (deps, { id }, total) => {
   // Task queues are served in order, or nearly so: the last one stands for all.
   while (!(await deps.workflows.takenUp({ contactId: last.id, round: last.round }, LOOK_UP_MS))) {
     Context.current().heartbeat(total);
-    if (Context.current().cancellationSignal.aborted) return true;
+    if (await overtaken(deps, campaign)) return true;
   }
   await queueFresh(deps, id, claimed.map((row) => row.id));
   total.started += claimed.length;
