@@ -148,13 +148,17 @@ export interface Reserved {
   from_since: Date;
 }
 
-/** Open offers that the workflow may not have been told of; `$2` leaves the matcher that made them time to do so. */
+/**
+ * Open offers that the workflow may not have been told of; `before` leaves the matcher that made them time to do so. Whose
+ * phone rings has been told, though whoever told it has not come round to saying so.
+ */
 export const unannounced = (before: Date): Sql => ({
   name: 'unannounced',
   text: `SELECT o.id AS offer_id, o.offer_no, o.call_id, o.agent_id, o.node, o.contact_id, c.round,
                 c.attempts + 1 AS attempt
          FROM offer o JOIN contact c ON c.id = o.contact_id
          WHERE o.ended_at IS NULL AND o.announced_at IS NULL AND o.created_at <= $1
+           AND NOT EXISTS (SELECT 1 FROM leg l WHERE l.offer_id = o.id)
          ORDER BY o.created_at LIMIT 500`,
   values: [before],
 });

@@ -10,7 +10,7 @@ import * as sql from './sql.ts';
 import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
 
 /** How long whoever made an offer, or ends it, has for telling the workflow itself. */
-const TELL_AFTER_MS = 1_000;
+const TELL_AFTER_MS = 3_000;
 
 /** Serves everyone whose time has come, repeats what was not told, and matches every queue that can be matched. */
 export function matchingSteps(deps: TellDeps, matching: Matching): Record<string, () => Promise<void>> {
