@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -81,6 +82,11 @@ function draftOf(file: string, state: unknown): string {
   const draft = `${file}.${process.pid}`;
   writeFileSync(draft, `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600 });
   return draft;
+}
+
+/** Where what was once brought to this machine is kept, outside the checkout: a fresh clone must not cost it again. */
+export function userCache(name: string): string {
+  return path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'dialwright', name);
 }
 
 /** Length of a file in bytes; 0 when there is none. */

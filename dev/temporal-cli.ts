@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { type Say, since, sizeOf } from './process.ts';
+import { type Say, since, sizeOf, userCache } from './process.ts';
 
 const run = promisify(execFile);
 
@@ -133,11 +133,7 @@ function goInstall(target: string): Promise<void> {
   });
 }
 
-/** Outside the checkout: a fresh clone or `npm ci` must not cost the four minutes again. */
-function cacheDir(kind: 'download' | 'go'): string {
-  const base = process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache');
-  return path.join(base, 'dialwright', 'temporal-cli', kind);
-}
+const cacheDir = (kind: 'download' | 'go'): string => path.join(userCache('temporal-cli'), kind);
 
 function isExecutable(file: string): boolean {
   try {

@@ -10,13 +10,12 @@ import type {
   OriginateAnswer,
   Telephony,
 } from '../telephony.ts';
-import { SwitchConnection, TelephonyUnavailable } from './connection.ts';
+import { TelephonyUnavailable } from '../unavailable.ts';
+import { SwitchConnection } from './connection.ts';
 import { Deliveries } from './deliveries.ts';
 import type { NumberedFact } from './fact-queue.ts';
 import { KnownLegs } from './known-legs.ts';
 import type { LegSnapshot } from './protocol.ts';
-
-export { TelephonyUnavailable };
 
 /** A connection lost for longer than this has cost its legs: their calls must not wait for ever. */
 const LOST_AFTER_MS = 5_000;

@@ -2,6 +2,7 @@
 import type { Logger } from '../../config/log.ts';
 import { WebSocket } from 'ws';
 import { AppError, ERROR_CODES, type ErrorCode } from '../../domain/errors.ts';
+import { TelephonyUnavailable } from '../unavailable.ts';
 import { SWITCH_PATH, type ClientMessage, type Command, type ServerMessage } from './protocol.ts';
 
 const COMMAND_TIMEOUT_MS = 3_000;
@@ -9,14 +10,6 @@ const BACKOFF_MS = { first: 100, longest: 1_000 };
 const PING_MS = 1_000;
 /** Counted in pings, not in time: a worker that was frozen itself must read what has arrived before it judges. */
 const PINGS_MISSED = 3;
-
-/** The switch can't be reached or does not answer: what became of the command is unknown. */
-export class TelephonyUnavailable extends AppError {
-  constructor(message: string) {
-    super('UNAVAILABLE', message);
-    this.name = 'TelephonyUnavailable';
-  }
-}
 
 /** Omit for each member of a union. */
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;

@@ -1,0 +1,188 @@
+/**
+ * Asterisk's REST interface (ARI): requests over HTTP, events over one WebSocket that comes back by itself. Only the
+ * transport; what a channel's events mean is the adapter's business.
+ */
+import { WebSocket } from 'ws';
+import type { Logger } from '../../config/log.ts';
+import { TelephonyUnavailable } from '../unavailable.ts';
+import type { AriEvent, AriRequests } from './ari-types.ts';
+
+const REQUEST_TIMEOUT_MS = 3_000;
+const BACKOFF_MS = { first: 100, longest: 1_000 };
+const PING_MS = 1_000;
+/** Counted in pings, not in time: a worker that was frozen itself must read what has arrived before it judges. */
+const PINGS_MISSED = 3;
+
+export interface AriSettings {
+  /** `http://host:8088/ari` */
+  url: string;
+  user: string;
+  password: string;
+  /** Name of this installation's Stasis application: Asterisk tells it of its own channels only. */
+  app: string;
+}
+
+export interface AriListener {
+  up(): void;
+  /** `why` is for people: what went wrong, and what to check. */
+  down(why: string): void;
+  event(event: AriEvent): void;
+}
+
+/** Asterisk has answered that it will not: 404 no such channel, 409 or 412 wrong state, 422 not ours yet, 400, 500. */
+export class AriRefused extends Error {
+  override readonly name = 'AriRefused';
+  readonly status: number;
+
+  constructor(request: string, status: number, reason: string) {
+    super(`${request}: ${status} ${reason}`);
+    this.status = status;
+  }
+}
+
+type Ask<K extends keyof AriRequests> = Partial<Pick<AriRequests[K], 'path' | 'query' | 'body'>>;
+
+export class Ari {
+  readonly #settings: AriSettings;
+  readonly #log: Logger;
+  readonly #listener: AriListener;
+  readonly #authorization: string;
+  #socket: WebSocket | null = null;
+  #closing = false;
+  #backoffMs = BACKOFF_MS.first;
+  #reconnect: NodeJS.Timeout | undefined;
+
+  constructor(settings: AriSettings, log: Logger, listener: AriListener) {
+    this.#settings = settings;
+    this.#log = log;
+    this.#listener = listener;
+    this.#authorization = `Basic ${Buffer.from(`${settings.user}:${settings.password}`).toString('base64')}`;
+  }
+
+  /**
+   * One request, named as in ARI's documentation: `'DELETE /channels/{channelId}'`. Rejects with {@link AriRefused}, or with
+   * TelephonyUnavailable when there is no answer: then nobody knows whether it was carried out.
+   */
+  async ask<K extends keyof AriRequests>(request: K, { path, query, body }: Ask<K> = {}): Promise<AriRequests[K]['result']> {
+    const [method = '', template = ''] = request.split(' ');
+    const url = new URL(this.#settings.url + fill(template, path ?? {}));
+    for (const [name, value] of Object.entries(query ?? {})) {
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    }
+    const response = await fetch(url, {
+      method,
+      headers: { authorization: this.#authorization, ...(body && { 'content-type': 'application/json' }) },
+      ...(body && { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+    }).catch((error: unknown) => {
+      throw new TelephonyUnavailable(`Asterisk does not answer ${request}: ${reasonOf(error)}`);
+    });
+    const text = await response.text();
+    if (!response.ok) throw new AriRefused(request, response.status, messageIn(text));
+    return (text === '' ? undefined : JSON.parse(text)) as AriRequests[K]['result'];
+  }
+
+  /** Connects, and again whenever the connection is lost, until {@link close}. */
+  open(): void {
+    if (this.#closing) return;
+    const socket = new WebSocket(eventsUrl(this.#settings), {
+      headers: { authorization: this.#authorization },
+      handshakeTimeout: REQUEST_TIMEOUT_MS,
+    });
+    this.#socket = socket;
+    let why: string | undefined;
+    let missed = 0;
+    const pings = setInterval(() => {
+      if (socket.readyState !== socket.OPEN) return;
+      if (missed >= PINGS_MISSED) socket.terminate();
+      else socket.ping();
+      missed += 1;
+    }, PING_MS);
+    socket.on('open', () => {
+      this.#backoffMs = BACKOFF_MS.first;
+      this.#listener.up();
+    });
+    socket.on('pong', () => (missed = 0));
+    socket.on('message', (data) => {
+      missed = 0;
+      this.#receive((data as Buffer).toString());
+    });
+    socket.on('unexpected-response', (_request, response) => {
+      why = refusedConnection(response.statusCode ?? 0, this.#settings);
+      socket.terminate();
+    });
+    // An error is always followed by `close`.
+    socket.on('error', (error) => (why ??= `${reasonOf(error)}; check ARI_URL (${this.#settings.url})`));
+    socket.on('close', () => {
+      clearInterval(pings);
+      this.#lost(why ?? 'the connection was lost');
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    clearTimeout(this.#reconnect);
+    const socket = this.#socket;
+    if (!socket || socket.readyState === socket.CLOSED) return;
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    const giveUp = setTimeout(() => socket.terminate(), BACKOFF_MS.longest);
+    socket.close(1000);
+    await closed;
+    clearTimeout(giveUp);
+  }
+
+  /** What is no event is said in the log and passed over: a newer Asterisk may tell more than we know. */
+  #receive(text: string): void {
+    try {
+      this.#listener.event(JSON.parse(text) as AriEvent);
+    } catch (err) {
+      this.#log.error({ err }, 'an event of Asterisk could not be taken');
+    }
+  }
+
+  #lost(why: string): void {
+    if (this.#closing) return;
+    this.#listener.down(why);
+    this.#reconnect = setTimeout(() => this.open(), this.#backoffMs);
+    this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS.longest);
+  }
+}
+
+function fill(template: string, values: object): string {
+  return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+    const value = (values as Record<string, unknown>)[name];
+    if (typeof value !== 'string') throw new Error(`${template} needs ${name}`);
+    return encodeURIComponent(value);
+  });
+}
+
+function eventsUrl({ url, app }: AriSettings): URL {
+  const events = new URL(`${url}/events`);
+  events.protocol = events.protocol === 'https:' ? 'wss:' : 'ws:';
+  events.searchParams.set('app', app);
+  return events;
+}
+
+function refusedConnection(status: number, { url, user }: AriSettings): string {
+  if (status === 401) return `Asterisk refuses user "${user}": check ARI_USER and ARI_PASSWORD against ari.conf`;
+  if (status === 403) return `Asterisk does not allow user "${user}" this: is it read_only in ari.conf?`;
+  if (status === 404) return `there is no ARI at ${url}: check ARI_URL, and that res_ari and its modules are loaded`;
+  return `Asterisk answers ${status} at ${url}`;
+}
+
+function messageIn(text: string): string {
+  try {
+    const { message, error } = JSON.parse(text) as { message?: string; error?: string };
+    return message ?? error ?? text;
+  } catch {
+    return text.slice(0, 200);
+  }
+}
+
+/** fetch hides the reason in `cause`, and a host with several addresses has one for each. */
+function reasonOf(error: unknown): string {
+  const { cause } = error as { cause?: unknown };
+  if (cause) return reasonOf(cause);
+  if (error instanceof AggregateError) return reasonOf((error.errors as unknown[])[0]);
+  return error instanceof Error ? error.message : String(error);
+}
