@@ -1,7 +1,12 @@
-/** Offers whose telephony node nobody holds any more: no switch will say what has become of their phones. */
+/**
+ * Offers that nobody carries: their telephony node has no holder, so that no switch will say what has become of their phones,
+ * or no workflow came round to ringing them.
+ */
 import type { Logger } from 'pino';
 import type { ResultReason } from '../domain/codes.ts';
 import { endsCall } from '../domain/offers.ts';
+import type { Matching } from '../matching/matching.ts';
+import { recordRepair } from '../matching/sql.ts';
 import { type Db, inTx } from '../prisma/tx.ts';
 import type { LegEnd } from '../telephony/telephony.ts';
 import { nodeLost } from '../workflows/contact/messages.ts';
@@ -13,6 +18,12 @@ import * as sql from './sql.ts';
 export interface LostDeps {
   db: Db;
   legs: Pick<LegBook, 'end'>;
+}
+
+export interface UnrungDeps {
+  db: Db;
+  matching: Pick<Matching, 'matchAgent'>;
+  log: Logger;
 }
 
 /** How long a node may be without a holder before what is open on it is given up. */
@@ -62,8 +73,33 @@ export async function endWithoutSwitch(
   });
 }
 
+/** So long after a phone should have stopped ringing, nobody will come to ring it. */
+const UNRUNG_AFTER_MS = 5_000;
+
 /**
- * The sweep's share: the workflows of such offers are told, again and again while something is open; they own what
+ * The sweep's share: offers that were never rung, since Temporal is away or has lost a task. Nobody was called, and the agent
+ * must not wait for it; a workflow that comes later finds the offer over.
+ */
+export async function endUnrungOffers({ db, matching, log }: UnrungDeps): Promise<void> {
+  const before = new Date(db.clock.now().getTime() - UNRUNG_AFTER_MS);
+  const { rows } = await db.pool.query<{ id: string; agent_id: number }>(sql.unrungOffers(before));
+  for (const { id, agent_id } of rows) {
+    const isEnded = await inTx(db, async (tx) => {
+      const offer = await tx.row<sql.OfferRow>(sql.lockOffer(id));
+      // It may have been rung, or ended, at this very moment.
+      if (!offer || offer.ended_at || (await tx.row(sql.legsOfOffer(id)))) return false;
+      await endUnrung(tx, offer, (offer.withdrawn as ResultReason | null) ?? 'switch_lost');
+      await tx.run(recordRepair(tx.now, 'offer_not_rung', `offer/${id}`));
+      return true;
+    });
+    if (!isEnded) continue;
+    log.error({ offer: id, agent: agent_id }, 'no workflow came to ring this offer: it is over');
+    await matching.matchAgent(agent_id);
+  }
+}
+
+/**
+ * The sweep's share: the workflows of offers whose node is lost are told, again and again while something is open; they own what
  * follows. The own node is never among them: its holder asks the switch.
  */
 export async function tellNodeLost(

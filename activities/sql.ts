@@ -39,6 +39,15 @@ export const readOffer = (offerId: string): Sql => ({
   values: [offerId],
 });
 
+/** Offers whose agent's phone should have stopped ringing before then, and was never rung. */
+export const unrungOffers = (before: Date): Sql => ({
+  name: 'unrung_offers',
+  text: `SELECT id, agent_id FROM offer o
+         WHERE ended_at IS NULL AND state = 'offered' AND deadline < $1
+           AND NOT EXISTS (SELECT 1 FROM leg l WHERE l.offer_id = o.id)`,
+  values: [before],
+});
+
 export const setOfferState = (now: Date, offerId: string, state: OfferRow['state']): Sql => ({
   name: 'set_offer_state',
   text: `UPDATE offer SET state = $3, answered_at = coalesce(answered_at, $1) WHERE id = $2 AND ended_at IS NULL`,

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import { carryOutStops, tellUnsettled } from '../activities/campaigns.ts';
 import type { LegBook } from '../activities/legs.ts';
-import { tellNodeLost } from '../activities/lost.ts';
+import { endUnrungOffers, tellNodeLost } from '../activities/lost.ts';
 import type { Matching } from '../matching/matching.ts';
 import { matchingSteps } from '../matching/sweep.ts';
 import type { Db } from '../prisma/tx.ts';
@@ -52,6 +52,7 @@ async function sweep(deps: SweepDeps, round: number): Promise<void> {
     stops: () => carryOutStops(deps),
     ...matchingSteps(deps, matching),
     'ended talks': () => legs.deliverEndedTalks(),
+    'offers not rung': () => endUnrungOffers(deps),
     'lost nodes': () => tellNodeLost(deps, node),
   };
   const seldom = { 'unsettled campaigns': () => tellUnsettled(deps), repairs: repair };

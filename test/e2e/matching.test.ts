@@ -1,9 +1,11 @@
 /** Who gets which contact, and over which node: the product's matching on a real database, its time set by the test. */
+import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
+import { endUnrungOffers } from '../../activities/lost.ts';
 import type { LegEnding } from '../../domain/codes.ts';
 import { inTx } from '../../prisma/tx.ts';
 import { eventually } from '../kit/eventually.ts';
-import { dial, endOffer, type Matcher, type NewAgent, NODE, Queue } from '../kit/queue.ts';
+import { dial, endOffer, type Matcher, type NewAgent, NODE, Queue, sendLeg } from '../kit/queue.ts';
 
 let queue: Queue;
 let one: Matcher;
@@ -194,6 +196,48 @@ describe('who may be offered what', () => {
     queue.clock.pass(5);
     await one.sweep();
     expect(queue.told).toMatchObject([{ name: 'offered', contactId: contact, argument: { offerNo: 1 } }]);
+  });
+});
+
+describe('an offer that no workflow comes to ring', () => {
+  const log = pino({ level: 'silent' });
+  const sweep = () => endUnrungOffers({ ...one, log });
+
+  it('is over some seconds after its phone would have stopped: the agent is free, the call back at its place', async () => {
+    await open();
+    const campaign = await queue.campaign();
+    const [contact] = await queued(campaign, [{}]);
+    const agent = await readyAgent({ [campaign]: 1 });
+    const [offer] = await queue.offers();
+    queue.clock.pass(23);
+    await sweep();
+    expect(await queue.offers(), 'it may still come').toEqual([offer]);
+
+    queue.clock.pass(3);
+    await Promise.all([sweep(), sweep()]);
+    expect(await queue.offers()).toEqual([]);
+    const [row] = await queue.rows(`SELECT state, cause FROM agent WHERE id = $1`, [agent]);
+    expect(row).toEqual({ state: 'ready', cause: 'switch_lost' });
+    expect(await queue.rows(`SELECT state, call_id FROM contact WHERE id = $1`, [contact])).toEqual([
+      { state: 'queued', call_id: offer!.call_id },
+    ]);
+    expect(await queue.rows('SELECT cause, subject FROM repair')).toEqual([
+      { cause: 'offer_not_rung', subject: `offer/${offer!.id}` },
+    ]);
+    const another = await readyAgent({ [campaign]: 1 });
+    expect(await agents()).toEqual([another]);
+  });
+
+  it('is left alone when its phone was rung', async () => {
+    await open();
+    const campaign = await queue.campaign();
+    await queued(campaign, [{}]);
+    await readyAgent({ [campaign]: 1 });
+    const [offer] = await queue.offers();
+    await sendLeg(one.db, offer!, 'agent');
+    queue.clock.pass(60);
+    await sweep();
+    expect(await queue.offers()).toEqual([offer]);
   });
 });
 

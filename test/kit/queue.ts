@@ -225,7 +225,7 @@ export async function dial({ db, legs }: Matcher, offer: OpenOffer) {
   };
 }
 
-async function sendLeg(db: Db, offer: OpenOffer, party: 'agent' | 'contact'): Promise<string> {
+export async function sendLeg(db: Db, offer: OpenOffer, party: 'agent' | 'contact'): Promise<string> {
   const id = legId(offer.call_id, offer.offer_no, party);
   await inTx(db, async (tx) => {
     const context = (await tx.row<legSql.CallContext>(legSql.callContext(offer.id)))!;
