@@ -4,14 +4,11 @@
  */
 import { WebSocket } from 'ws';
 import type { Logger } from '../../config/log.ts';
+import { LastingSocket } from '../lasting-socket.ts';
 import { TelephonyUnavailable } from '../unavailable.ts';
 import type { AriEvent, AriRequests } from './ari-types.ts';
 
 const REQUEST_TIMEOUT_MS = 3_000;
-const BACKOFF_MS = { first: 100, longest: 1_000 };
-const PING_MS = 1_000;
-/** Counted in pings, not in time: a worker that was frozen itself must read what has arrived before it judges. */
-const PINGS_MISSED = 3;
 
 export interface AriSettings {
   /** `http://host:8088/ari` */
@@ -47,16 +44,24 @@ export class Ari {
   readonly #log: Logger;
   readonly #listener: AriListener;
   readonly #authorization: string;
-  #socket: WebSocket | null = null;
+  readonly #socket: LastingSocket;
   #closing = false;
-  #backoffMs = BACKOFF_MS.first;
-  #reconnect: NodeJS.Timeout | undefined;
+  /** Why Asterisk has refused the connection that is just being lost. */
+  #refusal: string | undefined;
 
   constructor(settings: AriSettings, log: Logger, listener: AriListener) {
     this.#settings = settings;
     this.#log = log;
     this.#listener = listener;
     this.#authorization = `Basic ${Buffer.from(`${settings.user}:${settings.password}`).toString('base64')}`;
+    this.#socket = new LastingSocket(() => this.#connect(), {
+      opened: () => {
+        this.#socket.isWell();
+        listener.up();
+      },
+      message: (text) => this.#receive(text),
+      lost: (why) => this.#lost(why),
+    });
   }
 
   /**
@@ -84,51 +89,22 @@ export class Ari {
 
   /** Connects, and again whenever the connection is lost, until {@link close}. */
   open(): void {
-    if (this.#closing) return;
-    const socket = new WebSocket(eventsUrl(this.#settings), {
-      headers: { authorization: this.#authorization },
-      handshakeTimeout: REQUEST_TIMEOUT_MS,
-    });
-    this.#socket = socket;
-    let why: string | undefined;
-    let missed = 0;
-    const pings = setInterval(() => {
-      if (socket.readyState !== socket.OPEN) return;
-      if (missed >= PINGS_MISSED) socket.terminate();
-      else socket.ping();
-      missed += 1;
-    }, PING_MS);
-    socket.on('open', () => {
-      this.#backoffMs = BACKOFF_MS.first;
-      this.#listener.up();
-    });
-    socket.on('pong', () => (missed = 0));
-    socket.on('message', (data) => {
-      missed = 0;
-      this.#receive((data as Buffer).toString());
-    });
-    socket.on('unexpected-response', (_request, response) => {
-      why = refusedConnection(response.statusCode ?? 0, this.#settings);
-      socket.terminate();
-    });
-    // An error is always followed by `close`.
-    socket.on('error', (error) => (why ??= `${reasonOf(error)}; check ARI_URL (${this.#settings.url})`));
-    socket.on('close', () => {
-      clearInterval(pings);
-      this.#lost(why ?? 'the connection was lost');
-    });
+    this.#socket.open();
   }
 
   async close(): Promise<void> {
     this.#closing = true;
-    clearTimeout(this.#reconnect);
-    const socket = this.#socket;
-    if (!socket || socket.readyState === socket.CLOSED) return;
-    const closed = new Promise((resolve) => socket.once('close', resolve));
-    const giveUp = setTimeout(() => socket.terminate(), BACKOFF_MS.longest);
-    socket.close(1000);
-    await closed;
-    clearTimeout(giveUp);
+    await this.#socket.close();
+  }
+
+  #connect(): WebSocket {
+    const headers = { authorization: this.#authorization };
+    const socket = new WebSocket(eventsUrl(this.#settings), { headers, handshakeTimeout: REQUEST_TIMEOUT_MS });
+    socket.on('unexpected-response', (_request, { statusCode = 0 }) => {
+      this.#refusal = refusedConnection(statusCode, this.#settings);
+      socket.terminate();
+    });
+    return socket;
   }
 
   /** What is no event is said in the log and passed over: a newer Asterisk may tell more than we know. */
@@ -140,11 +116,11 @@ export class Ari {
     }
   }
 
-  #lost(why: string): void {
-    if (this.#closing) return;
-    this.#listener.down(why);
-    this.#reconnect = setTimeout(() => this.open(), this.#backoffMs);
-    this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS.longest);
+  #lost(why: string | undefined): void {
+    const lost = why === undefined ? 'the connection was lost' : `${why}; check ARI_URL (${this.#settings.url})`;
+    const refusal = this.#refusal;
+    this.#refusal = undefined;
+    if (!this.#closing) this.#listener.down(refusal ?? lost);
   }
 }
 

@@ -2,14 +2,11 @@
 import type { Logger } from '../../config/log.ts';
 import { WebSocket } from 'ws';
 import { AppError, ERROR_CODES, type ErrorCode } from '../../domain/errors.ts';
+import { LastingSocket } from '../lasting-socket.ts';
 import { TelephonyUnavailable } from '../unavailable.ts';
 import { SWITCH_PATH, type ClientMessage, type Command, type ServerMessage } from './protocol.ts';
 
 const COMMAND_TIMEOUT_MS = 3_000;
-const BACKOFF_MS = { first: 100, longest: 1_000 };
-const PING_MS = 1_000;
-/** Counted in pings, not in time: a worker that was frozen itself must read what has arrived before it judges. */
-const PINGS_MISSED = 3;
 
 /** Omit for each member of a union. */
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
@@ -28,45 +25,26 @@ interface Waiting {
 }
 
 export class SwitchConnection {
-  #url: URL;
   #log: Logger;
   #listener: Listener;
-  #socket: WebSocket | null = null;
+  #socket: LastingSocket;
   #isUp = false;
   #closing = false;
-  #backoffMs = BACKOFF_MS.first;
-  #reconnect: NodeJS.Timeout | undefined;
   #lastId = 0;
   #waiting = new Map<number, Waiting>();
 
   constructor(url: string, log: Logger, listener: Listener) {
-    this.#url = new URL(SWITCH_PATH, url);
     this.#log = log;
     this.#listener = listener;
+    const connect = (): WebSocket => new WebSocket(new URL(SWITCH_PATH, url), { handshakeTimeout: COMMAND_TIMEOUT_MS });
+    this.#socket = new LastingSocket(connect, {
+      message: (text) => this.#receive(JSON.parse(text) as ServerMessage),
+      lost: (why) => this.#lost(why),
+    });
   }
 
   open(): void {
-    if (this.#closing) return;
-    const socket = new WebSocket(this.#url, { handshakeTimeout: COMMAND_TIMEOUT_MS });
-    this.#socket = socket;
-    let missed = 0;
-    const pings = setInterval(() => {
-      if (socket.readyState !== socket.OPEN) return;
-      if (missed >= PINGS_MISSED) socket.terminate();
-      else socket.ping();
-      missed += 1;
-    }, PING_MS);
-    socket.on('pong', () => (missed = 0));
-    socket.on('message', (data) => {
-      missed = 0;
-      this.#receive(JSON.parse((data as Buffer).toString()) as ServerMessage);
-    });
-    // An error is always followed by `close`.
-    socket.on('error', (err) => this.#log.debug({ err }, 'the connection to the switch failed'));
-    socket.on('close', () => {
-      clearInterval(pings);
-      this.#lost();
-    });
+    this.#socket.open();
   }
 
   /**
@@ -104,26 +82,19 @@ export class SwitchConnection {
 
   /** Cuts the connection; it comes back. */
   restart(): void {
-    this.#socket?.terminate();
+    this.#socket.restart();
   }
 
   async close(): Promise<void> {
     this.#closing = true;
-    clearTimeout(this.#reconnect);
-    const socket = this.#socket;
-    if (!socket || socket.readyState === socket.CLOSED) return;
-    const closed = new Promise((resolve) => socket.once('close', resolve));
-    const giveUp = setTimeout(() => socket.terminate(), BACKOFF_MS.longest);
-    socket.close(1000);
-    await closed;
-    clearTimeout(giveUp);
+    await this.#socket.close();
   }
 
   #receive(message: ServerMessage): void {
     switch (message.type) {
       case 'hello':
         this.#isUp = true;
-        this.#backoffMs = BACKOFF_MS.first;
+        this.#socket.isWell();
         return this.#listener.up(message.boot);
       case 'answer':
         return this.#waiting.get(message.id)?.answered(message.result);
@@ -135,19 +106,16 @@ export class SwitchConnection {
     }
   }
 
-  #lost(): void {
+  #lost(why: string | undefined): void {
     const wasUp = this.#isUp;
     this.#isUp = false;
+    if (why !== undefined) this.#log.debug({ why }, 'the connection to the switch failed');
     for (const { failed } of [...this.#waiting.values()]) failed(new TelephonyUnavailable('the connection was lost'));
-    if (this.#closing) return;
-    if (wasUp) this.#listener.down();
-    this.#reconnect = setTimeout(() => this.open(), this.#backoffMs);
-    this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS.longest);
+    if (wasUp && !this.#closing) this.#listener.down();
   }
 
   #send(message: ClientMessage): void {
-    const socket = this.#socket;
-    if (socket?.readyState === socket?.OPEN) socket?.send(JSON.stringify(message));
+    this.#socket.send(JSON.stringify(message));
   }
 }
 
