@@ -107,7 +107,7 @@ export async function startTemporal(options: TemporalOptions): Promise<EmbeddedT
 }
 
 /** Registers the project's search attributes with any server, dev or not; does nothing where they are. */
-export async function ensureSearchAttributes(address: string, namespace: string): Promise<void> {
+async function ensureSearchAttributes(address: string, namespace: string): Promise<void> {
   const missing = await missingSearchAttributes(address, namespace);
   if (missing.length === 0) return;
   const searchAttributes = Object.fromEntries(missing.map(([name, type]) => [name, INDEXED_VALUE_TYPE[type]]));

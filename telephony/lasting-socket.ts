@@ -10,8 +10,11 @@ export interface SocketListener {
   /** The connection stands; what is said may follow. */
   opened?(): void;
   message(text: string): void;
-  /** The connection is lost, or could not be made: for which reason, if one was given. It is being made anew. */
-  lost(why: string | undefined): void;
+  /**
+   * The connection is lost, or could not be made: for which reason, if one was given. It is being made anew, unless it was
+   * closed by `close`: whatever waits for an answer must know of that too.
+   */
+  lost(why: string | undefined, isClosed: boolean): void;
 }
 
 export class LastingSocket {
@@ -82,8 +85,7 @@ export class LastingSocket {
   }
 
   #lost(why: string | undefined): void {
-    // Told also when we close it ourselves: what waits for an answer must know.
-    this.#listener.lost(why);
+    this.#listener.lost(why, this.#closing);
     if (this.#closing) return;
     this.#reconnect = setTimeout(() => this.open(), this.#backoffMs);
     this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MS.longest);

@@ -45,7 +45,6 @@ export class Ari {
   readonly #listener: AriListener;
   readonly #authorization: string;
   readonly #socket: LastingSocket;
-  #closing = false;
   /** Why Asterisk has refused the connection that is just being lost. */
   #refusal: string | undefined;
 
@@ -60,7 +59,7 @@ export class Ari {
         listener.up();
       },
       message: (text) => this.#receive(text),
-      lost: (why) => this.#lost(why),
+      lost: (why, isClosed) => this.#lost(why, isClosed),
     });
   }
 
@@ -92,9 +91,8 @@ export class Ari {
     this.#socket.open();
   }
 
-  async close(): Promise<void> {
-    this.#closing = true;
-    await this.#socket.close();
+  close(): Promise<void> {
+    return this.#socket.close();
   }
 
   #connect(): WebSocket {
@@ -116,11 +114,11 @@ export class Ari {
     }
   }
 
-  #lost(why: string | undefined): void {
+  #lost(why: string | undefined, isClosed: boolean): void {
     const lost = why === undefined ? 'the connection was lost' : `${why}; check ARI_URL (${this.#settings.url})`;
     const refusal = this.#refusal;
     this.#refusal = undefined;
-    if (!this.#closing) this.#listener.down(refusal ?? lost);
+    if (!isClosed) this.#listener.down(refusal ?? lost);
   }
 }
 

@@ -29,7 +29,6 @@ export class SwitchConnection {
   #listener: Listener;
   #socket: LastingSocket;
   #isUp = false;
-  #closing = false;
   #lastId = 0;
   #waiting = new Map<number, Waiting>();
 
@@ -39,7 +38,7 @@ export class SwitchConnection {
     const connect = (): WebSocket => new WebSocket(new URL(SWITCH_PATH, url), { handshakeTimeout: COMMAND_TIMEOUT_MS });
     this.#socket = new LastingSocket(connect, {
       message: (text) => this.#receive(JSON.parse(text) as ServerMessage),
-      lost: (why) => this.#lost(why),
+      lost: (why, isClosed) => this.#lost(why, isClosed),
     });
   }
 
@@ -85,9 +84,8 @@ export class SwitchConnection {
     this.#socket.restart();
   }
 
-  async close(): Promise<void> {
-    this.#closing = true;
-    await this.#socket.close();
+  close(): Promise<void> {
+    return this.#socket.close();
   }
 
   #receive(message: ServerMessage): void {
@@ -106,12 +104,12 @@ export class SwitchConnection {
     }
   }
 
-  #lost(why: string | undefined): void {
+  #lost(why: string | undefined, isClosed: boolean): void {
     const wasUp = this.#isUp;
     this.#isUp = false;
     if (why !== undefined) this.#log.debug({ why }, 'the connection to the switch failed');
     for (const { failed } of [...this.#waiting.values()]) failed(new TelephonyUnavailable('the connection was lost'));
-    if (wasUp && !this.#closing) this.#listener.down();
+    if (wasUp && !isClosed) this.#listener.down();
   }
 
   #send(message: ClientMessage): void {

@@ -31,11 +31,13 @@ let next = 22700000;
 const number = () => `+47${next++}`;
 
 interface LargeList {
-  id: string;
   /** Rows whose workflow has not been started, or not been queued. */
   loading(): Promise<number>;
   /** Rows whose workflow has not ended. */
   open(): Promise<number>;
+  end(): Promise<void>;
+  /** Waits until no workflow is open any more. */
+  hasEnded(): Promise<void>;
 }
 
 /** A campaign with nobody to serve it, whose list is being loaded. */
@@ -49,7 +51,13 @@ async function largeList(): Promise<LargeList> {
     return rowCount ?? 0;
   };
   await eventually(async () => (await count(`state = 'queued'`)) > 0);
-  return { id, loading: () => count(`state IN ('new', 'starting')`), open: () => count('closed_at IS NULL') };
+  const open = () => count('closed_at IS NULL');
+  return {
+    loading: () => count(`state IN ('new', 'starting')`),
+    open,
+    end: () => system.ok('POST', `/campaigns/${id}/end`),
+    hasEnded: async () => void (await eventually(async () => (await open()) === 0, { withinMs: 120_000, everyMs: 250 })),
+  };
 }
 
 /** The call of a scene's only agent to its only contact, until the contact's phone rings. */
@@ -85,8 +93,8 @@ it('a large list waits for nobody and nobody for it: while it loads, others are 
     { withinMs: 120_000, everyMs: 250 },
   );
   expect(mostWaiting).toBeLessThan(MOST_WAITING);
-  await system.ok('POST', `/campaigns/${list.id}/end`);
-  await eventually(async () => (await list.open()) === 0, { withinMs: 120_000, everyMs: 250 });
+  await list.end();
+  await list.hasEnded();
 }, 300_000);
 
 it('a worker that dies while a list loads: the stop of another campaign is carried out before the list goes on', async () => {
@@ -100,18 +108,18 @@ it('a worker that dies while a list loads: the stop of another campaign is carri
   await scene.agentIs('ready', 0, 40_000);
   expect(await list.loading()).toBeGreaterThan(0);
   await scene.story('i q:q a:k(campaign_paused) c:h(campaign_paused) q:d(campaign_paused)');
-  await system.ok('POST', `/campaigns/${list.id}/end`);
-  await eventually(async () => (await list.open()) === 0, { withinMs: 120_000, everyMs: 250 });
+  await list.end();
+  await list.hasEnded();
 }, 300_000);
 
 it('while a large list ends, others are called', async () => {
   const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
   const list = await largeList();
   await eventually(async () => (await list.loading()) === 0, { withinMs: 120_000, everyMs: 250 });
-  await system.ok('POST', `/campaigns/${list.id}/end`);
+  await list.end();
   await eventually(async () => (await list.open()) < ROWS, { withinMs: 30_000 });
   await isCalled(scene);
   expect(await list.open()).toBeGreaterThan(0);
   expect(await waitingTasks()).toBeLessThan(MOST_WAITING);
-  await eventually(async () => (await list.open()) === 0, { withinMs: 120_000, everyMs: 250 });
+  await list.hasEnded();
 }, 300_000);
