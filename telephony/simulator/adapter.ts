@@ -1,5 +1,7 @@
 /** The telephony port over the simulated switch's WebSocket. */
 import type { Logger } from '../../config/log.ts';
+import { Deliveries } from '../deliveries.ts';
+import type { LegSnapshot } from '../snapshot.ts';
 import type {
   Capabilities,
   EndWhy,
@@ -12,10 +14,8 @@ import type {
 } from '../telephony.ts';
 import { TelephonyUnavailable } from '../unavailable.ts';
 import { SwitchConnection } from './connection.ts';
-import { Deliveries } from './deliveries.ts';
 import type { NumberedFact } from './fact-queue.ts';
 import { KnownLegs } from './known-legs.ts';
-import type { LegSnapshot } from './protocol.ts';
 
 /** A connection lost for longer than this has cost its legs: their calls must not wait for ever. */
 const LOST_AFTER_MS = 5_000;

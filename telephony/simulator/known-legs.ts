@@ -1,6 +1,6 @@
 /** The legs that an adapter believes to live, and those whose end it had to declare itself. */
 import type { LegFact } from '../telephony.ts';
-import { legDurations, type LegSnapshot } from './protocol.ts';
+import { legDurations, type LegSnapshot } from '../snapshot.ts';
 
 /** How long a leg that was given up is remembered, against late facts of it: as long as the switch remembers legs. */
 const MEMORY_MS = 10 * 60_000;

@@ -4,7 +4,6 @@
  */
 import { z } from 'zod';
 import { RESULT_REASONS } from '../../domain/codes.ts';
-import type { LegEnd, LegPhase } from '../telephony.ts';
 import type { NumberedFact } from './fact-queue.ts';
 
 export const SWITCH_PATH = '/switch';
@@ -56,25 +55,3 @@ export type ServerMessage =
   | { type: 'replaced' }
   /** The subscriber is gone: whoever wants the facts may subscribe. */
   | { type: 'vacant' };
-
-/** A live leg, with epoch ms of what has happened to it. */
-export interface LegSnapshot {
-  legId: string;
-  phase: LegPhase;
-  startedAt: number;
-  alertingAt: number | null;
-  answeredAt: number | null;
-}
-
-/** `setupMs` and `alertMs` of a leg that ends at `endedAt`. */
-export function legDurations(
-  leg: Pick<LegSnapshot, 'startedAt' | 'alertingAt' | 'answeredAt'>,
-  endedAt: number,
-): Pick<LegEnd, 'setupMs' | 'alertMs'> {
-  const over = leg.answeredAt ?? endedAt;
-  return {
-    // A clock that is set back must not make a duration negative.
-    setupMs: Math.max(0, (leg.alertingAt ?? over) - leg.startedAt),
-    alertMs: leg.alertingAt === null ? 0 : Math.max(0, over - leg.alertingAt),
-  };
-}

@@ -9,7 +9,7 @@ import { AppError } from '../../domain/errors.ts';
 import type { EndWhy, HangUpAnswer, LegPhase, Originate, OriginateAnswer } from '../telephony.ts';
 import type { Dial, DialRecord } from './dial-record.ts';
 import { FactQueue } from './fact-queue.ts';
-import { legDurations, type LegSnapshot } from './protocol.ts';
+import { legDurations, type LegSnapshot } from '../snapshot.ts';
 import { phoneFor, type Phone, type Script } from './script.ts';
 
 /** Time as the switch sees it; a test moves its own. */

@@ -1,6 +1,6 @@
 /** Hands facts to the one listener: of each leg in order, different legs at the same time, until it has taken them. */
-import type { Logger } from '../../config/log.ts';
-import type { LegFact } from '../telephony.ts';
+import type { Logger } from '../config/log.ts';
+import type { LegFact } from './telephony.ts';
 
 const REDELIVER_MS = 250;
 
