@@ -60,7 +60,7 @@ export function createCallActivities(deps: CallDeps) {
       const { context, leg, fresh } = begun;
       const watch = deps.legs.watch(leg);
       try {
-        if (fresh) await send(deps, leg, 'agent', context.rules.setup_sec, context.rules.agent_ring_sec);
+        if (fresh) await send(deps, leg, { party: 'agent', ringSec: context.rules.agent_ring_sec, mix: null }, context);
         return await untilAnswered(deps, begun.offer.id, context, watch, fresh);
       } finally {
         watch.close();
@@ -78,11 +78,15 @@ export function createCallActivities(deps: CallDeps) {
       const { context, leg, fresh } = begun;
       const watch = deps.legs.watch(leg);
       try {
-        if (fresh) await send(deps, leg, 'contact', context.rules.setup_sec, context.rules.ring_sec);
-        await deps.telephony.endTogether(leg.call_id, [
+        const mix = leg.call_id;
+        // Before it is sent, so that the agent hears its first sign and it never outlives the agent. An agent who has gone
+        // by now keeps it from being sent. A repeat says both again: a try that is frozen here may still send it.
+        await deps.telephony.join(mix, agentLeg);
+        await deps.telephony.endTogether(mix, [
           { legId: agentLeg, why: 'agent_hang_up' },
           { legId: leg.id, why: 'call_over' },
         ]);
+        if (fresh) await send(deps, leg, { party: 'contact', ringSec: context.rules.ring_sec, mix }, context);
         return await untilTalking(deps, agentLeg, watch, fresh);
       } finally {
         watch.close();
@@ -214,9 +218,8 @@ async function refusal(
 async function send(
   { telephony, legs, log, db }: CallDeps,
   leg: sql.LegRow,
-  party: Originate['party'],
-  setupSec: number,
-  ringSec: number,
+  { party, ringSec, mix }: Pick<Originate, 'party' | 'mix'> & { ringSec: number },
+  { rules }: sql.CallContext,
 ): Promise<void> {
   const answer = await telephony
     .originate({
@@ -224,10 +227,11 @@ async function send(
       party,
       to: leg.destination,
       from: leg.originating,
-      setupMs: setupSec * 1000,
+      setupMs: rules.setup_sec * 1000,
       ringMs: ringSec * 1000,
       // An agent's voicemail must never be taken for the agent; where a contact's phone leads is the contact's affair.
       noDivert: party === 'agent',
+      mix,
       notAfter: leg.not_after.getTime(),
     })
     .catch((error: unknown) => {
@@ -235,11 +239,13 @@ async function send(
       return 'known' as const;
     });
   if (answer !== 'too_late') return;
-  // Never sent: a decision was faster than we, or we were frozen.
-  const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0];
+  // Never sent: a decision was faster than we, the agent has hung up, or we were frozen.
+  const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
   const never = { phase: 'setup' as const, setupMs: 0, alertMs: 0 };
-  if (offer?.withdrawn) await legs.end(leg.id, { ...never, by: 'command', why: offer.withdrawn as ResultReason });
-  else await legs.end(leg.id, { ...never, by: 'switch', why: 'unknown' });
+  const agentIsGone = async () =>
+    party === 'contact' && (await telephony.status(legId(offer.call_id, offer.offer_no, 'agent'))) === 'absent';
+  const why = (offer.withdrawn as ResultReason | null) ?? ((await agentIsGone()) ? 'agent_hang_up' : null);
+  await legs.end(leg.id, why ? { ...never, by: 'command', why } : { ...never, by: 'switch', why: 'unknown' });
 }
 
 async function untilAnswered(

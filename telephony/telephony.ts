@@ -25,6 +25,11 @@ export interface Originate {
   ringMs: number;
   /** The phone must not pass the call on to another one: whoever answers is who was called, never an agent's voicemail. */
   noDivert: boolean;
+  /**
+   * The mix that the leg is put into before it is sent, so that those in it hear its early media (ring-back,
+   * announcements); null: none. The leg counts as joined from the start: a `join` at its answer is a repeat.
+   */
+  mix: string | null;
   /** Epoch ms after which the switch itself must refuse to send this leg, so a worker that was frozen can't dial. */
   notAfter: number;
 }
@@ -70,6 +75,7 @@ export interface Capabilities {
   callerId: boolean;
   /** Reports the cause of a failed leg beyond the SIP code. */
   reason: boolean;
+  /** Reports early media, and lets it be heard in the mix of `originate`; otherwise that mix holds from the answer on. */
   earlyMedia: boolean;
   /** Reports `media_up`; otherwise `answered` counts as such. */
   mediaUp: boolean;
@@ -85,14 +91,18 @@ export interface Capabilities {
 export interface Telephony {
   readonly capabilities: Capabilities;
   originate(leg: Originate): Promise<OriginateAnswer>;
-  /** Ends a leg. With `unlessAnswered`, only the switch knows who was first: an answered leg is left alone. */
+  /**
+   * Ends a leg. With `unlessAnswered`, only the switch knows who was first: an answered leg is left alone. An answer that
+   * crosses our hang-up on the wire is told as the end alone: phase `answered`, by `command`, and no fact `answered`.
+   */
   hangUp(legId: string, why: EndWhy, options?: { unlessAnswered?: boolean }): Promise<HangUpAnswer>;
   /** Puts an answered leg into a mix (audio of all its legs together); a leg is in one mix at most. */
   join(mix: string, legId: string): Promise<void>;
   leave(mix: string, legId: string): Promise<void>;
   /**
    * When the first of `legIds` ends, the switch ends the others, by itself. `why` is what the others' end carries if
-   * the first was ended by its far end (an agent who hangs up: `agent_hang_up`). An empty list undoes it.
+   * the first was ended by its far end (an agent who hangs up: `agent_hang_up`). A leg that was not sent yet is bound
+   * when it is; if another one has ended by then, it is never sent (`too_late`). An empty list undoes it.
    */
   endTogether(mix: string, legIds: { legId: string; why: EndWhy }[]): Promise<void>;
   /** Puts an answered leg on hold (it hears nothing of its mix, and is not heard) or takes it back; a repeat does nothing. */

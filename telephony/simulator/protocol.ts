@@ -22,6 +22,7 @@ const originate = z.strictObject({
   setupMs: ms,
   ringMs: ms,
   noDivert: z.boolean(),
+  mix: mix.nullable(),
   notAfter: z.number(),
 });
 

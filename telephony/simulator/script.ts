@@ -45,6 +45,8 @@ export const behaviourSchema = z.strictObject({
   media: z.union([seconds, never]).default(0.1),
   /** Whoever answers is another one, to whom the phone passes the call on: not done where that is forbidden (it rings out). */
   diverts: z.boolean().default(false),
+  /** Picks up at the moment of our hang-up: while alerting, its answer crosses that on the wire. */
+  crosses: z.boolean().default(false),
   /** What then happens; its `after` counts from the last of the above that came before the answer. */
   then: outcomeSchema,
 });
@@ -75,6 +77,7 @@ export interface Phone {
   alerting: number | null;
   media: number | null;
   diverts: boolean;
+  crosses: boolean;
   then: Outcome;
 }
 export type Outcome =
@@ -104,6 +107,7 @@ function draw(behaviour: Behaviour, random: () => number): Phone {
     alerting: maybe(behaviour.alerting),
     media: maybe(behaviour.media),
     diverts: behaviour.diverts,
+    crosses: behaviour.crosses,
   };
   switch (then.kind) {
     case 'answers': {

@@ -106,7 +106,7 @@ export class SimulatedSwitch {
   }
 
   originate(request: Originate): OriginateAnswer {
-    const { legId, party, to, from } = request;
+    const { legId, party, to, from, mix } = request;
     const gone = this.#gone.get(legId);
     if (this.#live.has(legId) || gone?.dialled) return 'known';
     const now = this.#clock.now();
@@ -122,7 +122,7 @@ export class SimulatedSwitch {
       startedAt: now,
       alertingAt: null,
       answeredAt: null,
-      mix: null,
+      mix,
       onHold: false,
       holdsUs: false,
       sound: null,
@@ -141,6 +141,7 @@ export class SimulatedSwitch {
     const leg = this.#live.get(legId);
     if (leg) {
       if (unlessAnswered && leg.phase === 'answered') return 'answered';
+      if (leg.phase === 'alerting' && leg.phone.crosses) this.#pickUp(leg);
       this.#end(leg, { phase: leg.phase, by: 'command', why });
       return 'ended';
     }
@@ -298,12 +299,9 @@ export class SimulatedSwitch {
   }
 
   #answer(leg: Leg, then?: { talks: number | null; presses?: { digit: string; after: number } }): void {
-    stop(leg);
-    leg.phase = 'answered';
-    leg.answeredAt = this.#clock.now();
+    const at = this.#pickUp(leg);
     const { legId } = leg.request;
-    this.#record.answered(leg.dial, leg.answeredAt);
-    this.facts.add({ type: 'answered', legId, at: leg.answeredAt });
+    this.facts.add({ type: 'answered', legId, at });
     const { media } = leg.phone;
     if (media !== null) {
       this.#phoneDoes(leg, media, () => this.facts.add({ type: 'media_up', legId, at: this.#clock.now() }));
@@ -315,6 +313,16 @@ export class SimulatedSwitch {
     if (then && then.talks !== null) {
       this.#phoneDoes(leg, then.talks, () => this.#end(leg, { phase: 'answered', by: 'remote' }));
     }
+  }
+
+  /** Answered at the far end, whether or not we come to say so. */
+  #pickUp(leg: Leg): number {
+    stop(leg);
+    const at = this.#clock.now();
+    leg.phase = 'answered';
+    leg.answeredAt = at;
+    this.#record.answered(leg.dial, at);
+    return at;
   }
 
   #digit(leg: Leg, digit: string): void {

@@ -17,6 +17,7 @@ beforeAll(async () => {
         [BUSY]: phone({ kind: 'fails', after: 0, sip: 486 }),
         ...Object.fromEntries([0, 1, 2, 3, 4].map((n) => [`${BROKEN.slice(0, -1)}${n}`, phone({ kind: 'fails', after: 0, sip: 503 })])),
         [GONE]: phone({ kind: 'fails', after: 0, sip: 404 }),
+        [CROSSES]: { ...phone({ kind: 'manual' }), crosses: true },
         [NEVER_ALERTS]: { trying: 0, alerting: null, media: 0, then: { kind: 'manual' } },
       },
     },
@@ -28,6 +29,7 @@ const BUSY = '+4722100001';
 const GONE = '+4722100002';
 const BROKEN = '+4722100010';
 const NEVER_ALERTS = '+4722100003';
+const CROSSES = '+4722100004';
 let next = 22200000;
 /** A number of its own for each test, played by hand. */
 const number = () => `+47${next++}`;
@@ -265,6 +267,16 @@ describe('dialling the contact', () => {
     await scene.until('disabled');
     await scene.agentIs('ready');
     await scene.story('i q:q a:k(agent_cancel) c:h(agent_cancel) q:d(agent_cancel)');
+  });
+
+  it('cancelled at the moment of the answer: the wire has it as abandoned, the contact is disabled all the same', async () => {
+    const { scene, offer, key } = await dialling(CROSSES);
+    await alerting(offer.call);
+    await system.ok('POST', `/offers/${offer.offer}/cancel`, {}, { key });
+    expect(await scene.until('disabled')).toMatchObject({ ended_reason: 'agent_cancel' });
+    await scene.agentIs('ready');
+    await scene.story('i q:q a:k(agent_cancel) c:k(abandoned) q:d(agent_cancel)');
+    expect(await system.ok('GET', `/campaigns/${scene.campaign}/stats`)).toMatchObject({ abandoned: 1 });
   });
 
   it('cancelled in set-up: `q`', async () => {

@@ -215,6 +215,7 @@ function leg(legId: string, changes: Partial<Originate> = {}): Originate {
     setupMs: 20_000,
     ringMs: 3_600_000,
     noDivert: false,
+    mix: null,
     notAfter: Date.now() + 5_000,
     ...changes,
   };

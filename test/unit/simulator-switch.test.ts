@@ -176,6 +176,17 @@ describe('hangUp', () => {
     expect(simulated.status('c')).toBe('answered');
   });
 
+  it('is crossed by an answer on the wire: told as the end alone', () => {
+    const { dial, clock, simulated, record, told } = rig({ crosses: true, then: { kind: 'manual' } });
+    dial('c');
+    clock.advance(3_000);
+
+    expect(simulated.hangUp('c', 'agent_cancel', { unlessAnswered: true })).toBe('ended');
+
+    expect(told().slice(2)).toEqual(['c ended answered by command agent_cancel, setup 1000 alert 2000 +3000']);
+    expect(record.list(0, 1)).toMatchObject([{ answeredAt: START + 3_000 }]);
+  });
+
   it('of a leg that is not there yet keeps it from ever being dialled', () => {
     const { dial, simulated, record } = rig(answers);
 
@@ -259,6 +270,23 @@ describe('legs that end together', () => {
     simulated.rejectPhone('100');
 
     expect(dial('c')).toBe('too_late');
+  });
+});
+
+describe('a leg sent into a mix', () => {
+  it('is in it from the start, keeps it alive, and joins it once more at its answer', () => {
+    const { dial, clock, simulated } = rig(manual);
+    dial('c', { mix: 'm' });
+    const mix = () => simulated.describe()[0]!.mix;
+    expect(mix()).toBe('m');
+    simulated.record('m', 'call-1');
+    expect(simulated.describe()[0]!.recording).toBe('call-1');
+
+    clock.advance(2_000);
+    simulated.answerPhone(CONTACT);
+    simulated.join('m', 'c');
+
+    expect(mix()).toBe('m');
   });
 });
 
@@ -376,6 +404,7 @@ function rig(contact: BehaviourInput, { speed = 1, dataDir = null as string | nu
       setupMs: 20_000,
       ringMs: 30_000,
       noDivert: false,
+      mix: null,
       notAfter: clock.now() + 5_000,
       ...changes,
     });
