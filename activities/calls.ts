@@ -8,6 +8,7 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Logger } from 'pino';
+import { mustConfirm } from '../domain/agents.ts';
 import type { ResultReason } from '../domain/codes.ts';
 import { legId } from '../domain/ids.ts';
 import { endsCall } from '../domain/offers.ts';
@@ -285,7 +286,7 @@ async function missing(
 ): Promise<{ reason: 'no_media' | 'not_confirmed'; untilMs: number } | null> {
   const since = db.clock.now().getTime() - leg.answered_at!.getTime();
   if (!leg.media_at && telephony.capabilities.mediaUp) return { reason: 'no_media', untilMs: MEDIA_WITHIN_MS - since };
-  if (!context.confirm) return null;
+  if (!mustConfirm(context)) return null;
   const { rows } = await db.pool.query<sql.OfferRow>(sql.readOffer(offerId));
   if (rows[0]?.accepted_at) return null;
   return { reason: 'not_confirmed', untilMs: context.rules.confirm_sec * 1000 - since };

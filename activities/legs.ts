@@ -121,7 +121,7 @@ export function createLegBook(deps: LegBookDeps): LegBook {
   };
 }
 
-/** Digit 1 on the agent's phone confirms that a person is there (docs/domain.md, "Answered by a machine"). */
+/** Digit 1 on the agent's phone confirms that a person is there (docs/domain.md, "The offer"). */
 async function confirmByDigit(db: Db, legId: string): Promise<void> {
   const leg = (await db.pool.query<sql.LegRow>(sql.readLeg(legId))).rows[0];
   if (leg?.ciq === 'a') await db.pool.query(sql.acceptOffer(db.clock.now(), leg.offer_id));

@@ -102,8 +102,9 @@ const e164 = z
   .meta({ description: 'E.164', examples: ['+4722865000'] });
 
 const NO_PHONE = 'must be an extension of 2 to 10 digits, or a callable number in E.164 such as +4722865000';
-/** An extension of the switch, or a number in E.164. */
-const phone = z.union([z.string().regex(/^\d{2,10}$/, NO_PHONE), e164], { error: NO_PHONE });
+const phone = z
+  .union([z.string().regex(/^\d{2,10}$/, NO_PHONE), e164], { error: NO_PHONE })
+  .describe('An extension of the switch, or a telephone number, which is reached through the trunk');
 
 /** As people write it; read in the campaign's country by the route. */
 const writtenNumber = text(1, 40).meta({ examples: ['22 86 50 00', '+4722865000'] });
@@ -344,7 +345,10 @@ const queues = z
 
 const confirm = z
   .boolean()
-  .describe('Reached through a trunk, or answers by itself: must confirm before the contact is dialled');
+  .describe(
+    'The phone may answer by itself: it must be confirmed before the contact is dialled. ' +
+      'Shown as it was set; an agent whose phone is a telephone number must always confirm',
+  );
 export const newAgent = z
   .strictObject({ name: label, phone, confirm: confirm.default(false), queues: queues.default([]) })
   .meta({ id: 'NewAgent' });
@@ -363,7 +367,7 @@ export const agent = z
     id,
     name: z.string(),
     phone: z.string(),
-    confirm: z.boolean(),
+    confirm,
     ...agentState,
     cause: z.string(),
     offer_id: id.nullable(),

@@ -1,4 +1,4 @@
-/** What becomes of an agent after an offer (docs/domain.md, "The offer"). Pure. */
+/** What is asked of an agent during an offer, and what becomes of them after it (docs/domain.md, "The offer"). Pure. */
 import type { LegCode, ResultReason } from './codes.ts';
 import type { CampaignRules } from './rules.ts';
 import type { AgentState } from './states.ts';
@@ -18,6 +18,14 @@ export interface AgentAfter {
   missedInRow: number;
   errorsInRow: number;
   nextState: 'paused' | 'logged_off' | null;
+}
+
+/**
+ * True when the agent must confirm before the contact is dialled. A telephone number (E.164) is reached through the trunk,
+ * where nothing keeps a voicemail from answering: it is always asked, whatever `confirm` says. An extension has no `+`.
+ */
+export function mustConfirm({ phone, confirm }: { phone: string; confirm: boolean }): boolean {
+  return confirm || phone.startsWith('+');
 }
 
 /** An offer whose agent's leg was not answered: `code` and `reason` of that leg. */

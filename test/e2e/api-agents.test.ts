@@ -28,6 +28,13 @@ describe('settings', () => {
     expect(list.body.items).toContainEqual(answer.body);
   });
 
+  test('a phone may be a telephone number, kept in E.164; `confirm` is shown as it was set', async () => {
+    const { status, body } = await post({ name: 'Remote', phone: '+47 22 86-50-77' });
+    expect(status).toBe(201);
+    expect(body).toMatchObject({ phone: '+4722865077', confirm: false });
+    expect((await post({ name: 'The same', phone: '+4722865077' })).status).toBe(409);
+  });
+
   test.each([
     [{}, ['name', 'phone']],
     [{ name: 'x', phone: '1' }, ['phone']],

@@ -17,6 +17,10 @@ beforeAll(async () => {
         [BUSY]: phone({ kind: 'fails', after: 0, sip: 486 }),
         ...Object.fromEntries([0, 1, 2, 3, 4].map((n) => [`${BROKEN.slice(0, -1)}${n}`, phone({ kind: 'fails', after: 0, sip: 503 })])),
         [GONE]: phone({ kind: 'fails', after: 0, sip: 404 }),
+        [REMOTE_AGENT]: [
+          phone({ kind: 'voicemail', after: 0, talks: 60 }),
+          phone({ kind: 'answers', after: 0, presses: { digit: '1', after: 0.2 } }),
+        ],
         [CROSSES]: { ...phone({ kind: 'manual' }), crosses: true },
         [NEVER_ALERTS]: { trying: 0, alerting: null, media: 0, then: { kind: 'manual' } },
       },
@@ -30,6 +34,7 @@ const GONE = '+4722100002';
 const BROKEN = '+4722100010';
 const NEVER_ALERTS = '+4722100003';
 const CROSSES = '+4722100004';
+const REMOTE_AGENT = '+4722100005';
 let next = 22200000;
 /** A number of its own for each test, played by hand. */
 const number = () => `+47${next++}`;
@@ -234,6 +239,20 @@ describe('an offer', () => {
     await scene.phone(phone, 'answer');
     await scene.phone(phone, 'digit', { digit: '1' });
     await scene.until('dialling');
+  });
+
+  it('to a telephone number must be confirmed in any case: a voicemail is never taken for the agent', async () => {
+    const anna = number();
+    const scene = await setScene(system, {
+      contacts: [{ phone_num: anna }],
+      agent: { phone: REMOTE_AGENT, confirm: false },
+      rules: { confirm_sec: 3, rest_sec: 1, reoffer_after_sec: 1 },
+    });
+    await scene.ready();
+    await scene.story('i q:q a:t(not_confirmed)');
+    expect(await scene.dialled(anna)).toBe(0);
+    await scene.until('dialling');
+    expect(await scene.dialled(anna)).toBe(1);
   });
 
   it('can be confirmed by Accept, once the phone is picked up', async () => {

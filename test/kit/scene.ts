@@ -48,7 +48,7 @@ export async function setScene(system: System, options: SceneOptions): Promise<S
     const queues = [{ campaign_id: campaign.id, priority: 1 }];
     const agent = await ok('POST', '/agents', { name: `Agent ${phone}`, phone, queues, ...options.agent });
     const key = await ok('POST', '/keys', { name: `agent ${phone}`, role: 'agent', agent_id: agent.id });
-    agents.push({ id: agent.id, phone, key: key.key });
+    agents.push({ id: agent.id, phone: agent.phone, key: key.key });
   }
   for (const [index, contact] of options.contacts.entries()) {
     await ok('PUT', `/campaigns/${campaign.id}/contacts/by-external-id/row-${index + 1}`, contact);

@@ -7,6 +7,7 @@ import {
   afterTalk,
   type AgentAfter,
   type AgentCounters,
+  mustConfirm,
 } from '../../domain/agents.ts';
 import { LEG_CODES, type LegCode, RESULT_REASONS, type ResultReason } from '../../domain/codes.ts';
 import { campaignRulesSchema, defaultRules } from '../../domain/rules.ts';
@@ -26,6 +27,15 @@ const row = ({ state, cause, forSec, missedInRow, errorsInRow }: AgentAfter): Ro
   [state, cause, forSec, missedInRow, errorsInRow];
 
 type Ending = [LegCode, ResultReason | null];
+
+test.each([
+  ['an extension', '1001', false, false],
+  ['an extension that may answer by itself', '1001', true, true],
+  ['a telephone number', '+4722865000', false, true],
+  ['a telephone number, asked for besides', '+4722865000', true, true],
+])('%s: must confirm', (_phone, phone, confirm, expected) => {
+  expect(mustConfirm({ phone, confirm })).toBe(expected);
+});
 
 describe('after an offer that was not answered', () => {
   test.each<[string, Ending, Row]>([
