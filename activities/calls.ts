@@ -5,6 +5,7 @@
  * At most once: the leg's row is written first; whoever wrote it sends it, whoever finds it asks the switch instead. A
  * repeat after a crash therefore adopts the leg, and an unknown outcome is named, never dialled again.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Logger } from 'pino';
@@ -70,6 +71,7 @@ export function createCallActivities(deps: CallDeps) {
 
     /** Dials the contact of an answered offer until the talk begins or the leg has failed; `refusal`: must not be dialled. */
     async dial({ offerId, refusal }: { offerId: string; refusal: ResultReason | null }): Promise<DialOutcome> {
+      if (!refusal) await untilDue(deps, offerId);
       const begun = await inTx(deps.db, (tx) => beginDialling(tx, offerId, refusal));
       const agentLeg = legId(begun.offer.call_id, begun.offer.offer_no, 'agent');
       if (begun.outcome) {
@@ -213,6 +215,21 @@ async function refusal(
   if (context.attempts >= context.rules.max_attempts) return 'cap';
   if (await tx.row(sql.numberInUse(context.number))) return 'number_in_use';
   return null;
+}
+
+/**
+ * Calls a second: offers keep to them, but agents answer when they like, many perhaps in the same second. So contacts have
+ * places of their own, and an agent who has answered waits for that of the contact (docs/domain.md, "Limits of a node").
+ */
+async function untilDue({ db }: CallDeps, offerId: string): Promise<void> {
+  const booked = (await db.pool.query<{ at: Date }>(sql.bookDial(db.clock.now(), offerId))).rows[0];
+  if (!booked) return;
+  for (;;) {
+    const leftMs = booked.at.getTime() - db.clock.now().getTime();
+    if (leftMs <= 0) return;
+    await Promise.race([sleep(Math.min(leftMs, HEARTBEAT_MS)), Context.current().cancelled]);
+    Context.current().heartbeat();
+  }
 }
 
 /** Sends a leg that was just written. A switch that can't be reached leaves its outcome unknown: it is adopted. */

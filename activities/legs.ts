@@ -20,7 +20,7 @@ import * as sql from './sql.ts';
 
 export interface LegBookDeps {
   db: Db;
-  matching: Pick<Matching, 'matchAgent' | 'matchCampaign'>;
+  matching: Pick<Matching, 'matchAgent' | 'matchCampaign' | 'matchWaiting'>;
   workflows: Pick<Workflows, 'signal'>;
   log: Logger;
 }
@@ -64,6 +64,8 @@ export function createLegBook(deps: LegBookDeps): LegBook {
     if (ended.trunkFailing) log.error({ node: ended.leg.node }, 'the trunk is failing: one probe call a minute goes on');
     wake(legId, ended.leg);
     if (ended.talkOver) await deliver(deps, db.clock.now(), ended.talkOver);
+    // Before the agent who is free now: others have waited longer for the node.
+    if (ended.roomMade) await matching.matchWaiting();
     if (ended.freed) await matching.matchAgent(ended.leg.agent_id);
     if (ended.requeued) await matching.matchCampaign(ended.leg.campaign_id);
   }
@@ -166,6 +168,8 @@ interface Ended {
   freed: boolean;
   /** The contact is back in the queue. */
   requeued: boolean;
+  /** There may be room for another call at a node that had none. */
+  roomMade: boolean;
   /** The contact's leg, when the end of this leg was the end of the talk. */
   talkOver: string | null;
 }
@@ -180,7 +184,9 @@ async function writeEnd(tx: Tx, legId: string, end: LegEnd, at: Date): Promise<E
   if (!leg) return null;
   const context = await contextOf(tx, offer.id);
   recordLeg(tx, leg, result, end, context);
-  const ended: Ended = { leg, alarm: result.alarm, trunkFailing: false, freed: false, requeued: false, talkOver: null };
+  const roomMade = context.node_is_limited;
+  const nothingElse = { trunkFailing: false, freed: false, requeued: false, talkOver: null };
+  const ended: Ended = { leg, alarm: result.alarm, roomMade, ...nothingElse };
   if (leg.ciq === 'a') Object.assign(ended, await agentLegEnded(tx, offer, context, result));
   else Object.assign(ended, await contactLegEnded(tx, leg, offer, result));
   if (offer.state === 'talking') ended.talkOver = await talkOver(tx, offer);

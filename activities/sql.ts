@@ -89,6 +89,8 @@ export interface CallContext {
   caller_id: string | null;
   service_num: string | null;
   queue_key: string;
+  /** Calls at once are a limit of its node. */
+  node_is_limited: boolean;
   rules: CampaignRules;
   contact_ended_reason: string | null;
   /** Contact legs sent so far. */
@@ -102,7 +104,8 @@ export const callContext = (offerId: string): Sql => ({
   name: 'call_context',
   text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.rules,
                 c.ended_reason AS contact_ended_reason, c.attempts,
-                (c.given_up_1 AND k.number = c.phone_num OR c.given_up_2 AND k.number = c.phone_2) IS TRUE AS is_given_up
+                (c.given_up_1 AND k.number = c.phone_num OR c.given_up_2 AND k.number = c.phone_2) IS TRUE AS is_given_up,
+                EXISTS (SELECT 1 FROM node WHERE name = o.node AND max_calls IS NOT NULL) AS node_is_limited
          FROM offer o
          JOIN call k ON k.call_id = o.call_id
          JOIN contact c ON c.id = o.contact_id
@@ -656,16 +659,43 @@ export const markClosed = (now: Date, contactId: string, round: number): Sql => 
 
 // ---- nodes ----------------------------------------------------------------------------------------------------------
 
+/** What a node may carry, as its holder says; null: no limit. */
+export interface NodeLimits {
+  maxCalls: number | null;
+  callsPerSecond: number | null;
+}
+
 /** Takes or renews the lease of a node; no row while another worker holds it. `up`: the switch can be reached. */
-export const holdNode = (now: Date, name: string, holder: string, until: Date, up: boolean): Sql => ({
+export const holdNode = (
+  now: Date,
+  name: string,
+  holder: string,
+  until: Date,
+  up: boolean,
+  { maxCalls, callsPerSecond }: NodeLimits,
+): Sql => ({
   name: 'hold_node',
-  text: `INSERT INTO node (name, holder, lease_until, ready_since)
-         VALUES ($2, $3, $4, CASE WHEN $5 THEN $1::timestamptz END)
-         ON CONFLICT (name) DO UPDATE SET holder = $3, lease_until = $4,
+  text: `INSERT INTO node (name, holder, lease_until, ready_since, max_calls, calls_per_second)
+         VALUES ($2, $3, $4, CASE WHEN $5 THEN $1::timestamptz END, $6, $7)
+         ON CONFLICT (name) DO UPDATE SET holder = $3, lease_until = $4, max_calls = $6, calls_per_second = $7,
            ready_since = CASE WHEN $5 THEN coalesce(node.ready_since, $1::timestamptz) END
          WHERE node.holder = $3 OR node.lease_until <= $1
          RETURNING name`,
-  values: [now, name, holder, until, up],
+  values: [now, name, holder, until, up, maxCalls, callsPerSecond],
+});
+
+/**
+ * Gives an offer's contact the next place in its node's calls a second, and says when that is. No row: the node has no such
+ * limit, or the contact's leg has been sent already.
+ */
+export const bookDial = (now: Date, offerId: string): Sql => ({
+  name: 'book_dial',
+  text: `UPDATE node SET next_dial_at = greatest(next_dial_at, $1) + interval '1 s' / calls_per_second
+         FROM offer o
+         WHERE o.id = $2 AND node.name = o.node AND node.calls_per_second IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM leg WHERE leg.offer_id = o.id AND ciq = 'c')
+         RETURNING greatest(old.next_dial_at, $1) AS at`,
+  values: [now, offerId],
 });
 
 export const leaveNode = (now: Date, name: string, holder: string): Sql => ({

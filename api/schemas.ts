@@ -205,6 +205,7 @@ const WHY_NOT = [
   'no_agent_ready',
   'no_node_ready',
   'trunk_failing',
+  'nodes_at_limit',
 ] as const;
 export type WhyNot = (typeof WHY_NOT)[number];
 

@@ -3,6 +3,7 @@
  * Prisma. Every statement takes the time as a parameter: one clock. Names begin with `api_`, as matching uses the same
  * connections.
  */
+import { HAS_ROOM, IS_DUE } from '../matching/sql.ts';
 import type { Sql } from '../prisma/tx.ts';
 
 // ---- keys and tickets -----------------------------------------------------------------------------------------------
@@ -186,9 +187,18 @@ export const countAbandoned = (campaignId: number): Sql => ({
   values: [campaignId],
 });
 
+export interface NodesReady {
+  n: number;
+  /** Those whose trunk works. */
+  working: number;
+  /** Those of them that are not at a limit of theirs. */
+  free: number;
+}
+
 export const nodesReady = (now: Date): Sql => ({
   name: 'api_nodes_ready',
-  text: `SELECT count(*)::int AS n, count(*) FILTER (WHERE failing_since IS NULL)::int AS working
+  text: `SELECT count(*)::int AS n, count(*) FILTER (WHERE failing_since IS NULL)::int AS working,
+                count(*) FILTER (WHERE failing_since IS NULL AND ${IS_DUE} AND ${HAS_ROOM})::int AS free
          FROM node WHERE lease_until > $1 AND ready_since IS NOT NULL`,
   values: [now],
 });

@@ -16,6 +16,8 @@ const HTTP_URL = 'an http or https URL, such as http://127.0.0.1:3060';
 const ADMIN_KEY = 'at least 20 characters';
 const SPEED = 'a number above 0, such as 10 for ten times as fast';
 const CACHED = 'a whole number, 1 or more';
+const COUNT = 'a whole number, 1 to 1000000';
+const RATE = 'a number above 0, 1000 at most';
 
 const named = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, NAME);
 
@@ -49,6 +51,8 @@ const settings = z.object({
   // The phones. A node is one switch; its commands go to the task queue `telephony/<node>`.
   TELEPHONY: z.enum(['simulator'], 'simulator (the only adapter so far)').default('simulator'),
   TELEPHONY_NODE: named.default('sim-1'),
+  TELEPHONY_MAX_CALLS: z.coerce.number(COUNT).int(COUNT).min(1, COUNT).max(1_000_000, COUNT).optional(),
+  TELEPHONY_CALLS_PER_SECOND: z.coerce.number(RATE).positive(RATE).max(1_000, RATE).optional(),
   SIMULATOR_URL: z.url({ protocol: /^https?$/, error: HTTP_URL }).optional(),
   SIMULATOR_SPEED: z.coerce.number(SPEED).positive(SPEED).default(1),
 
@@ -73,6 +77,9 @@ export interface Config {
   contactsCached: number;
   telephony: 'simulator';
   telephonyNode: string;
+  /** Calls at once that the node may carry. */
+  telephonyMaxCalls?: number;
+  telephonyCallsPerSecond?: number;
   simulatorUrl?: string;
   /** How many times faster than life the simulated phones are. */
   simulatorSpeed: number;
@@ -121,6 +128,8 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     contactsCached: read.CONTACTS_CACHED,
     telephony: read.TELEPHONY,
     telephonyNode: read.TELEPHONY_NODE,
+    telephonyMaxCalls: read.TELEPHONY_MAX_CALLS,
+    telephonyCallsPerSecond: read.TELEPHONY_CALLS_PER_SECOND,
     simulatorUrl: read.SIMULATOR_URL,
     simulatorSpeed: read.SIMULATOR_SPEED,
     logLevel: read.LOG_LEVEL,

@@ -13,8 +13,10 @@ export interface Matching {
   /** Advisory lock of a campaign's queue, held to the end of the transaction. */
   lockQueue(tx: Tx, campaignId: number): Promise<void>;
   /** Matches until dry; safe to call at any time. Never throws: what fails is logged and left to the sweep. */
-  matchCampaign(campaignId: number): Promise<void>;
-  matchAgent(agentId: number): Promise<void>;
+  matchCampaign(campaignId: number): Promise<Dry | null>;
+  matchAgent(agentId: number): Promise<Dry | null>;
+  /** The same over all queues, whoever has been ready longest first: for when a node may take a call again. */
+  matchWaiting(): Promise<Dry | null>;
   /** What an agent or a supervisor wants: at once or, while the agent is engaged, as next_state. Throws NOT_FOUND. */
   setAgentState(agentId: number, want: Wanted, cause: string): Promise<AgentView>;
   /** Renews the leases of those who are logged on; returns their ids. */
@@ -28,37 +30,46 @@ export interface AgentView {
   state_until: Date | null;
 }
 
+/** Why no further offer could be made: nobody may be offered anything, or no node takes a call now. */
+export type Dry = 'no_pair' | 'no_node';
+
 /** What was picked has been taken or changed between look and reservation: look again. */
 class Taken extends Error {}
 
 export function createMatching(deps: TellDeps): Matching {
   const { db, log } = deps;
 
-  /** Makes offers while there are pairs, `most` of them, and tells the workflows meanwhile. */
-  async function match(lock: Sql, pick: (now: Date) => Sql, most = Infinity): Promise<void> {
+  /** Makes offers while there are any, `most` of them, and tells the workflows meanwhile. Null: for no reason dry. */
+  async function match(next: () => Promise<Announcement | Dry>, most = Infinity): Promise<Dry | null> {
     const announced: ReturnType<typeof announce>[] = [];
+    let dry: Dry | null = null;
     try {
-      while (announced.length < most) {
-        const offer = await matchOne(deps, lock, pick);
-        if (!offer) break;
-        announced.push(announce(deps, offer));
+      while (announced.length < most && !dry) {
+        const offer = await next();
+        if (typeof offer === 'string') dry = offer;
+        else announced.push(announce(deps, offer));
       }
     } catch (error) {
       log.warn({ err: error }, 'matching failed; the sweep repeats it');
     }
     // An offer taken back from a closed workflow has freed its agent.
-    if ((await Promise.all(announced)).includes('withdrawn')) await match(lock, pick, most);
+    return (await Promise.all(announced)).includes('withdrawn') ? match(next, most) : dry;
   }
 
-  const matchCampaign = (campaignId: number) =>
-    match(sql.lockQueue(campaignId), (now) => sql.pickForCampaign(now, campaignId));
-  const matchAgent = (agentId: number) =>
-    match(sql.lockQueuesOfAgent(agentId), (now) => sql.pickForAgent(now, agentId), 1);
+  const forCampaign = (id: number) => matchOne(deps, sql.lockQueue(id), (now) => sql.pickForCampaign(now, id));
+  const forAgent = (id: number) => matchOne(deps, sql.lockQueuesOfAgent(id), (now) => sql.pickForAgent(now, id));
+  async function forWaiting(): Promise<Announcement | Dry> {
+    const { rows } = await db.pool.query<{ id: number }>(sql.waitingAgent(db.clock.now()));
+    return rows[0] ? forAgent(rows[0].id) : 'no_pair';
+  }
+
+  const matchAgent = (agentId: number) => match(() => forAgent(agentId), 1);
 
   return {
     lockQueue: async (tx, campaignId) => void (await tx.run(sql.lockQueue(campaignId))),
-    matchCampaign,
+    matchCampaign: (campaignId) => match(() => forCampaign(campaignId)),
     matchAgent,
+    matchWaiting: () => match(forWaiting),
 
     async setAgentState(agentId, want, cause) {
       // Who becomes ready is matched in the same transaction, one commit sooner; should that fail, the wish counts alone.
@@ -86,8 +97,8 @@ export function createMatching(deps: TellDeps): Matching {
   };
 }
 
-/** One pair in one transaction, or null when there is none. `lock` and `pick` say over which queues. */
-async function matchOne({ db }: TellDeps, lock: Sql, pick: (now: Date) => Sql): Promise<Announcement | null> {
+/** One pair in one transaction, or why there is none. `lock` and `pick` say over which queues. */
+async function matchOne({ db }: TellDeps, lock: Sql, pick: (now: Date) => Sql): Promise<Announcement | Dry> {
   for (;;) {
     try {
       return await inTx(db, async (tx) => {
@@ -112,16 +123,17 @@ async function wish(
   if (isMatched) await tx.run(sql.lockQueuesOfAgent(agentId));
   const outcome = await applyWish(tx, agentId, want, cause);
   await tx.run(sql.renewLeases(new Date(tx.now.getTime() + LEASE_MS), [agentId]));
-  const isReady = isMatched && outcome.agent.state === 'ready';
-  return { ...outcome, offer: isReady ? await reservePair(tx, (now) => sql.pickForAgent(now, agentId)) : null };
+  if (!isMatched || outcome.agent.state !== 'ready') return { ...outcome, offer: null };
+  const offer = await reservePair(tx, (now) => sql.pickForAgent(now, agentId));
+  return { ...outcome, offer: typeof offer === 'string' ? null : offer };
 }
 
 /** The queues' locks are held by this transaction. */
-async function reservePair(tx: Tx, pick: (now: Date) => Sql): Promise<Announcement | null> {
+async function reservePair(tx: Tx, pick: (now: Date) => Sql): Promise<Announcement | Dry> {
   const picked = await tx.row<sql.Picked>(pick(tx.now));
-  if (!picked) return null;
+  if (!picked) return 'no_pair';
   const node = await takeNode(tx);
-  if (!node) return null;
+  if (!node) return 'no_node';
   const deadline = new Date(tx.now.getTime() + picked.rules.agent_ring_sec * 1000);
   const made = await tx.row<sql.Reserved>(sql.reserve(tx.now, picked, node, deadline));
   if (!made) throw new Taken();
@@ -137,13 +149,14 @@ async function reservePair(tx: Tx, pick: (now: Date) => Sql): Promise<Announceme
 /** A failing trunk gets one offer in this time, the probe: its contact's leg shows whether the trunk works again. */
 const PROBE_EVERY_MS = 60_000;
 
-/** The node that is to carry the offer; null while there is none (or only failing ones whose probe is not due). */
+/** The node that is to carry the offer; null while there is none (or only full ones, or failing ones not to be probed yet). */
 async function takeNode(tx: Tx): Promise<string | null> {
-  const node = await tx.row<{ name: string; failing: boolean }>(sql.pickNode(tx.now));
+  const node = await tx.row<{ name: string; rationed: boolean }>(sql.pickNode(tx.now));
   if (!node) return null;
-  if (node.failing) {
-    const nextAt = new Date(tx.now.getTime() + PROBE_EVERY_MS);
-    if ((await tx.run(sql.takeProbe(tx.now, node.name, nextAt))) === 0) throw new Taken();
+  if (node.rationed) {
+    await tx.run(sql.lockNode(node.name));
+    const probeAt = new Date(tx.now.getTime() + PROBE_EVERY_MS);
+    if ((await tx.run(sql.takeNode(tx.now, node.name, probeAt))) === 0) throw new Taken();
   }
   return node.name;
 }

@@ -73,26 +73,74 @@ export const pickForAgent = (now: Date, agentId: number): Sql => ({
   values: [now, agentId],
 });
 
+/** Calls up at a node: offers that are not over, and offers one of whose legs has outlived them. */
+const CALLS_UP = `(
+  SELECT count(*) FROM (SELECT id FROM offer WHERE offer.node = node.name AND ended_at IS NULL
+                        UNION SELECT offer_id FROM leg WHERE leg.node = node.name AND ended_at IS NULL) AS up)`;
+
+/** It has fewer calls up than it may. */
+export const HAS_ROOM = `(node.max_calls IS NULL OR ${CALLS_UP} < node.max_calls)`;
+
+/** As calls a second it may begin one more by now. */
+export const IS_DUE = `(node.calls_per_second IS NULL OR node.next_call_at IS NULL OR node.next_call_at <= $1)`;
+
 /** Reachable, and its trunk works or may be probed: the time has come, and the probe before it has had its answer. */
-const USABLE = `node.lease_until > $1 AND node.ready_since IS NOT NULL
+const REACHABLE = `node.lease_until > $1 AND node.ready_since IS NOT NULL
   AND (node.failing_since IS NULL
        OR node.probe_at <= $1
           AND NOT EXISTS (SELECT 1 FROM offer probe WHERE probe.node = node.name AND probe.ended_at IS NULL
                             AND probe.created_at > node.failing_since))`;
 
-/** The node for the next offer: one whose probe is due, else the one with the fewest open legs. */
+const USABLE = `${REACHABLE} AND ${IS_DUE} AND ${HAS_ROOM}`;
+
+/**
+ * The node for the next offer: one whose probe is due, else the one with the fewest calls up. `rationed`: so many may use
+ * it and no more, so it is to be taken by `lockNode` and `takeNode`.
+ */
 export const pickNode = (now: Date): Sql => ({
   name: 'pick_node',
-  text: `SELECT name, failing_since IS NOT NULL AS failing FROM node WHERE ${USABLE}
-         ORDER BY failing_since, (SELECT count(*) FROM leg WHERE leg.node = node.name AND ended_at IS NULL), name LIMIT 1`,
+  text: `SELECT name, failing_since IS NOT NULL OR max_calls IS NOT NULL OR calls_per_second IS NOT NULL AS rationed
+         FROM node WHERE ${USABLE} ORDER BY failing_since, ${CALLS_UP}, name LIMIT 1`,
   values: [now],
 });
 
-/** Takes the probe of a failing trunk; 0 rows when another matcher has taken it. */
-export const takeProbe = (now: Date, node: string, nextAt: Date): Sql => ({
-  name: 'take_probe',
-  text: `UPDATE node SET probe_at = $3 WHERE name = $2 AND failing_since IS NOT NULL AND probe_at <= $1`,
-  values: [now, node, nextAt],
+/**
+ * Over all queues only one transaction at a time makes a call of this node, to its end. A statement of its own: what
+ * waited for a row within a statement would go on to count by the snapshot from before the wait.
+ */
+export const lockNode = (node: string): Sql => ({
+  name: 'lock_node',
+  text: `SELECT 1 FROM node WHERE name = $1 FOR NO KEY UPDATE`,
+  values: [node],
+});
+
+/** So much of its time a node may make up for: what was late by less is not lost to its calls a second. */
+const CATCH_UP = `interval '250 ms'`;
+
+/** Takes a call of a locked node; 0 rows when others were faster. A failing trunk has its next probe at `probeAt`. */
+export const takeNode = (now: Date, node: string, probeAt: Date): Sql => ({
+  name: 'take_node',
+  text: `UPDATE node SET probe_at = CASE WHEN failing_since IS NOT NULL THEN $3::timestamptz END,
+           next_call_at = greatest(next_call_at, $1::timestamptz - ${CATCH_UP}) + interval '1 s' / calls_per_second
+         WHERE name = $2 AND ${USABLE}`,
+  values: [now, node, probeAt],
+});
+
+/** From when a node that only its calls a second hold back may begin one; null while there is none with such a limit. */
+export const nextCallAt = (now: Date): Sql => ({
+  name: 'next_call_at',
+  text: `SELECT min(coalesce(next_call_at, $1)) AS at FROM node
+         WHERE calls_per_second IS NOT NULL AND ${REACHABLE} AND ${HAS_ROOM}`,
+  values: [now],
+});
+
+/** The agent who has been ready longest of those for whom some contact is callable, whether or not there is a node. */
+export const waitingAgent = (now: Date): Sql => ({
+  name: 'waiting_agent',
+  text: `SELECT ready.id FROM agent ready
+         WHERE ready.state = 'ready' AND EXISTS (SELECT 1 ${SERVING} AND a.id = ready.id)
+         ORDER BY ready.since LIMIT 1`,
+  values: [now],
 });
 
 /** Ready agents for whom some contact is callable, longest idle first: none when every edge has done its work. */

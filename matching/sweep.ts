@@ -31,7 +31,25 @@ async function tellOffers(deps: TellDeps): Promise<void> {
 
 async function matchReady({ db }: TellDeps, matching: Matching): Promise<void> {
   const { rows } = await db.pool.query<{ id: number }>(sql.agentsToMatch(db.clock.now()));
-  for (const { id } of rows) await matching.matchAgent(id);
+  for (const { id } of rows) {
+    // Nodes that were full are so for everyone.
+    if ((await matching.matchAgent(id)) === 'no_node') break;
+  }
+}
+
+/**
+ * Makes the calls that were held back by a node's calls a second and are due by now. Returns when the next one is; null:
+ * nobody waits for it.
+ */
+export async function matchPaced({ db }: Pick<TellDeps, 'db'>, matching: Matching): Promise<Date | null> {
+  const nextAt = async () => {
+    const now = db.clock.now();
+    const { rows } = await db.pool.query<{ at: Date | null }>(sql.nextCallAt(now));
+    return { at: rows[0]!.at, isDue: rows[0]!.at !== null && rows[0]!.at <= now };
+  };
+  const { at, isDue } = await nextAt();
+  if (!isDue) return at;
+  return (await matching.matchWaiting()) === 'no_node' ? (await nextAt()).at : null;
 }
 
 /** Wrap-up and rest that are over. */

@@ -11,6 +11,7 @@ const HELP = `A Dialwright worker: carries out contacts and campaigns, and holds
   DATABASE_URL, TEMPORAL_ADDRESS, SIMULATOR_URL   what it works with (required)
   WORKER_ID         its name, other than any other worker's; unset: the host name
   TELEPHONY_NODE    the switch it may hold
+  TELEPHONY_MAX_CALLS, TELEPHONY_CALLS_PER_SECOND   what that may carry; unset: no limit
   LOG_LEVEL         fatal, error, warn, info, debug or trace
 `;
 

@@ -28,6 +28,7 @@ const GRACE_MS = 2_000;
 export interface NodeDeps {
   name: string;
   holder: string;
+  limits: sql.NodeLimits;
   namespace: string;
   connection: NativeConnection;
   db: Db;
@@ -56,7 +57,7 @@ export interface NodeKeeper {
 }
 
 export function keepNode(deps: NodeDeps): NodeKeeper {
-  const { db, log, name, holder } = deps;
+  const { db, log, name, holder, limits } = deps;
   let held: Held | null = null;
   let stopping = false;
   let wake: (() => void) | undefined;
@@ -64,7 +65,7 @@ export function keepNode(deps: NodeDeps): NodeKeeper {
   async function renew(): Promise<boolean> {
     const now = db.clock.now();
     const until = new Date(now.getTime() + LEASE_MS);
-    const { rowCount } = await db.pool.query(sql.holdNode(now, name, holder, until, held?.up ?? false));
+    const { rowCount } = await db.pool.query(sql.holdNode(now, name, holder, until, held?.up ?? false, limits));
     return rowCount === 1;
   }
 

@@ -1,10 +1,13 @@
-/** The sweep: once a second, in every worker, everything whose time has come and everything that was not told. */
+/**
+ * The sweep: once a second, in every worker, everything whose time has come and everything that was not told. Beside it,
+ * at its own moments, what the nodes' calls a second have held back.
+ */
 import type { Logger } from 'pino';
 import { carryOutStops, tellUnsettled } from '../activities/campaigns.ts';
 import type { LegBook } from '../activities/legs.ts';
 import { endUnrungOffers, tellNodeLost } from '../activities/lost.ts';
 import type { Matching } from '../matching/matching.ts';
-import { matchingSteps } from '../matching/sweep.ts';
+import { matchingSteps, matchPaced } from '../matching/sweep.ts';
 import type { Db } from '../prisma/tx.ts';
 import type { Workflows } from '../workflows/client.ts';
 
@@ -24,15 +27,25 @@ export interface SweepDeps {
 }
 
 export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
+  const loops = [repeat((round) => sweep(deps, round)), repeat(() => pace(deps))];
+  return {
+    async stop() {
+      await Promise.all(loops.map((loop) => loop.stop()));
+    },
+  };
+}
+
+/** Does it over and over, with a pause of as many milliseconds as `work` says. */
+function repeat(work: (round: number) => Promise<number>): { stop(): Promise<void> } {
   let stopping = false;
   let wake: (() => void) | undefined;
   const loop = (async () => {
     for (let round = 0; !stopping; round++) {
-      await sweep(deps, round);
+      const pauseMs = await work(round);
       await new Promise<void>((resolve) => {
         wake = resolve;
         if (stopping) resolve();
-        else setTimeout(resolve, EVERY_MS);
+        else setTimeout(resolve, pauseMs);
       });
     }
   })();
@@ -45,8 +58,19 @@ export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
   };
 }
 
+/** With calls a second that were made once a second, a node would be overrun first and idle then. */
+async function pace({ db, matching, log }: SweepDeps): Promise<number> {
+  try {
+    const nextAt = await matchPaced({ db }, matching);
+    return nextAt ? Math.min(EVERY_MS, Math.max(1, nextAt.getTime() - db.clock.now().getTime())) : EVERY_MS;
+  } catch (error) {
+    log.warn({ err: error }, 'calls that are due were not made; the sweep makes them');
+    return EVERY_MS;
+  }
+}
+
 /** Step by step: one that fails is repeated with the next sweep and keeps no other from its work. */
-async function sweep(deps: SweepDeps, round: number): Promise<void> {
+async function sweep(deps: SweepDeps, round: number): Promise<number> {
   const { log, matching, legs, node, repair } = deps;
   const always = {
     stops: () => carryOutStops(deps),
@@ -59,4 +83,5 @@ async function sweep(deps: SweepDeps, round: number): Promise<void> {
   for (const [step, run] of Object.entries(round % SELDOM === 0 ? { ...always, ...seldom } : always)) {
     await run().catch((error: unknown) => log.warn({ err: error, step }, 'a step of the sweep failed; it is repeated'));
   }
+  return EVERY_MS;
 }

@@ -63,6 +63,7 @@ export async function startWorker(
   const node = keepNode({
     name: config.telephonyNode,
     holder: config.workerId,
+    limits: { maxCalls: config.telephonyMaxCalls ?? null, callsPerSecond: config.telephonyCallsPerSecond ?? null },
     namespace,
     connection,
     db,

@@ -240,7 +240,7 @@ async function stats({ db }: Deps, id: number): Promise<z.input<typeof campaignS
     db.pool.query<sql.CountRow>(sql.countContacts(id)),
     db.pool.query<{ state: string; n: number }>(sql.countAgents(id)),
     db.pool.query<{ n: number }>(sql.countAbandoned(id)),
-    db.pool.query<{ n: number; working: number }>(sql.nodesReady(db.clock.now())),
+    db.pool.query<sql.NodesReady>(sql.nodesReady(db.clock.now())),
   ]);
   if (!found) throw notFound('campaign');
   const status = found.status as CampaignStatus;
@@ -274,7 +274,7 @@ export function whyNot(
   status: CampaignStatus,
   contacts: Record<string, number>,
   agents: Record<string, number>,
-  nodes: { n: number; working: number },
+  nodes: sql.NodesReady,
 ): { code: WhyNot; text: string }[] {
   const total = (counts: Record<string, number>) => Object.values(counts).reduce((a, b) => a + b, 0);
   const isLoading = Boolean(contacts.new || contacts.starting);
@@ -288,6 +288,7 @@ export function whyNot(
     ['no_agent_ready', total(agents) > (agents.logged_off ?? 0) && !agents.ready, 'no agent is ready just now'],
     ['no_node_ready', nodes.n === 0, 'no telephony node is connected'],
     ['trunk_failing', nodes.n > 0 && nodes.working === 0, 'the trunk is failing; a probe call a minute tries again'],
+    ['nodes_at_limit', nodes.working > 0 && nodes.free === 0, 'every telephony node has as many calls as it may, at once or a second'],
   ];
   return found.filter(([, applies]) => applies).map(([code, , text]) => ({ code, text }));
 }

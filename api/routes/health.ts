@@ -75,6 +75,6 @@ async function check(work: () => Promise<void>, why: string): Promise<Part> {
 }
 
 async function aNodeIsReady({ db }: Deps): Promise<void> {
-  const { rows } = await db.pool.query<{ n: number }>(sql.nodesReady(db.clock.now()));
+  const { rows } = await db.pool.query<sql.NodesReady>(sql.nodesReady(db.clock.now()));
   if (rows[0]!.n === 0) throw new Error('none');
 }

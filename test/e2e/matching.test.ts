@@ -242,7 +242,7 @@ describe('an offer that no workflow comes to ring', () => {
 });
 
 describe('pause', () => {
-  it.each<[string, (matcher: Matcher, campaign: number, agent: number) => Promise<void>]>([
+  it.each<[string, (matcher: Matcher, campaign: number, agent: number) => Promise<unknown>]>([
     ['of a campaign', ({ matching }, campaign) => matching.matchCampaign(campaign)],
     ['of an agent', ({ matching }, _campaign, agent) => matching.matchAgent(agent)],
   ])('holds the lock that a match %s takes: no offer after its answer', async (_name, match) => {
@@ -250,7 +250,7 @@ describe('pause', () => {
     const campaign = await queue.campaign();
     const anna = await readyAgent({ [campaign]: 1 });
     await queue.enqueue(one, await queue.contacts(campaign, [{}]));
-    let matched: Promise<void> | undefined;
+    let matched: Promise<unknown> | undefined;
     await inTx(one.db, async (tx) => {
       await one.matching.lockQueue(tx, campaign);
       matched = match(queue.matcher(), campaign, anna);

@@ -137,10 +137,11 @@ export class Queue {
     return (await this.pool.query<T>(text, values)).rows;
   }
 
-  /** A node that can be reached, for longer than any test. */
-  async node(name: string): Promise<void> {
+  /** A node that can be reached, for longer than any test; without limits, unless some are given. */
+  async node(name: string, limits: Partial<legSql.NodeLimits> = {}): Promise<void> {
     const until = new Date(this.clock.now().getTime() + 86_400_000);
-    await this.pool.query(legSql.holdNode(this.clock.now(), name, 'the test', until, true));
+    const all = { maxCalls: null, callsPerSecond: null, ...limits };
+    await this.pool.query(legSql.holdNode(this.clock.now(), name, 'the test', until, true, all));
   }
 
   async campaign({ rules = {} }: NewCampaign = {}): Promise<number> {

@@ -44,7 +44,7 @@ describe('mergeRules', () => {
   });
 });
 
-const WORKS = { n: 1, working: 1 };
+const WORKS = { n: 1, working: 1, free: 1 };
 
 describe('whyNot', () => {
   const codes = (...of: Parameters<typeof whyNot>) => whyNot(...of).map(({ code }) => code);
@@ -60,8 +60,9 @@ describe('whyNot', () => {
     [['no_agent_assigned'], codes('running', { queued: 1 }, {}, WORKS)],
     [['nobody_logged_on'], codes('running', { queued: 1 }, { logged_off: 2 }, WORKS)],
     [['no_agent_ready'], codes('running', { queued: 1 }, { logged_off: 2, connected: 1 }, WORKS)],
-    [['no_node_ready'], codes('running', { queued: 1 }, { ready: 1 }, { n: 0, working: 0 })],
-    [['trunk_failing'], codes('running', { queued: 1 }, { ready: 1 }, { n: 1, working: 0 })],
+    [['no_node_ready'], codes('running', { queued: 1 }, { ready: 1 }, { n: 0, working: 0, free: 0 })],
+    [['trunk_failing'], codes('running', { queued: 1 }, { ready: 1 }, { n: 1, working: 0, free: 0 })],
+    [['nodes_at_limit'], codes('running', { queued: 1 }, { ready: 1 }, { n: 2, working: 1, free: 0 })],
   ])('%j', (expected, found) => {
     expect(found).toEqual(expected);
   });

@@ -34,6 +34,8 @@ describe('loadConfig', () => {
       contactsCached: 300,
       telephony: 'simulator',
       telephonyNode: 'sim-1',
+      telephonyMaxCalls: undefined,
+      telephonyCallsPerSecond: undefined,
       simulatorUrl: undefined,
       simulatorSpeed: 1,
       logLevel: 'info',
@@ -68,6 +70,10 @@ describe('loadConfig', () => {
     ['DIALWRIGHT_ADMIN_KEY', 'nineteen-characters'],
     ['TELEPHONY', 'asterisk'],
     ['TELEPHONY_NODE', '-'],
+    ['TELEPHONY_MAX_CALLS', '0'],
+    ['TELEPHONY_MAX_CALLS', '2.5'],
+    ['TELEPHONY_CALLS_PER_SECOND', '0'],
+    ['TELEPHONY_CALLS_PER_SECOND', 'many'],
     ['SIMULATOR_URL', 'ws://127.0.0.1:3060'],
     ['SIMULATOR_SPEED', '0'],
     ['SIMULATOR_SPEED', 'fast'],
@@ -85,6 +91,8 @@ describe('loadConfig', () => {
     ['DATABASE_URL', 'postgres://app:secret@host/db?sslmode=require'],
     ['SIMULATOR_URL', 'http://simulator:3060'],
     ['PORT', '0'],
+    ['TELEPHONY_MAX_CALLS', '30'],
+    ['TELEPHONY_CALLS_PER_SECOND', '0.5'],
   ])('takes %s=%s', (name, value) => {
     expect(problemsOf(() => loadConfig({ [name]: value }))).toEqual([]);
   });
