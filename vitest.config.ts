@@ -22,6 +22,12 @@ export default defineConfig({
     pool: 'forks',
     passWithNoTests: true,
     teardownTimeout: 20_000, // servers are ended, and their data removed
-    projects: [tier('unit', 5), tier('workflow', 30, servers), tier('replay', 30, servers), tier('e2e', 60, servers)],
+    projects: [
+      tier('unit', 5),
+      tier('workflow', 30, servers),
+      tier('replay', 30, servers),
+      tier('e2e', 60, servers),
+      tier('asterisk', 60),
+    ],
   },
 });

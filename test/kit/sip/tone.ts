@@ -1,0 +1,92 @@
+/**
+ * Pure tones, by which tests tell one call's audio from another's: made, written to files, coded as G.711 A-law and
+ * recognised. Frequencies are multiples of 10 Hz, so that 100 ms of a tone can be repeated without a click.
+ */
+import { writeFileSync } from 'node:fs';
+
+export const RATE = 8_000;
+/** 20 ms, what a packet carries. */
+export const PACKET = 160;
+const PERIOD = RATE / 10;
+const AMPLITUDE = 8_000;
+/** A tone that is heard is at least as loud; what a Hann window leaks to 40 Hz beside is far below. */
+const HEARD = 800;
+/** Less audio can't tell tones apart. */
+const LEAST = 3 * PACKET;
+
+/** Samples of 16 bits. */
+export function toneSamples(hz: number, count: number): Int16Array {
+  if (hz % 10 !== 0) throw new Error(`${hz} Hz is no multiple of 10 Hz`);
+  return Int16Array.from({ length: count }, (_, n) => Math.round(AMPLITUDE * Math.sin((2 * Math.PI * hz * n) / RATE)));
+}
+
+const packets = new Map<number, Buffer[]>();
+
+/** The payloads of 100 ms of a tone, to be sent over and over. */
+export function tonePackets(hz: number): Buffer[] {
+  let made = packets.get(hz);
+  if (!made) {
+    const coded = Buffer.from(Array.from(toneSamples(hz, PERIOD), toAlaw));
+    made = Array.from({ length: PERIOD / PACKET }, (_, n) => coded.subarray(n * PACKET, (n + 1) * PACKET));
+    packets.set(hz, made);
+  }
+  return made;
+}
+
+/** For Asterisk's sounds and music on hold: 8 kHz, 16 bits, one channel; `.wav`, or `.sln` without a head. */
+export function writeTone(file: string, hz: number, seconds: number): void {
+  const samples = Buffer.from(toneSamples(hz, seconds * RATE).buffer);
+  if (file.endsWith('.sln')) return writeFileSync(file, samples);
+  if (!file.endsWith('.wav')) throw new Error(`${file} is to end in .wav or .sln`);
+  const head = Buffer.alloc(44);
+  head.write('RIFF', 0);
+  head.writeUInt32LE(36 + samples.length, 4);
+  head.write('WAVEfmt ', 8);
+  head.writeUInt32LE(16, 16); // size of the format that follows
+  head.writeUInt16LE(1, 20); // PCM
+  head.writeUInt16LE(1, 22); // channels
+  head.writeUInt32LE(RATE, 24);
+  head.writeUInt32LE(RATE * 2, 28);
+  head.writeUInt16LE(2, 32);
+  head.writeUInt16LE(16, 34);
+  head.write('data', 36);
+  head.writeUInt32LE(samples.length, 40);
+  writeFileSync(file, Buffer.concat([head, samples]));
+}
+
+/** Those of `frequencies` that are heard in A-law audio, the loudest first; none in less than 60 ms of it. */
+export function tonesIn(alaw: Buffer, frequencies: readonly number[]): number[] {
+  if (alaw.length < LEAST) return [];
+  const windowed = Array.from(alaw, (byte, n) => FROM_ALAW[byte]! * (1 - Math.cos((2 * Math.PI * n) / alaw.length)));
+  return frequencies
+    .map((hz) => ({ hz, amplitude: goertzel(windowed, hz) }))
+    .filter(({ amplitude }) => amplitude >= HEARD)
+    .sort((a, b) => b.amplitude - a.amplitude)
+    .map(({ hz }) => hz);
+}
+
+/** How strong one frequency is, as the amplitude of its sine. */
+function goertzel(samples: readonly number[], hz: number): number {
+  const factor = 2 * Math.cos((2 * Math.PI * hz) / RATE);
+  let [last, beforeLast] = [0, 0];
+  for (const sample of samples) [last, beforeLast] = [sample + factor * last - beforeLast, last];
+  const power = last ** 2 + beforeLast ** 2 - factor * last * beforeLast;
+  return (2 * Math.sqrt(Math.max(power, 0))) / samples.length;
+}
+
+/** G.711: sign, exponent and mantissa of a 13-bit sample, every other bit inverted. */
+function toAlaw(sample: number): number {
+  const sign = sample >= 0 ? 0x80 : 0;
+  const size = Math.min(sample >= 0 ? sample >> 3 : ~sample >> 3, 0xfff);
+  const exponent = Math.max(Math.floor(Math.log2(Math.max(size, 1))) - 4, 0);
+  const mantissa = (exponent === 0 ? size >> 1 : size >> exponent) & 0x0f;
+  return (sign | (exponent << 4) | mantissa) ^ 0x55;
+}
+
+const FROM_ALAW = Array.from({ length: 256 }, (_, byte) => {
+  const bits = byte ^ 0x55;
+  const exponent = (bits >> 4) & 7;
+  const mantissa = (bits & 0x0f) * 16 + 8;
+  const size = exponent === 0 ? mantissa : (mantissa + 256) << (exponent - 1);
+  return bits & 0x80 ? size : -size;
+});
