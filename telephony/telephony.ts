@@ -80,6 +80,8 @@ export interface Capabilities {
   /** Reports `media_up`; otherwise `answered` counts as such. */
   mediaUp: boolean;
   separateSetupTimer: boolean;
+  /** Keys that were pressed while nobody listened are told on reconnection. */
+  remembersKeys: boolean;
   /** Each of the commands of that name; a command that can't be carried out rejects with CONFLICT. */
   noDivert: boolean;
   hold: boolean;

@@ -10,6 +10,8 @@ import { commandLine, freePort, hasEnded, lastLines, readOrWriteState, type Say,
 import { type Installation, installAsterisk } from './install.ts';
 
 const CONF = path.join(import.meta.dirname, 'conf');
+/** What every Asterisk that Dialwright uses must have in its dialplan. */
+const DIALPLAN = path.resolve(import.meta.dirname, '../../telephony/asterisk/dialwright.conf');
 const PREFERRED = { ari: 8088, sip: 5160 };
 export const ARI_USER = 'dialwright';
 /** Softphone accounts of conf/pjsip.conf. */
@@ -32,6 +34,8 @@ export interface AsteriskOptions {
   timers?: { t1: number; b: number };
   /** For tests: any free ports. */
   anyPorts?: boolean;
+  /** Music on hold: by class, a folder of sound files. Without a `default` a voice reads Asterisk's own texts. */
+  music?: Record<string, string>;
   /** The first of 4,000 ports for audio; two Asterisks must not share them. */
   firstRtpPort?: number;
 }
@@ -43,6 +47,8 @@ export interface RunningAsterisk {
   sipPort: number;
   softphonePassword: string;
   pid: number;
+  /** Where recordings are kept, as `<name>.wav`. */
+  recordings: string;
   /** False when one that was left by an earlier run was found and is used. */
   started: boolean;
   log: string;
@@ -85,6 +91,7 @@ export async function startAsterisk(options: AsteriskOptions): Promise<RunningAs
     sipPort,
     softphonePassword,
     pid,
+    recordings: path.join(dir, 'spool', 'recording'),
     started: !found,
     log: logOf(dir),
     stop: () => stop(pid, dir),
@@ -141,17 +148,23 @@ function configure({ modules, data }: Installation, run: string, state: State, o
     CARRIER_HOST: carrier.replace(/:\d+$/, ''),
     TIMER_T1: timers.t1,
     TIMER_B: timers.b,
+    MUSIC: musicOnHold({ default: path.join(data, 'sounds/en_US_f_Allison'), ...options.music }),
     RTP_START: firstRtpPort,
     RTP_END: firstRtpPort + RTP_PORTS - 1,
   };
-  for (const file of readdirSync(CONF)) {
-    const text = readFileSync(path.join(CONF, file), 'utf8').replaceAll(/@([A-Z_0-9]+)@/g, (whole, name: string) => {
-      if (!(name in values)) throw new Error(`${file} has ${whole}, which nothing stands for`);
+  for (const file of [...readdirSync(CONF).map((name) => path.join(CONF, name)), DIALPLAN]) {
+    const text = readFileSync(file, 'utf8').replaceAll(/@([A-Z_0-9]+)@/g, (whole, name: string) => {
+      if (!(name in values)) throw new Error(`${path.basename(file)} has ${whole}, which nothing stands for`);
       return String(values[name]);
     });
-    writeFileSync(path.join(run, 'etc', file), text, { mode: 0o600 });
+    writeFileSync(path.join(run, 'etc', path.basename(file)), text, { mode: 0o600 });
   }
 }
+
+const musicOnHold = (classes: Record<string, string>): string =>
+  Object.entries(classes)
+    .map(([name, folder]) => `[${name}]\nmode = files\ndirectory = ${folder}\nsort = alpha\n`)
+    .join('\n');
 
 async function answers({ ariPort, ariPassword }: State): Promise<boolean> {
   const authorization = `Basic ${Buffer.from(`${ARI_USER}:${ariPassword}`).toString('base64')}`;

@@ -54,10 +54,7 @@ export class Ari {
     this.#listener = listener;
     this.#authorization = `Basic ${Buffer.from(`${settings.user}:${settings.password}`).toString('base64')}`;
     this.#socket = new LastingSocket(() => this.#connect(), {
-      opened: () => {
-        this.#socket.isWell();
-        listener.up();
-      },
+      opened: () => listener.up(),
       message: (text) => this.#receive(text),
       lost: (why, isClosed) => this.#lost(why, isClosed),
     });
@@ -89,6 +86,16 @@ export class Ari {
   /** Connects, and again whenever the connection is lost, until {@link close}. */
   open(): void {
     this.#socket.open();
+  }
+
+  /** What is behind the connection is in order: should it be lost, it is tried again at once. */
+  isWell(): void {
+    this.#socket.isWell();
+  }
+
+  /** Cuts the connection, of which something is wrong; it is made anew. */
+  restart(): void {
+    this.#socket.restart();
   }
 
   close(): Promise<void> {

@@ -43,6 +43,7 @@ class SimulatorTelephony implements Telephony {
     earlyMedia: true,
     mediaUp: true,
     separateSetupTimer: true,
+    remembersKeys: true,
     noDivert: true,
     hold: true,
     play: true,

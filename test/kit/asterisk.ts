@@ -26,7 +26,7 @@ export async function whyNoAsterisk(): Promise<string | undefined> {
 }
 
 /** An Asterisk with data of its own, which `stop` removes. */
-export async function freshAsterisk(options: Pick<AsteriskOptions, 'carrier' | 'timers'>): Promise<RunningAsterisk> {
+export async function freshAsterisk(options: Pick<AsteriskOptions, 'carrier' | 'timers' | 'music'>): Promise<RunningAsterisk> {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'dialwright-asterisk-'));
   const given = { dataDir, log: quiet, anyPorts: true, firstRtpPort: FIRST_RTP_PORT };
   const asterisk = await startAsterisk({ ...given, ...options });

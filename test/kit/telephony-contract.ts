@@ -195,8 +195,8 @@ function timers(suite: Suite): void {
     });
 
     it('leave an answered call alone', async () => {
-      const leg = await suite.dial(phases[2]![1], { setupMs: 100, ringMs: 100 });
-      const other = await suite.dial(noReply, { setupMs: 300 });
+      const leg = await suite.dial(phases[2]![1], { setupMs: 300, ringMs: 300 });
+      const other = await suite.dial(noReply, { setupMs: 700 });
       await suite.ended(other);
 
       expect(await suite.telephony.status(leg)).toBe('answered');
@@ -328,6 +328,7 @@ function endingTogether(suite: Suite): void {
     const pair = async (): Promise<[string, string]> => {
       const legs = await Promise.all([suite.dialUntil('alerting', manual), suite.dialUntil('alerting', manual)]);
       await Promise.all(legs.map((leg) => suite.phoneOf(leg).answer()));
+      await Promise.all(legs.map((leg) => suite.heard(leg, 'answered')));
       for (const leg of legs) await suite.telephony.join(`mix-${legs[0]}`, leg);
       await suite.telephony.endTogether(`mix-${legs[0]}`, [
         { legId: legs[0], why: 'agent_hang_up' },
@@ -427,10 +428,11 @@ function inATalk(suite: Suite): void {
     it('a leg is put on hold, and taken back', async ({ skip }) => {
       skip(!suite.can.hold, 'the adapter holds no legs');
       const leg = await answered();
-      await suite.telephony.join(`mix-${leg}`, leg);
+      const partner = await answered();
+      for (const each of [leg, partner]) await suite.telephony.join(`mix-${leg}`, each);
       for (const on of [true, true, false, false]) {
         await suite.telephony.hold(leg, on);
-        expect(await suite.phoneOf(leg).hears()).toMatchObject({ onHold: on, mix: `mix-${leg}` });
+        await suite.hears(leg, on ? { onHold: true } : { onHold: false, mix: `mix-${leg}` });
       }
     });
 
@@ -439,7 +441,7 @@ function inATalk(suite: Suite): void {
       const leg = await answered();
       for (const sound of ['music', 'music', 'please-wait', null]) {
         await suite.telephony.play(leg, sound);
-        expect(await suite.phoneOf(leg).hears()).toMatchObject({ sound });
+        await suite.hears(leg, { sound });
       }
     });
 
@@ -449,7 +451,7 @@ function inATalk(suite: Suite): void {
       await suite.telephony.sendDtmf(leg, '12', 'first');
       await suite.telephony.sendDtmf(leg, '12', 'first');
       await suite.telephony.sendDtmf(leg, '#', 'second');
-      expect(await suite.phoneOf(leg).hears()).toMatchObject({ keysHeard: '12#' });
+      await suite.hears(leg, { keysHeard: '12#' });
     });
 
     it('its mix is recorded, until that is ended', async ({ skip }) => {
@@ -458,7 +460,7 @@ function inATalk(suite: Suite): void {
       await suite.telephony.join(`mix-${leg}`, leg);
       for (const name of ['call-1', 'call-1', null]) {
         await suite.telephony.record(`mix-${leg}`, name);
-        expect(await suite.phoneOf(leg).hears()).toMatchObject({ recording: name });
+        await suite.hears(leg, { recording: name });
       }
     });
 
@@ -533,7 +535,8 @@ function delivery(suite: Suite): void {
       await suite.ended(leg);
 
       const told = suite.factsOf(leg).map(({ type }) => type);
-      expect(told.filter((type) => type !== 'media_up' && type !== 'progress')).toEqual(['answered', 'dtmf', 'ended']);
+      const keys = suite.can.remembersKeys ? ['dtmf'] : [];
+      expect(told.filter((type) => type !== 'media_up' && type !== 'progress')).toEqual(['answered', ...keys, 'ended']);
       expect(suite.connection.at(-1)).toBe(true);
       expect(await suite.telephony.status(live), 'a leg that lived on').toBe('alerting');
       expect(suite.factsOf(live).some(({ type }) => type === 'ended')).toBe(false);
@@ -598,6 +601,14 @@ class Suite {
     return this.rig.phone(numberOf(leg));
   }
 
+  /** The phone comes to hear this. */
+  async hears(leg: string, expected: Partial<Hearing>): Promise<void> {
+    await eventually(async () => {
+      expect(await this.phoneOf(leg).hears()).toMatchObject(expected);
+      return true;
+    });
+  }
+
   factsOf(leg: string): LegFact[] {
     return this.#facts.filter(({ legId }) => legId === leg);
   }
@@ -634,6 +645,6 @@ class Suite {
 }
 
 /** Each leg has a number of its own, so tests don't meet. */
-function numberOf(leg: string): string {
+export function numberOf(leg: string): string {
   return `+4722${leg.split('-')[1]!.padStart(6, '0')}`;
 }

@@ -1,0 +1,199 @@
+/**
+ * What the adapter asks of Asterisk about its channels and bridges. A channel or bridge that is no more is no error: its end
+ * is an event on its way.
+ */
+import type { Originate } from '../telephony.ts';
+import { type Ari, AriRefused } from './ari.ts';
+import type { Bridge, Channel } from './ari-types.ts';
+import { Names, readPlan, VARIABLE } from './names.ts';
+import type { Plan } from './leg.ts';
+import { type EndRecord, readRecord } from './record.ts';
+
+/** Where dialwright.conf begins: run for each channel that ends. */
+const DIALPLAN = { context: 'dialwright', extension: 'ended' } as const;
+/** Asterisk itself ends a dial that no worker ends, so long after its timers. */
+const DIAL_GRACE_MS = 5_000;
+
+export class AsteriskChannels {
+  readonly names: Names;
+  readonly #ari: Ari;
+  readonly #app: string;
+  /** Bridges that are there, or are being made. */
+  readonly #bridges = new Map<string, Promise<unknown>>();
+
+  constructor(ari: Ari, app: string) {
+    this.#ari = ari;
+    this.#app = app;
+    this.names = new Names(app);
+  }
+
+  /**
+   * Makes the channel of a leg, calling nobody yet. Asterisk takes it away at `notAfter`, unless it was dialled. `bond` as
+   * in names.ts. Throws {@link AriRefused}: 409 where the channel is there already, 500 where there is no such endpoint.
+   */
+  async create(leg: Originate, endpoint: string, bond: string): Promise<Channel> {
+    const { legId, from, party, setupMs, ringMs, notAfter } = leg;
+    const plan: Plan = { party, setupMs, ringMs };
+    const shown = from === null ? {} : { 'CONNECTEDLINE(num,i)': from, 'CONNECTEDLINE(pres,i)': 'allowed' };
+    const variables = {
+      [VARIABLE.leg]: this.names.channel(legId),
+      [VARIABLE.plan]: JSON.stringify(plan),
+      [VARIABLE.bond]: bond,
+      [VARIABLE.limit]: (Math.max(0, notAfter - Date.now()) / 1000).toFixed(3),
+      'CHANNEL(hangup_handler_push)': `${DIALPLAN.context},${DIALPLAN.extension},1`,
+      ...shown,
+    };
+    const query = { endpoint, app: this.#app, channelId: this.names.channel(legId) };
+    return this.#ari.ask('POST /channels/create', { query, body: { variables } });
+  }
+
+  /** Sends the INVITE. False if there is no such channel any more: nobody was called. */
+  async dial({ legId, setupMs, ringMs }: Originate): Promise<boolean> {
+    const path = { channelId: this.names.channel(legId) };
+    const timeout = Math.ceil((setupMs + ringMs + DIAL_GRACE_MS) / 1000);
+    const answer = await ifThere(this.#ari.ask('POST /channels/{channelId}/dial', { path, query: { timeout } }));
+    return answer !== 'absent';
+  }
+
+  async hangUp(legId: string): Promise<'ended' | 'absent'> {
+    const answer = await ifThere(this.#ari.ask('DELETE /channels/{channelId}', { path: this.#path(legId) }));
+    return answer === 'absent' ? 'absent' : 'ended';
+  }
+
+  async set(legId: string, variable: string, value: string): Promise<void> {
+    const query = { variable, value };
+    await ifThere(this.#ari.ask('POST /channels/{channelId}/variable', { path: this.#path(legId), query }));
+  }
+
+  /** Empty if the channel has no such variable, or is no more. */
+  async get(legId: string, variable: string): Promise<string> {
+    const query = { variable };
+    const answer = await ifThere(this.#ari.ask('GET /channels/{channelId}/variable', { path: this.#path(legId), query }));
+    return answer === 'absent' ? '' : answer.value;
+  }
+
+  async plan(legId: string): Promise<Plan | null> {
+    return readPlan(await this.get(legId, VARIABLE.plan));
+  }
+
+  /** Puts a channel into the bridge of a mix, which is made on the way. */
+  async join(mix: string, legId: string): Promise<void> {
+    await this.#bridge(mix);
+    const query = { channel: this.names.channel(legId), inhibitConnectedLineUpdates: true };
+    const path = { bridgeId: this.names.bridge(mix) };
+    await ifThere(this.#ari.ask('POST /bridges/{bridgeId}/addChannel', { path, query }));
+  }
+
+  async leave(mix: string, legId: string): Promise<void> {
+    const path = { bridgeId: this.names.bridge(mix) };
+    const query = { channel: this.names.channel(legId) };
+    await ifThere(this.#ari.ask('POST /bridges/{bridgeId}/removeChannel', { path, query }));
+  }
+
+  async removeBridge(mix: string): Promise<void> {
+    this.#bridges.delete(mix);
+    await ifThere(this.#ari.ask('DELETE /bridges/{bridgeId}', { path: { bridgeId: this.names.bridge(mix) } }));
+  }
+
+  async play(legId: string, mohClass: string | null): Promise<void> {
+    const path = this.#path(legId);
+    if (mohClass === null) await ifThere(this.#ari.ask('DELETE /channels/{channelId}/moh', { path }));
+    else await ifThere(this.#ari.ask('POST /channels/{channelId}/moh', { path, query: { mohClass } }));
+  }
+
+  /** The key is noted first: digits are rather not sent at all than twice. */
+  async sendDtmf(legId: string, digits: string, key: string): Promise<void> {
+    const sent = (await this.get(legId, VARIABLE.keys)).split('&');
+    if (sent.includes(key)) return;
+    await this.set(legId, VARIABLE.keys, [...sent, key].join('&'));
+    const query = { dtmf: digits };
+    await ifThere(this.#ari.ask('POST /channels/{channelId}/dtmf', { path: this.#path(legId), query }));
+  }
+
+  /** One that runs already goes on. */
+  async record(mix: string, name: string): Promise<void> {
+    const path = { bridgeId: this.names.bridge(mix) };
+    const query = { name, format: 'wav', ifExists: 'append' } as const;
+    await this.#ari.ask('POST /bridges/{bridgeId}/record', { path, query }).catch(unlessStatus(404, 409));
+  }
+
+  async stopRecording(recordingName: string): Promise<void> {
+    await ifThere(this.#ari.ask('POST /recordings/live/{recordingName}/stop', { path: { recordingName } }));
+  }
+
+  /** Whether audio comes from the far end. */
+  async hasAudio(legId: string): Promise<boolean> {
+    const answer = await this.#ari
+      .ask('GET /channels/{channelId}/rtp_statistics', { path: this.#path(legId) })
+      .catch(unlessStatus(404));
+    return (answer?.rxcount ?? 0) > 0;
+  }
+
+  /** Channels and bridges of ours, and which events we want. */
+  async survey(events: readonly string[]): Promise<{ channels: Channel[]; bridges: Bridge[] }> {
+    const filter = { allowed: events.map((type) => ({ type })) };
+    const path = { applicationName: this.#app };
+    await this.#ari.ask('PUT /applications/{applicationName}/eventFilter', { path, body: filter as object });
+    const [channels, bridges] = await Promise.all([this.#ari.ask('GET /channels'), this.#ari.ask('GET /bridges')]);
+    const isOurs = ({ id }: { id: string }): boolean => this.names.own(id) !== null;
+    return { channels: channels.filter(isOurs), bridges: bridges.filter(isOurs) };
+  }
+
+  /** How a leg ended, as dialwright.conf has it; null if it does not know the leg. */
+  async recordOf(legId: string): Promise<EndRecord | null> {
+    const query = { variable: this.names.record(legId) };
+    return readRecord((await this.#ari.ask('GET /asterisk/variable', { query })).value);
+  }
+
+  async forgetRecord(legId: string): Promise<void> {
+    const query = { variable: this.names.record(legId), value: '' };
+    await this.#ari.ask('POST /asterisk/variable', { query });
+  }
+
+  /** Whether Asterisk has dialwright.conf: a channel is asked, which calls nobody. */
+  async hasDialplan(): Promise<boolean> {
+    const channelId = this.names.probe();
+    const { context, extension } = DIALPLAN;
+    const query = { endpoint: `Local/${extension}@${context}`, app: this.#app, channelId };
+    await this.#ari.ask('POST /channels/create', { query });
+    try {
+      const variable = `DIALPLAN_EXISTS(${context},${extension})`;
+      return (await this.#ari.ask('GET /channels/{channelId}/variable', { path: { channelId }, query: { variable } })).value === '1';
+    } finally {
+      await ifThere(this.#ari.ask('DELETE /channels/{channelId}', { path: { channelId } }));
+    }
+  }
+
+  #path(legId: string): { channelId: string } {
+    return { channelId: this.names.channel(legId) };
+  }
+
+  /** Made once; asking for one that is there changes nothing. */
+  #bridge(mix: string): Promise<unknown> {
+    const known = this.#bridges.get(mix);
+    if (known) return known;
+    const path = { bridgeId: this.names.bridge(mix) };
+    // dtmf_events: two phones are not short-circuited, which would hide the keys from us.
+    const made = this.#ari.ask('POST /bridges/{bridgeId}', { path, query: { type: 'mixing,dtmf_events' } });
+    this.#bridges.set(mix, made);
+    made.catch(() => this.#bridges.delete(mix));
+    return made;
+  }
+}
+
+/** `absent` when there is no such channel or bridge (any more), or it is ending. */
+async function ifThere<T>(answer: Promise<T>): Promise<T | 'absent'> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof AriRefused && error.status === 404) return 'absent';
+    throw error;
+  }
+}
+
+function unlessStatus(...statuses: number[]) {
+  return (error: unknown): undefined => {
+    if (error instanceof AriRefused && statuses.includes(error.status)) return undefined;
+    throw error;
+  };
+}
