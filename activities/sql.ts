@@ -671,17 +671,17 @@ export const holdNode = (
   name: string,
   holder: string,
   until: Date,
-  up: boolean,
+  { up, trouble }: { up: boolean; trouble: string | null },
   { maxCalls, callsPerSecond }: NodeLimits,
 ): Sql => ({
   name: 'hold_node',
-  text: `INSERT INTO node (name, holder, lease_until, ready_since, max_calls, calls_per_second)
-         VALUES ($2, $3, $4, CASE WHEN $5 THEN $1::timestamptz END, $6, $7)
-         ON CONFLICT (name) DO UPDATE SET holder = $3, lease_until = $4, max_calls = $6, calls_per_second = $7,
+  text: `INSERT INTO node (name, holder, lease_until, ready_since, max_calls, calls_per_second, trouble)
+         VALUES ($2, $3, $4, CASE WHEN $5 THEN $1::timestamptz END, $6, $7, $8)
+         ON CONFLICT (name) DO UPDATE SET holder = $3, lease_until = $4, max_calls = $6, calls_per_second = $7, trouble = $8,
            ready_since = CASE WHEN $5 THEN coalesce(node.ready_since, $1::timestamptz) END
          WHERE node.holder = $3 OR node.lease_until <= $1
          RETURNING name`,
-  values: [now, name, holder, until, up, maxCalls, callsPerSecond],
+  values: [now, name, holder, until, up, maxCalls, callsPerSecond, trouble],
 });
 
 /**

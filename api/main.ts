@@ -17,8 +17,8 @@ const HELP = `Dialwright's HTTP API.
 
   node api/main.ts
 
-Settings are environment variables: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, SIMULATOR_URL, HOST, PORT,
-DATA_DIR, DIALWRIGHT_ADMIN_KEY, LOG_LEVEL; docs/configuration.md says what each is. SIGTERM or SIGINT ends it in order.
+Settings are environment variables: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TELEPHONY, SIMULATOR_URL, HOST,
+PORT, DATA_DIR, DIALWRIGHT_ADMIN_KEY, LOG_LEVEL; docs/configuration.md says what each is. SIGTERM or SIGINT ends it in order.
 `;
 
 const POOL_SIZE = 20;
@@ -54,7 +54,7 @@ async function run(config: RuntimeConfig, log: Logger): Promise<void> {
       workflows,
       matching: createMatching({ db, workflows, log }),
       checkTemporal: async () => void (await connection.workflowService.describeNamespace({ namespace: config.temporalNamespace })),
-      telephony: { simulatorUrl: config.telephony === 'simulator' ? config.simulatorUrl : null },
+      telephony: { simulatorUrl: config.telephony === 'simulator' ? (config.simulatorUrl ?? null) : null },
       listen: createListener(config.databaseUrl, log),
       log,
     },

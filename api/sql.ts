@@ -203,6 +203,13 @@ export const nodesReady = (now: Date): Sql => ({
   values: [now],
 });
 
+/** Nodes that are held and can't reach their switch, and why. */
+export const nodeTroubles = (now: Date): Sql => ({
+  name: 'api_node_troubles',
+  text: `SELECT name, trouble FROM node WHERE lease_until > $1 AND trouble IS NOT NULL ORDER BY name`,
+  values: [now],
+});
+
 // ---- contacts -------------------------------------------------------------------------------------------------------
 
 /** A page of the list by id; `q` is the beginning of an external id or of a number, `+` and spaces as people write them. */

@@ -13,8 +13,14 @@ const NAME = 'letters, digits, dots, hyphens and underscores, 100 at most';
 const POSTGRES_URL = 'a PostgreSQL URL, such as postgresql://user:password@host:5432/database';
 const HOST_AND_PORT = 'host:port, such as 127.0.0.1:7233';
 const HTTP_URL = 'an http or https URL, such as http://127.0.0.1:3060';
+const ARI_URL = 'the URL of Asterisk\'s REST interface, such as http://127.0.0.1:8088/ari';
+const APP = 'letters, digits, hyphens and underscores, 40 at most';
 const ADMIN_KEY = 'at least 20 characters';
 const SPEED = 'a number above 0, such as 10 for ten times as fast';
+const TRUNK = 'an endpoint with {number} or {digits} in it, such as PJSIP/{number}@carrier';
+const AGENTS = 'an endpoint with {extension} in it, such as PJSIP/{extension}';
+const CALLER_ID = 'a telephone number, such as +4721000000';
+const YES_OR_NO = 'true or false';
 const CACHED = 'a whole number, 1 or more';
 const COUNT = 'a whole number, 1 to 1000000';
 const RATE = 'a number above 0, 1000 at most';
@@ -49,12 +55,22 @@ const settings = z.object({
   CONTACTS_CACHED: z.coerce.number(CACHED).int(CACHED).min(1, CACHED).default(300),
 
   // The phones. A node is one switch; its commands go to the task queue `telephony/<node>`.
-  TELEPHONY: z.enum(['simulator'], 'simulator (the only adapter so far)').default('simulator'),
-  TELEPHONY_NODE: named.default('sim-1'),
+  TELEPHONY: z.enum(['simulator', 'asterisk'], 'simulator or asterisk').default('simulator'),
+  TELEPHONY_NODE: named.optional(),
   TELEPHONY_MAX_CALLS: z.coerce.number(COUNT).int(COUNT).min(1, COUNT).max(1_000_000, COUNT).optional(),
   TELEPHONY_CALLS_PER_SECOND: z.coerce.number(RATE).positive(RATE).max(1_000, RATE).optional(),
   SIMULATOR_URL: z.url({ protocol: /^https?$/, error: HTTP_URL }).optional(),
   SIMULATOR_SPEED: z.coerce.number(SPEED).positive(SPEED).default(1),
+
+  // An Asterisk: its REST interface, the name this installation has there, and where calls are sent.
+  ARI_URL: z.url({ protocol: /^https?$/, error: ARI_URL }).optional(),
+  ARI_USER: z.string().default('dialwright'),
+  ARI_PASSWORD: z.string().optional(),
+  ARI_APP: z.string().regex(/^[A-Za-z0-9_-]{1,40}$/, APP).default('dialwright'),
+  ASTERISK_TRUNK: z.string().regex(/^[^/\s]+\/\S*\{(number|digits)\}\S*$/, TRUNK).optional(),
+  ASTERISK_AGENTS: z.string().regex(/^[^/\s]+\/\S*\{extension\}\S*$/, AGENTS).default('PJSIP/{extension}'),
+  ASTERISK_CALLER_ID: z.string().regex(/^\+?\d{2,15}$/, CALLER_ID).optional(),
+  ASTERISK_EARLY_MEDIA_ALERTS: z.stringbool({ error: YES_OR_NO }).default(true),
 
   // What is written to standard output.
   LOG_LEVEL: z.enum(LOG_LEVELS, `one of ${LOG_LEVELS.join(', ')}`).default('info'),
@@ -75,7 +91,7 @@ export interface Config {
   workerId: string;
   /** Most workflows a worker keeps in memory. */
   contactsCached: number;
-  telephony: 'simulator';
+  telephony: 'simulator' | 'asterisk';
   telephonyNode: string;
   /** Calls at once that the node may carry. */
   telephonyMaxCalls?: number;
@@ -83,11 +99,28 @@ export interface Config {
   simulatorUrl?: string;
   /** How many times faster than life the simulated phones are. */
   simulatorSpeed: number;
+  asterisk: {
+    url?: string;
+    user: string;
+    password?: string;
+    app: string;
+    trunk?: string;
+    agents: string;
+    /** Shown where a campaign has no number of its own; null: what the trunk shows. */
+    callerId: string | null;
+    earlyMediaAlerts: boolean;
+  };
   logLevel: LogLevel;
 }
 
-/** What `api` and `worker` can't run without. */
-export type RuntimeConfig = Config & Required<Pick<Config, 'databaseUrl' | 'temporalAddress' | 'simulatorUrl'>>;
+/** What `api` can't run without. */
+export type RuntimeConfig = Config & Required<Pick<Config, 'databaseUrl' | 'temporalAddress'>>;
+
+/** What `worker` can't run without: the switch of its node besides. */
+export type WorkerConfig = RuntimeConfig & { phones: Phones };
+export type Phones =
+  | { adapter: 'simulator'; url: string }
+  | ({ adapter: 'asterisk' } & Required<Config['asterisk']>);
 
 /** Settings are missing or wrong; the message names all of them, one a line, and what is expected. */
 export class ConfigError extends Error {
@@ -127,27 +160,70 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     workerId: read.WORKER_ID,
     contactsCached: read.CONTACTS_CACHED,
     telephony: read.TELEPHONY,
-    telephonyNode: read.TELEPHONY_NODE,
+    telephonyNode: read.TELEPHONY_NODE ?? (read.TELEPHONY === 'simulator' ? 'sim-1' : 'asterisk-1'),
     telephonyMaxCalls: read.TELEPHONY_MAX_CALLS,
     telephonyCallsPerSecond: read.TELEPHONY_CALLS_PER_SECOND,
     simulatorUrl: read.SIMULATOR_URL,
     simulatorSpeed: read.SIMULATOR_SPEED,
+    asterisk: {
+      url: read.ARI_URL?.replace(/\/$/, ''),
+      user: read.ARI_USER,
+      password: read.ARI_PASSWORD,
+      app: read.ARI_APP,
+      trunk: read.ASTERISK_TRUNK,
+      agents: read.ASTERISK_AGENTS,
+      callerId: read.ASTERISK_CALLER_ID ?? null,
+      earlyMediaAlerts: read.ASTERISK_EARLY_MEDIA_ALERTS,
+    },
     logLevel: read.LOG_LEVEL,
   };
 }
 
 /**
- * The same settings, for a process that talks to PostgreSQL, Temporal and the simulator.
+ * The same settings, for a process that talks to PostgreSQL and Temporal.
  * Throws {@link ConfigError} naming all that are missing (`npm start` fills them in with embedded parts).
  */
 export function requireRuntime(config: Config): RuntimeConfig {
-  const { databaseUrl, temporalAddress, simulatorUrl } = config;
-  if (databaseUrl && temporalAddress && simulatorUrl) return { ...config, databaseUrl, temporalAddress, simulatorUrl };
-  const needed = [
-    { name: 'DATABASE_URL', value: databaseUrl, expected: POSTGRES_URL },
-    { name: 'TEMPORAL_ADDRESS', value: temporalAddress, expected: HOST_AND_PORT },
-    { name: 'SIMULATOR_URL', value: simulatorUrl, expected: HTTP_URL },
-  ];
-  const missing = needed.filter(({ value }) => !value);
-  throw new ConfigError(missing.map(({ name, expected }) => `${name}: is not set; expected ${expected}`));
+  const switchNeeded = config.telephony === 'simulator' ? simulator(config) : {};
+  return { ...config, ...given({ ...servers(config), ...switchNeeded }) };
+}
+
+/** The same, with the switch that the worker is to hold. Throws {@link ConfigError}. */
+export function requireWorker(config: Config): WorkerConfig {
+  if (config.telephony === 'simulator') {
+    const { simulatorUrl: url, ...runtime } = given({ ...servers(config), ...simulator(config) });
+    return { ...config, ...runtime, phones: { adapter: 'simulator', url } };
+  }
+  const { url, password, trunk } = config.asterisk;
+  const { databaseUrl, temporalAddress, ...phones } = given({
+    ...servers(config),
+    url: need('ARI_URL', url, ARI_URL),
+    password: need('ARI_PASSWORD', password, 'the password of ARI_USER in ari.conf'),
+    trunk: need('ASTERISK_TRUNK', trunk, TRUNK),
+  });
+  return { ...config, databaseUrl, temporalAddress, phones: { adapter: 'asterisk', ...config.asterisk, ...phones } };
+}
+
+interface Need<T> {
+  name: string;
+  value: T | undefined;
+  expected: string;
+}
+
+const need = <T>(name: string, value: T | undefined, expected: string): Need<T> => ({ name, value, expected });
+
+const servers = ({ databaseUrl, temporalAddress }: Config) => ({
+  databaseUrl: need('DATABASE_URL', databaseUrl, POSTGRES_URL),
+  temporalAddress: need('TEMPORAL_ADDRESS', temporalAddress, HOST_AND_PORT),
+});
+
+const simulator = ({ simulatorUrl }: Config) => ({ simulatorUrl: need('SIMULATOR_URL', simulatorUrl, HTTP_URL) });
+
+/** The values of what is needed, by the same names. Throws {@link ConfigError} with all that are not set. */
+function given<T extends Record<string, Need<unknown>>>(
+  needs: T,
+): { [K in keyof T]: T[K] extends Need<infer Value> ? Value : never } {
+  const missing = Object.values(needs).filter(({ value }) => value === undefined);
+  if (missing.length > 0) throw new ConfigError(missing.map(({ name, expected }) => `${name}: is not set; expected ${expected}`));
+  return Object.fromEntries(Object.entries(needs).map(([key, { value }]) => [key, value])) as ReturnType<typeof given<T>>;
 }

@@ -50,7 +50,7 @@ export class LastingSocket {
       this.#listener.message((data as Buffer).toString());
     });
     // An error is always followed by `close`; the first one says why.
-    socket.on('error', (error) => (why ??= error.message));
+    socket.on('error', (error: NodeJS.ErrnoException) => (why ??= error.code ?? error.message));
     socket.on('close', () => {
       clearInterval(pings);
       this.#lost(why);

@@ -123,8 +123,11 @@ export interface Telephony {
    * happened while nobody listened is delivered on reconnection as far as the switch remembers it.
    */
   onFact(listener: (fact: LegFact) => Promise<void>): void;
-  /** Called when the connection to the switch comes up or is lost. */
-  onConnection(listener: (up: boolean) => void): void;
+  /**
+   * Called when the connection to the switch comes up, or is lost or can't be made; `why` then says what to check, in words
+   * that anybody may read: no address, no secret.
+   */
+  onConnection(listener: (up: boolean, why?: string) => void): void;
   /** Connects; resolves when commands are possible for the first time. */
   start(): Promise<void>;
   close(): Promise<void>;

@@ -1,6 +1,6 @@
 /** Process entry of a worker: `node worker/main.ts`. */
 import { DefaultLogger, Runtime } from '@temporalio/worker';
-import { loadConfig, requireRuntime } from '../config/config.ts';
+import { loadConfig, requireWorker } from '../config/config.ts';
 import { createLogger } from '../config/log.ts';
 import { startWorker } from './worker.ts';
 
@@ -8,7 +8,12 @@ const HELP = `A Dialwright worker: carries out contacts and campaigns, and holds
 
   node worker/main.ts
 
-  DATABASE_URL, TEMPORAL_ADDRESS, SIMULATOR_URL   what it works with (required)
+  DATABASE_URL, TEMPORAL_ADDRESS   what it works with (required)
+  TELEPHONY         simulator (unset) or asterisk
+  SIMULATOR_URL     the simulated switch (required)
+  ARI_URL, ARI_USER, ARI_PASSWORD, ARI_APP                          Asterisk's REST interface (the first and third required)
+  ASTERISK_TRUNK, ASTERISK_AGENTS, ASTERISK_CALLER_ID,
+  ASTERISK_EARLY_MEDIA_ALERTS                                       where calls are sent (the first is required)
   WORKER_ID         its name, other than any other worker's; unset: the host name
   TELEPHONY_NODE    the switch it may hold
   TELEPHONY_MAX_CALLS, TELEPHONY_CALLS_PER_SECOND   what that may carry; unset: no limit
@@ -20,7 +25,7 @@ async function main(): Promise<void> {
     process.stdout.write(HELP);
     return;
   }
-  const config = requireRuntime(loadConfig());
+  const config = requireWorker(loadConfig());
   const log = createLogger('worker', config.logLevel);
   Runtime.install({
     logger: new DefaultLogger('WARN', ({ level, message, meta }) =>

@@ -44,6 +44,8 @@ interface Held {
   worker: Worker;
   run: Promise<void>;
   up: boolean;
+  /** Why the switch can't be reached, while it can't. */
+  trouble: string | null;
   /** Since when the switch can't be reached (`performance.now()`), while it can't. */
   downSince: number;
   /** Compares book and switch; one comparison at a time. */
@@ -65,7 +67,8 @@ export function keepNode(deps: NodeDeps): NodeKeeper {
   async function renew(): Promise<boolean> {
     const now = db.clock.now();
     const until = new Date(now.getTime() + LEASE_MS);
-    const { rowCount } = await db.pool.query(sql.holdNode(now, name, holder, until, held?.up ?? false, limits));
+    const { up = false, trouble = null } = held ?? {};
+    const { rowCount } = await db.pool.query(sql.holdNode(now, name, holder, until, { up, trouble }, limits));
     return rowCount === 1;
   }
 
@@ -129,6 +132,7 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
     worker,
     run: Promise.resolve(),
     up: false,
+    trouble: null,
     downSince: performance.now(),
     reconciledAt: 0,
     reconcile() {
@@ -143,11 +147,14 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
     // Connected here and not by the activity that waits for the answer: audio must not wait for that to be taken over.
     for (const legId of talk?.legIds ?? []) await telephony.join(talk!.mix, legId);
   });
-  telephony.onConnection((up) => {
+  telephony.onConnection((up, why = 'the switch does not answer') => {
+    const trouble = up ? null : why;
+    // Each try that fails in the same way is no news.
+    if (held.up === up && held.trouble === trouble) return;
     if (held.up && !up) held.downSince = performance.now();
-    held.up = up;
+    Object.assign(held, { up, trouble });
     if (up) log.info({ node: name }, 'connected to the switch');
-    else log.error({ node: name }, 'the switch can not be reached; retrying');
+    else log.error({ node: name, why }, 'the switch can not be reached; retrying');
     onChange();
     if (up) held.reconcile();
   });

@@ -7,10 +7,12 @@ import { createContactActivities } from '../activities/contacts.ts';
 import { createLegBook } from '../activities/legs.ts';
 import { createRepairs } from '../activities/repair.ts';
 import { systemClock } from '../config/clock.ts';
-import type { RuntimeConfig } from '../config/config.ts';
+import type { Phones, WorkerConfig } from '../config/config.ts';
 import { createMatching } from '../matching/matching.ts';
 import { createPool, createPrisma } from '../prisma/client.ts';
+import { createAsteriskTelephony } from '../telephony/asterisk/adapter.ts';
 import { createSimulatorTelephony } from '../telephony/simulator/adapter.ts';
+import type { Telephony } from '../telephony/telephony.ts';
 import { createWorkflows } from '../workflows/client.ts';
 import { failuresAsCodes } from './failures.ts';
 import { keepNode } from './node.ts';
@@ -27,7 +29,7 @@ export interface RunningWorker {
 
 /** Starts a worker. `workflowBundle` spares building it (tests). */
 export async function startWorker(
-  config: RuntimeConfig,
+  config: WorkerConfig,
   log: Logger,
   options: { workflowBundle?: WorkflowBundleOption } = {},
 ): Promise<RunningWorker> {
@@ -70,7 +72,7 @@ export async function startWorker(
     legs,
     matching,
     log,
-    createTelephony: () => createSimulatorTelephony({ url: config.simulatorUrl, log }),
+    createTelephony: () => createTelephony(config.phones, log),
   });
   const repair = createRepairs({ db, legs, conclude: (input) => contacts.conclude(input), workflows, log });
   const sweep = startSweep({ db, workflows, matching, legs, node: config.telephonyNode, repair, log });
@@ -93,4 +95,10 @@ export async function startWorker(
       await finished;
     },
   };
+}
+
+function createTelephony(phones: Phones, log: Logger): Telephony {
+  return phones.adapter === 'asterisk'
+    ? createAsteriskTelephony(phones, log)
+    : createSimulatorTelephony({ url: phones.url, log });
 }

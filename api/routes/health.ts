@@ -37,7 +37,7 @@ export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
         const [postgresql, temporal, telephony] = await Promise.all([
           check(async () => void (await deps.db.pool.query('SELECT 1')), 'does not answer'),
           check(deps.checkTemporal, 'does not answer'),
-          check(() => aNodeIsReady(deps), 'no node is connected to a switch'),
+          telephonyPart(deps),
         ]);
         const ready = postgresql.ok && temporal.ok;
         return { status: ready ? 200 : 503, body: { ready, postgresql, temporal, telephony } };
@@ -74,7 +74,16 @@ async function check(work: () => Promise<void>, why: string): Promise<Part> {
   }
 }
 
-async function aNodeIsReady({ db }: Deps): Promise<void> {
-  const { rows } = await db.pool.query<sql.NodesReady>(sql.nodesReady(db.clock.now()));
-  if (rows[0]!.n === 0) throw new Error('none');
+/** One node is enough to call with; what is wrong with others is said all the same. */
+async function telephonyPart(deps: Deps): Promise<Part> {
+  const { db } = deps;
+  const telephony = await check(async () => {
+    const { rows } = await db.pool.query<sql.NodesReady>(sql.nodesReady(db.clock.now()));
+    if (rows[0]!.n === 0) throw new Error('none');
+  }, 'no node is connected to a switch');
+  const troubles = await db.pool
+    .query<{ name: string; trouble: string }>(sql.nodeTroubles(db.clock.now()))
+    .then(({ rows }) => rows.map(({ name, trouble }) => `${name}: ${trouble}`))
+    .catch(() => []);
+  return troubles.length > 0 ? { ...telephony, why: troubles.join('; ') } : telephony;
 }

@@ -21,7 +21,7 @@ export interface AriSettings {
 
 export interface AriListener {
   up(): void;
-  /** `why` is for people: what went wrong, and what to check. */
+  /** `why` is for people, also for those without a key: what went wrong and which setting to check, never its value. */
   down(why: string): void;
   event(event: AriEvent): void;
 }
@@ -106,7 +106,7 @@ export class Ari {
     const headers = { authorization: this.#authorization };
     const socket = new WebSocket(eventsUrl(this.#settings), { headers, handshakeTimeout: REQUEST_TIMEOUT_MS });
     socket.on('unexpected-response', (_request, { statusCode = 0 }) => {
-      this.#refusal = refusedConnection(statusCode, this.#settings);
+      this.#refusal = refusedConnection(statusCode);
       socket.terminate();
     });
     return socket;
@@ -122,7 +122,7 @@ export class Ari {
   }
 
   #lost(why: string | undefined, isClosed: boolean): void {
-    const lost = why === undefined ? 'the connection was lost' : `${why}; check ARI_URL (${this.#settings.url})`;
+    const lost = why === undefined ? 'the connection to Asterisk was lost' : `Asterisk can't be reached (${why}): check ARI_URL`;
     const refusal = this.#refusal;
     this.#refusal = undefined;
     if (!isClosed) this.#listener.down(refusal ?? lost);
@@ -144,11 +144,11 @@ function eventsUrl({ url, app }: AriSettings): URL {
   return events;
 }
 
-function refusedConnection(status: number, { url, user }: AriSettings): string {
-  if (status === 401) return `Asterisk refuses user "${user}": check ARI_USER and ARI_PASSWORD against ari.conf`;
-  if (status === 403) return `Asterisk does not allow user "${user}" this: is it read_only in ari.conf?`;
-  if (status === 404) return `there is no ARI at ${url}: check ARI_URL, and that res_ari and its modules are loaded`;
-  return `Asterisk answers ${status} at ${url}`;
+function refusedConnection(status: number): string {
+  if (status === 401) return 'Asterisk refuses our name: check ARI_USER and ARI_PASSWORD against ari.conf';
+  if (status === 403) return 'Asterisk allows us to read only: check read_only of ARI_USER in ari.conf';
+  if (status === 404) return 'there is no ARI: check ARI_URL, and that Asterisk has loaded res_ari and its modules';
+  return `Asterisk answers ${status}: check ARI_URL`;
 }
 
 function messageIn(text: string): string {

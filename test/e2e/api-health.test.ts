@@ -128,6 +128,12 @@ describe('readiness', () => {
       new Date(),
     ]);
     expect((await api.call('GET', '/readyz')).body.telephony).toEqual({ ok: true });
+    await api.db.pool.query(
+      `INSERT INTO node (name, holder, lease_until, trouble) VALUES ('asterisk-2', 'v', $1, 'check ARI_URL')`,
+      [new Date(Date.now() + 60_000)],
+    );
+    const { telephony } = (await api.call('GET', '/readyz')).body;
+    expect(telephony, 'another node in trouble').toEqual({ ok: true, why: 'asterisk-2: check ARI_URL' });
     await api.db.pool.query(`UPDATE node SET lease_until = $1`, [new Date(Date.now() - 1)]);
     expect((await api.call('GET', '/readyz')).body.telephony.ok).toBe(false);
   });

@@ -141,7 +141,7 @@ export class Queue {
   async node(name: string, limits: Partial<legSql.NodeLimits> = {}): Promise<void> {
     const until = new Date(this.clock.now().getTime() + 86_400_000);
     const all = { maxCalls: null, callsPerSecond: null, ...limits };
-    await this.pool.query(legSql.holdNode(this.clock.now(), name, 'the test', until, true, all));
+    await this.pool.query(legSql.holdNode(this.clock.now(), name, 'the test', until, { up: true, trouble: null }, all));
   }
 
   async campaign({ rules = {} }: NewCampaign = {}): Promise<number> {

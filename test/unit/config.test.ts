@@ -1,7 +1,7 @@
 import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, loadConfig, requireRuntime } from '../../config/config.ts';
+import { ConfigError, loadConfig, requireRuntime, requireWorker } from '../../config/config.ts';
 
 function problemsOf(work: () => unknown): string[] {
   try {
@@ -38,6 +38,16 @@ describe('loadConfig', () => {
       telephonyCallsPerSecond: undefined,
       simulatorUrl: undefined,
       simulatorSpeed: 1,
+      asterisk: {
+        url: undefined,
+        user: 'dialwright',
+        password: undefined,
+        app: 'dialwright',
+        trunk: undefined,
+        agents: 'PJSIP/{extension}',
+        callerId: null,
+        earlyMediaAlerts: true,
+      },
       logLevel: 'info',
     });
   });
@@ -68,7 +78,14 @@ describe('loadConfig', () => {
     ['TEMPORAL_NAMESPACE', 'a b'],
     ['TASK_QUEUE', 'dial/wright'],
     ['DIALWRIGHT_ADMIN_KEY', 'nineteen-characters'],
-    ['TELEPHONY', 'asterisk'],
+    ['TELEPHONY', 'freeswitch'],
+    ['ARI_URL', '127.0.0.1:8088'],
+    ['ARI_APP', 'two words'],
+    ['ASTERISK_TRUNK', 'PJSIP/carrier'],
+    ['ASTERISK_TRUNK', '{number}'],
+    ['ASTERISK_AGENTS', 'PJSIP/{number}'],
+    ['ASTERISK_CALLER_ID', 'Dialwright'],
+    ['ASTERISK_EARLY_MEDIA_ALERTS', 'perhaps'],
     ['TELEPHONY_NODE', '-'],
     ['TELEPHONY_MAX_CALLS', '0'],
     ['TELEPHONY_MAX_CALLS', '2.5'],
@@ -91,6 +108,12 @@ describe('loadConfig', () => {
     ['DATABASE_URL', 'postgres://app:secret@host/db?sslmode=require'],
     ['SIMULATOR_URL', 'http://simulator:3060'],
     ['PORT', '0'],
+    ['ARI_URL', 'https://pbx.example.org:8089/ari/'],
+    ['ASTERISK_TRUNK', 'PJSIP/0{digits}@carrier'],
+    ['ASTERISK_TRUNK', 'Local/{number}@outbound'],
+    ['ASTERISK_AGENTS', 'PJSIP/agent-{extension}'],
+    ['ASTERISK_CALLER_ID', '+4721000000'],
+    ['ASTERISK_EARLY_MEDIA_ALERTS', 'false'],
     ['TELEPHONY_MAX_CALLS', '30'],
     ['TELEPHONY_CALLS_PER_SECOND', '0.5'],
   ])('takes %s=%s', (name, value) => {
@@ -130,5 +153,50 @@ describe('requireRuntime', () => {
   it.each(Object.keys(RUNTIME))('asks for %s alone when only that is missing', (name) => {
     const problems = problemsOf(() => requireRuntime(loadConfig({ ...RUNTIME, [name]: undefined })));
     expect(problems.map((problem) => problem.split(':')[0])).toEqual([name]);
+  });
+});
+
+describe('requireWorker', () => {
+  const ASTERISK = {
+    ...RUNTIME,
+    TELEPHONY: 'asterisk',
+    SIMULATOR_URL: undefined,
+    ARI_URL: 'http://127.0.0.1:8088/ari/',
+    ARI_PASSWORD: 'secret',
+    ASTERISK_TRUNK: 'PJSIP/{number}@carrier',
+  };
+
+  it('gives the simulated switch', () => {
+    expect(requireWorker(loadConfig(RUNTIME)).phones).toEqual({ adapter: 'simulator', url: RUNTIME.SIMULATOR_URL });
+  });
+
+  it('gives the Asterisk, with defaults for what need not be said', () => {
+    const config = requireWorker(loadConfig(ASTERISK));
+    expect(config.telephonyNode).toBe('asterisk-1');
+    expect(config.phones).toEqual({
+      adapter: 'asterisk',
+      url: 'http://127.0.0.1:8088/ari',
+      user: 'dialwright',
+      password: 'secret',
+      app: 'dialwright',
+      trunk: 'PJSIP/{number}@carrier',
+      agents: 'PJSIP/{extension}',
+      callerId: null,
+      earlyMediaAlerts: true,
+    });
+  });
+
+  it('names everything that is missing, of the switch that was chosen', () => {
+    const namesOf = (env: Record<string, string>) =>
+      problemsOf(() => requireWorker(loadConfig(env))).map((problem) => problem.split(':')[0]);
+    expect(namesOf({})).toEqual(['DATABASE_URL', 'TEMPORAL_ADDRESS', 'SIMULATOR_URL']);
+    const asterisk = ['DATABASE_URL', 'TEMPORAL_ADDRESS', 'ARI_URL', 'ARI_PASSWORD', 'ASTERISK_TRUNK'];
+    expect(namesOf({ TELEPHONY: 'asterisk' })).toEqual(asterisk);
+  });
+
+  it('asks the API for nothing of an Asterisk', () => {
+    const { ARI_URL, ARI_PASSWORD, ASTERISK_TRUNK, ...rest } = ASTERISK;
+    expect([ARI_URL, ARI_PASSWORD, ASTERISK_TRUNK]).not.toContain(undefined);
+    expect(problemsOf(() => requireRuntime(loadConfig(rest)))).toEqual([]);
   });
 });
