@@ -184,46 +184,49 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
  * Throws {@link ConfigError} naming all that are missing (`npm start` fills them in with embedded parts).
  */
 export function requireRuntime(config: Config): RuntimeConfig {
-  const switchNeeded = config.telephony === 'simulator' ? simulator(config) : {};
-  return { ...config, ...given({ ...servers(config), ...switchNeeded }) };
+  insist([...servers(config), ...(config.telephony === 'simulator' ? phones(config) : [])]);
+  return config as RuntimeConfig;
 }
 
 /** The same, with the switch that the worker is to hold. Throws {@link ConfigError}. */
 export function requireWorker(config: Config): WorkerConfig {
-  if (config.telephony === 'simulator') {
-    const { simulatorUrl: url, ...runtime } = given({ ...servers(config), ...simulator(config) });
-    return { ...config, ...runtime, phones: { adapter: 'simulator', url } };
-  }
-  const { url, password, trunk } = config.asterisk;
-  const { databaseUrl, temporalAddress, ...phones } = given({
-    ...servers(config),
-    url: need('ARI_URL', url, ARI_URL),
-    password: need('ARI_PASSWORD', password, 'the password of ARI_USER in ari.conf'),
-    trunk: need('ASTERISK_TRUNK', trunk, TRUNK),
-  });
-  return { ...config, databaseUrl, temporalAddress, phones: { adapter: 'asterisk', ...config.asterisk, ...phones } };
+  insist([...servers(config), ...phones(config)]);
+  return { ...(config as RuntimeConfig), phones: phonesOf(config) };
 }
 
-interface Need<T> {
-  name: string;
-  value: T | undefined;
-  expected: string;
+/** The switch alone, for who brings the servers. Throws {@link ConfigError}. */
+export function requirePhones(config: Config): Phones {
+  insist(phones(config));
+  return phonesOf(config);
 }
 
-const need = <T>(name: string, value: T | undefined, expected: string): Need<T> => ({ name, value, expected });
+/** A setting that is needed: its name, its value if it is set, and what is expected. */
+type Need = [name: string, value: string | undefined, expected: string];
 
-const servers = ({ databaseUrl, temporalAddress }: Config) => ({
-  databaseUrl: need('DATABASE_URL', databaseUrl, POSTGRES_URL),
-  temporalAddress: need('TEMPORAL_ADDRESS', temporalAddress, HOST_AND_PORT),
-});
+const servers = ({ databaseUrl, temporalAddress }: Config): Need[] => [
+  ['DATABASE_URL', databaseUrl, POSTGRES_URL],
+  ['TEMPORAL_ADDRESS', temporalAddress, HOST_AND_PORT],
+];
 
-const simulator = ({ simulatorUrl }: Config) => ({ simulatorUrl: need('SIMULATOR_URL', simulatorUrl, HTTP_URL) });
+const phones = ({ telephony, simulatorUrl, asterisk }: Config): Need[] =>
+  telephony === 'simulator'
+    ? [['SIMULATOR_URL', simulatorUrl, HTTP_URL]]
+    : [
+        ['ARI_URL', asterisk.url, ARI_URL],
+        ['ARI_PASSWORD', asterisk.password, 'the password of ARI_USER in ari.conf'],
+        ['ASTERISK_TRUNK', asterisk.trunk, TRUNK],
+      ];
 
-/** The values of what is needed, by the same names. Throws {@link ConfigError} with all that are not set. */
-function given<T extends Record<string, Need<unknown>>>(
-  needs: T,
-): { [K in keyof T]: T[K] extends Need<infer Value> ? Value : never } {
-  const missing = Object.values(needs).filter(({ value }) => value === undefined);
-  if (missing.length > 0) throw new ConfigError(missing.map(({ name, expected }) => `${name}: is not set; expected ${expected}`));
-  return Object.fromEntries(Object.entries(needs).map(([key, { value }]) => [key, value])) as ReturnType<typeof given<T>>;
+function insist(needs: Need[]): void {
+  const missing = needs.filter(([, value]) => value === undefined);
+  if (missing.length === 0) return;
+  throw new ConfigError(missing.map(([name, , expected]) => `${name}: is not set; expected ${expected}`));
+}
+
+/** After `insist` has seen that they are there. */
+function phonesOf({ telephony, simulatorUrl, asterisk }: Config): Phones {
+  const { url, password, trunk } = asterisk;
+  return telephony === 'simulator'
+    ? { adapter: 'simulator', url: simulatorUrl! }
+    : { adapter: 'asterisk', ...asterisk, url: url!, password: password!, trunk: trunk! };
 }

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { type Config, loadConfig } from '../config/config.ts';
+import { type Config, loadConfig, requirePhones } from '../config/config.ts';
 import { adminKeyOf } from './admin-key.ts';
 import { ApiClient, ApiProblem } from './api-client.ts';
 import { BadList, demoList, type List, load, unfinishedList } from './demo.ts';
@@ -32,6 +32,8 @@ Settings are environment variables:
   DATA_DIR               where everything is kept (.data)
   DATABASE_URL           a PostgreSQL to be used instead of the embedded one
   TEMPORAL_ADDRESS       a Temporal to be used instead of the dev server; TEMPORAL_NAMESPACE (default)
+  TELEPHONY              asterisk: real phones instead of simulated ones, and no demo; it needs ARI_URL, ARI_PASSWORD and
+                         ASTERISK_TRUNK (npm run asterisk says them of its own; docs/telephony.md)
   SIMULATOR_URL          a simulated switch to be used instead of an own one; SIMULATOR_SPEED (1)
   DIALWRIGHT_ADMIN_KEY   the administrator's API key; unset, one is made and kept in DATA_DIR
 `;
@@ -73,6 +75,10 @@ async function main(): Promise<void> {
   const { help, list } = readArguments();
   if (help) return void process.stdout.write(HELP);
   const config = loadConfig();
+  if (config.telephony !== 'simulator') {
+    requirePhones(config);
+    if (list) throw new Error(`TELEPHONY is ${config.telephony}: real phones would ring. Load the list through the API (README.md).`);
+  }
   const release = takeDataDir(config.dataDir);
   if (!release) {
     throw new Error(
@@ -160,15 +166,18 @@ class Start {
 
   async #bringUp(): Promise<{ api: ApiClient; databaseUrl: string }> {
     const { dataDir, adminKey } = this.#config;
-    const simulatorUrl = this.#config.simulatorUrl ?? (await this.#startSimulator());
+    const isSimulated = this.#config.telephony === 'simulator';
+    const simulatorUrl = isSimulated ? (this.#config.simulatorUrl ?? (await this.#startSimulator())) : '';
     const addresses = await this.#servers.start();
     this.#stopped.signal.throwIfAborted();
     const kept = adminKey ? undefined : adminKeyOf(dataDir);
     const url = await this.#startProduct(addresses, simulatorUrl);
     const api = new ApiClient(url, adminKey ?? kept?.key ?? '', this.#stopped.signal);
     await this.#whenReady('api', url, ({ ready }) => ready);
-    await this.#loadLists(api, addresses);
-    await this.#startAgents(api);
+    if (isSimulated) {
+      await this.#loadLists(api, addresses);
+      await this.#startAgents(api);
+    }
     await this.#whenReady('worker', url, ({ telephony }) => telephony.ok);
     this.#welcome(url, addresses.temporalUi, kept?.file);
     return { api, databaseUrl: addresses.databaseUrl };

@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { loadConfig } from '../../config/config.ts';
 import { commandLine } from '../process.ts';
 import { Terminal } from '../terminal.ts';
-import { ARI_USER, SOFTPHONES, startAsterisk } from './server.ts';
+import { ARI_USER, type RunningAsterisk, SOFTPHONES, startAsterisk } from './server.ts';
 
 const LOOK_EVERY_MS = 500;
 
@@ -44,6 +44,7 @@ async function main(): Promise<void> {
     ['Log', path.relative(process.cwd(), asterisk.log)],
   ].map(([name = '', text]) => `  ${name.padEnd(12)}${text}`);
   terminal.print(`\nAsterisk runs (Ctrl-C stops it)\n${lines.join('\n')}\n`);
+  terminal.print(`Dialwright on it, in another terminal:\n\n${startCommand(asterisk)}\n`);
   while (!stopped.signal.aborted && commandLine(asterisk.pid) !== '') {
     await sleep(LOOK_EVERY_MS, undefined, { signal: stopped.signal }).catch(() => undefined);
   }
@@ -51,6 +52,12 @@ async function main(): Promise<void> {
   await asterisk.stop();
   terminal.say('Asterisk stopped');
 }
+
+const startCommand = ({ ariUrl, ariPassword }: RunningAsterisk): string =>
+  [
+    `  TELEPHONY=asterisk ARI_URL=${ariUrl} ARI_PASSWORD=${ariPassword} \\`,
+    "    ASTERISK_TRUNK='PJSIP/{number}@carrier' npm start",
+  ].join('\n');
 
 main().catch((error: Error) => {
   process.stderr.write(`${error.message}\n`);
