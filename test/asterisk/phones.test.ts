@@ -1,14 +1,18 @@
 /** The phones of test/kit/sip, called by a real Asterisk. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { RunningAsterisk } from '../../dev/asterisk/server.ts';
 import type { BehaviourInput } from '../../telephony/simulator/script.ts';
 import { freshAsterisk, StasisApp, whyNoAsterisk } from '../kit/asterisk.ts';
 import { eventually } from '../kit/eventually.ts';
-import type { SipCall } from '../kit/sip/call.ts';
 import { type CallScript, SipPhones } from '../kit/sip/phones.ts';
 import { Softphone } from '../kit/sip/softphone.ts';
+import { writeTone } from '../kit/sip/tone.ts';
 
 const manual: BehaviourInput = { trying: 0, alerting: 0.02, media: 0, then: { kind: 'manual' } };
+const SOUNDS = { music: 400, wait: 500 };
 const answers: BehaviourInput = { ...manual, then: { kind: 'answers', after: 0.02, talks: null } };
 
 describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () => {
@@ -16,9 +20,10 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
   let phones: SipPhones;
   let app: StasisApp;
   let numbers = 0;
+  const sounds = mkdtempSync(path.join(tmpdir(), 'dialwright-sounds-'));
 
   beforeAll(async () => {
-    phones = await SipPhones.open({ sounds: { music: 400 } });
+    phones = await SipPhones.open({ sounds: SOUNDS });
     asterisk = await freshAsterisk({ carrier: phones.address, timers: { t1: 500, b: 32_000 } });
     app = await StasisApp.open(asterisk);
   });
@@ -26,14 +31,15 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
     await app?.close();
     await asterisk?.stop();
     phones?.close();
+    rmSync(sounds, { recursive: true });
   });
 
   /** Calls a number of its own, which is the channel's id too; what a test leaves is hung up. */
-  const dial = async (prepare: (number: string) => unknown, endpoint = (number: string) => `PJSIP/${number}@carrier`) => {
+  const dial = async (prepare: (number: string) => unknown, to?: string) => {
     const number = `+47220000${String((numbers += 1)).padStart(2, '0')}`;
     await prepare(number);
     onTestFinished(() => app.ari.ask('DELETE /channels/{channelId}', { path: { channelId: number } }).catch(() => {}));
-    await app.dial(endpoint(number), number);
+    await app.dial(to ?? `PJSIP/${number}@carrier`, number);
     return number;
   };
   const dialTrunk = async (prepare: (number: string) => unknown) => {
@@ -48,8 +54,6 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
     return dialled;
   };
   const channel = (channelId: string) => app.ari.ask('GET /channels/{channelId}', { path: { channelId } });
-  const story = (call: SipCall) =>
-    call.wire.map(({ dir, what, again }) => `${dir === 'in' ? '<' : '>'}${what}${again ? '*' : ''}`).join(' ');
 
   it('ring, are picked up and hang up, all of it on record', async () => {
     const { number, phone, call } = await dialPhone(manual);
@@ -60,7 +64,7 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
 
     const { cause } = await app.event('ChannelDestroyed', number);
     expect(cause).toBe(16);
-    expect(story(call)).toBe('<INVITE >100 >180 >200 <ACK >BYE <200');
+    expect(call.story).toBe('<INVITE >100 >180 >200 <ACK >BYE <200');
     expect(phones.invites(number)).toBe(1);
     await expect(phone.hangUp()).rejects.toThrow(`The phone ${number} is not talking: it is ended`);
   });
@@ -80,7 +84,7 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
     await app.ari.ask('DELETE /channels/{channelId}', { path: { channelId: number } });
 
     await call.waitFor('ack');
-    expect(story(call)).toBe('<INVITE >100 >180 <CANCEL >200 >487 <ACK');
+    expect(call.story).toBe('<INVITE >100 >180 <CANCEL >200 >487 <ACK');
   });
 
   it('hear each other in a bridge, each by its own tone', async () => {
@@ -96,7 +100,8 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
     await eventually(() => one.call.loudest(tones) === two.call.tone && two.call.loudest(tones) === one.call.tone);
     await eventually(() => one.call.hears(tones).join() === String(two.call.tone));
     expect((await one.phone.hears()).onHold).toBe(false);
-    await app.ari.ask('POST /bridges/{bridgeId}/removeChannel', { path: { bridgeId: id }, query: { channel: two.number } });
+    const query = { channel: two.number };
+    await app.ari.ask('POST /bridges/{bridgeId}/removeChannel', { path: { bridgeId: id }, query });
     await eventually(async () => (await two.phone.hears()).onHold);
     expect(two.call.loudest(tones)).toBeNull();
   });
@@ -141,28 +146,28 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
     await call.waitFor('ack');
     await eventually(() => call.rtp.sent > 10);
 
-    expect(story(call)).toBe('<INVITE >200 <ACK');
+    expect(call.story).toBe('<INVITE >200 <ACK');
     expect((await channel(number)).state).toBe('Up');
   });
 
   it('answer across a CANCEL, and are hung up by a BYE', async () => {
     const { number, call } = await dialScript((invited) => {
-        invited.respond(180);
-        invited.answerAcrossCancel();
-      });
+      invited.respond(180);
+      invited.answerAcrossCancel();
+    });
     await eventually(() => call.state === 'ringing');
 
     await app.ari.ask('DELETE /channels/{channelId}', { path: { channelId: number } });
     await call.waitFor('bye');
 
-    expect(story(call)).toBe('<INVITE >180 <CANCEL >200 >200 <ACK <BYE >200');
+    expect(call.story).toBe('<INVITE >180 <CANCEL >200 >200 <ACK <BYE >200');
   });
 
   it('give early media', async () => {
     const { number, call } = await dialScript((invited) => {
-        invited.respond(183);
-        invited.respond(183, { sdp: true });
-      });
+      invited.respond(183);
+      invited.respond(183, { sdp: true });
+    });
 
     await eventually(() => call.rtp.sent > 10);
 
@@ -171,14 +176,15 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
   });
 
   it('are heard reliably by whoever wants that (RFC 3262)', async () => {
-    const { call } = await dialScript((invited) => invited.respond(183, { sdp: true, headers: ['Require: 100rel', 'RSeq: 1'] }));
+    const headers = ['Require: 100rel', 'RSeq: 1'];
+    const { call } = await dialScript((invited) => invited.respond(183, { sdp: true, headers }));
 
     expect((await call.waitFor('prack')).message.get('rack')).toMatch(/^1 \d+ INVITE$/);
   });
 
   it('refer the caller to another number', async () => {
-    const { number, call } = await dialScript((invited) =>
-        invited.respond(302, { headers: [`Contact: <sip:+4722999999@${phones.address}>`] }));
+    const headers = [`Contact: <sip:+4722999999@${phones.address}>`];
+    const { number, call } = await dialScript((invited) => invited.respond(302, { headers }));
 
     await app.event('ChannelDestroyed', number);
 
@@ -191,20 +197,60 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
 
     await eventually(() => call.wire.length === 3);
 
-    expect(story(call)).toBe('<INVITE <INVITE* <INVITE*');
+    expect(call.story).toBe('<INVITE <INVITE* <INVITE*');
     expect(phones.invites(number)).toBe(1);
   });
 
-  it('answer twice, where a call was forked', async () => {
+  it('answer twice, where a call was forked: the second one is never acknowledged', async () => {
     const { number, call } = await dialScript((invited) => {
-        invited.respond(180);
-        invited.respond(200);
-        invited.forkAnswer();
-      });
-    await call.waitFor('ack');
-    await new Promise((r) => setTimeout(r, 5000));
-    console.log(story(call), '|', story(call.forks[0]!), (await channel(number)).state);
-    for (const {message} of call.forks[0]!.wire) console.log(String(message));
+      invited.respond(180);
+      invited.respond(200);
+      invited.forkAnswer();
+    });
+    const fork = call.forks[0]!;
+
+    await eventually(() => fork.story === '<INVITE >200 >200*');
+    await eventually(() => call.story.startsWith('<INVITE >180 >200 <ACK <ACK*'));
+
+    expect((await channel(number)).state).toBe('Up');
+    await eventually(() => call.rtp.sent > 10);
+    await phones.phone(number).hangUp();
+    await app.event('ChannelDestroyed', number);
+    expect(fork.story).not.toMatch(/ACK|BYE/);
+  });
+
+  it('behave as they were told', async () => {
+    const { number, call } = await dialPhone({
+      trying: 0,
+      earlyMedia: [0.02, 5],
+      alerting: 0.1,
+      media: null,
+      then: { kind: 'answers', after: 0.1, talks: 0.5, presses: { digit: '7', after: 0.1 } },
+    });
+
+    await app.event('ChannelDestroyed', number);
+
+    expect(call.story).toBe('<INVITE >100 >183 >180 >200 <ACK >BYE <200');
+    expect(app.eventsOf('ChannelDtmfReceived', number).map(({ digit }) => digit)).toEqual(['7']);
+    const at = (what: string) => call.wire.find((entry) => entry.what === what)!.at - call.wire[0]!.at;
+    expect(at('180')).toBeGreaterThanOrEqual(99);
+    expect(at('200') - at('180')).toBeGreaterThanOrEqual(95);
+    expect(at('BYE') - at('200')).toBeGreaterThanOrEqual(499);
+  });
+
+  it('know the sound that is played to them', async () => {
+    const { number, phone } = await talk();
+    writeTone(path.join(sounds, 'music.wav'), SOUNDS.music, 5);
+    writeTone(path.join(sounds, 'wait.sln'), SOUNDS.wait, 5);
+
+    for (const sound of ['music', 'wait']) {
+      const media = `sound:${path.join(sounds, sound)}`;
+      const query = { media, playbackId: `${number}-${sound}` };
+      await app.ari.ask('POST /channels/{channelId}/play', { path: { channelId: number }, query });
+      await eventually(async () => (await phone.hears()).sound === sound);
+      await app.ari.ask('DELETE /playbacks/{playbackId}', { path: { playbackId: query.playbackId } });
+      await eventually(async () => (await phone.hears()).sound === null);
+    }
   });
 
   it('are not in use, where nobody has said anything of them', async () => {
@@ -216,7 +262,7 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
   describe('a softphone', () => {
     const softphone = async (password: string) => {
       const { sipPort } = asterisk;
-      const made = await Softphone.open({ sipPort, account: '1001', password });
+      const made = await Softphone.open({ sipPort, account: '1001', password, expires: 1 });
       onTestFinished(() => made.close());
       return made;
     };
@@ -228,12 +274,10 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
       await soft.phone.behave(answers);
 
       await soft.register();
-      await soft.register();
       expect(await state()).toBe('online');
-      const number = await dial(
-        () => {},
-        () => 'PJSIP/1001',
-      );
+      const { registeredAt } = soft;
+      await eventually(() => soft.registeredAt! > registeredAt!);
+      const number = await dial(() => {}, 'PJSIP/1001');
       await eventually(async () => (await channel(number)).state === 'Up');
       expect(soft.phones.invites('1001')).toBe(1);
       await soft.phone.hangUp();

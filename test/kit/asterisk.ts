@@ -1,4 +1,4 @@
-/** The private Asterisk (dev/asterisk) for tests. Where a host can't have one, a file of tests is skipped, but not in CI. */
+/** The private Asterisk (dev/asterisk) for tests. Where a host can't have one they are skipped, except in CI. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -12,6 +12,10 @@ import { eventually } from './eventually.ts';
 const quiet = (): void => {};
 /** Files of tests run side by side, each with an Asterisk: they are not to share ports. */
 const FIRST_RTP_PORT = 20_000 + (process.pid % 3) * 4_000;
+
+// A run that is broken off must leave no Asterisk behind.
+const running = new Set<RunningAsterisk>();
+process.once('exit', () => running.forEach(({ pid }) => process.kill(pid, 'SIGKILL')));
 
 /** Why this host has no Asterisk; undefined where it has one. Throws in CI, which must not pass without. */
 export async function whyNoAsterisk(): Promise<string | undefined> {
@@ -30,8 +34,10 @@ export async function freshAsterisk(options: Pick<AsteriskOptions, 'carrier' | '
   const dataDir = mkdtempSync(path.join(tmpdir(), 'dialwright-asterisk-'));
   const given = { dataDir, log: quiet, anyPorts: true, firstRtpPort: FIRST_RTP_PORT };
   const asterisk = await startAsterisk({ ...given, ...options });
+  running.add(asterisk);
   const stop = async (): Promise<void> => {
     await asterisk.stop();
+    running.delete(asterisk);
     rmSync(dataDir, { recursive: true, force: true });
   };
   return { ...asterisk, stop };
@@ -79,7 +85,11 @@ export class StasisApp {
   }
 
   event<T extends AriEvent['type']>(type: T, channelId: string): Promise<Extract<AriEvent, { type: T }>> {
-    return eventually(() => this.eventsOf(type, channelId)[0] ?? Promise.reject(new Error(`no ${type} of ${channelId}`)));
+    return eventually(() => {
+      const [event] = this.eventsOf(type, channelId);
+      if (event) return event;
+      throw new Error(`no ${type} of ${channelId}`);
+    });
   }
 
   close(): Promise<void> {

@@ -117,7 +117,9 @@ export class SipCall {
 
   /** Answers the INVITE. Throws after a final response. */
   respond(status: number, { sdp = isSuccess(status), audio = true, headers = [] }: Response = {}): void {
-    if (this.#final) throw new Error(`${status} can't be sent: ${this.name} has been answered with ${this.#final}`);
+    if (this.#final || this.state === 'ended') {
+      throw new Error(`${status} can't be sent: ${this.name} has been answered with ${this.#final || 'nothing'}`);
+    }
     const content = sdp ? this.#answerSdp(this.invite) : {};
     if (sdp) this.#audio?.talk(audio);
     const lines = [...(status > 100 && status < 300 ? this.#dialogHeaders(this.invite) : []), ...headers];
@@ -193,8 +195,8 @@ export class SipCall {
   }
 
   /**
-   * The n-th request of that method to come in, retransmissions not counted (the INVITE itself is the first of its kind);
-   * at once if it has come already. Rejects after `withinMs` with what was on the wire instead.
+   * The n-th request of that method to come in, retransmissions not counted; the INVITE itself is the first of its
+   * kind. At once if it has come already. Rejects after `withinMs` with what was on the wire instead.
    */
   waitFor(what: string, { nth = 1, withinMs = WAIT_MS } = {}): Promise<WireEntry> {
     const find = (): WireEntry | undefined =>
@@ -207,7 +209,8 @@ export class SipCall {
       };
       const timer = setTimeout(() => {
         stop();
-        reject(new Error(`${this.name}: no ${what.toUpperCase()} within ${withinMs} ms; the wire had ${this.#story()}`));
+        const missing = `no ${what.toUpperCase()} within ${withinMs} ms`;
+        reject(new Error(`${this.name}: ${missing}; the wire had ${this.story}`));
       }, withinMs);
       const stop = (): void => {
         clearTimeout(timer);
@@ -272,6 +275,11 @@ export class SipCall {
     return `the call to ${this.number} (${this.state})`;
   }
 
+  /** For people: `<INVITE >180 >180* <CANCEL`, retransmissions with a star. */
+  get story(): string {
+    return this.wire.map(({ dir, what, again }) => `${dir === 'in' ? '<' : '>'}${what}${again ? '*' : ''}`).join(' ');
+  }
+
   get #contact(): string {
     return `Contact: <sip:${this.#user}@${this.#around.transport.address}>`;
   }
@@ -314,7 +322,7 @@ export class SipCall {
   /** The session timer is theirs to keep, as they have asked for it. */
   #dialogHeaders(request: SipMessage): string[] {
     const interval = parseInt(request.get('session-expires'), 10);
-    const timer = interval ? [`Session-Expires: ${interval};refresher=uac`] : [];
+    const timer = interval ? ['Require: timer', `Session-Expires: ${interval};refresher=uac`] : [];
     return [this.#contact, ALLOW, 'Supported: timer', ...timer];
   }
 
@@ -390,11 +398,6 @@ export class SipCall {
     else if (again && message.method === 'INVITE' && this.#ack) this.#send(this.#ack, true);
     for (const look of [...this.#waiting.values()]) look();
   };
-
-  /** For people: `<INVITE >180 >180* <CANCEL`, retransmissions with a star. */
-  #story(): string {
-    return this.wire.map(({ dir, what, again }) => `${dir === 'in' ? '<' : '>'}${what}${again ? '*' : ''}`).join(' ');
-  }
 }
 
 const isSuccess = (status: number): boolean => status >= 200 && status < 300;

@@ -1,7 +1,7 @@
 /**
- * Phones for tests over real SIP and RTP: one UDP port with any number of numbers behind it, as a carrier or a telephone
- * system is for a switch. They behave by the simulator's script (telephony/simulator/script.ts), are acted on by hand, or
- * are played message by message (`onInvite`). Each call sends a tone of its own, so tests can tell who hears whom.
+ * Phones for tests over real SIP and RTP: one UDP port with any number of numbers behind it, as a carrier's is.
+ * They behave by the simulator's script (telephony/simulator/script.ts), are acted on by hand, or are played message by
+ * message (`onInvite`). Each call sends a tone of its own, so tests can tell who hears whom.
  */
 import { type Behaviour, type BehaviourInput, behaviourSchema } from '../../../telephony/simulator/script.ts';
 import { eventually } from '../eventually.ts';
@@ -16,7 +16,7 @@ export type CallScript = (call: SipCall) => void | Promise<void>;
 export interface SipPhonesOptions {
   /** Any free one by default. */
   port?: number;
-  /** By name: sounds that the switch may play, as tones in Hz below {@link FIRST_TONE}; `writeTone` makes their files. */
+  /** By name: sounds that the switch may play, as tones in Hz below {@link FIRST_TONE} (`writeTone`). */
   sounds?: Record<string, number>;
   /** For numbers that nobody has said anything of; by default they are not in use. */
   otherwise?: BehaviourInput;
@@ -109,7 +109,7 @@ export class SipPhones {
     this.transport.send(responseTo(request, status, token(), { headers: [ALLOW] }), from);
   }
 
-  /** Within a call its tag says which (of several forks), before that the transaction: the INVITE again, or its CANCEL. */
+  /** Within a dialog its tag says whose it is; without one it is the INVITE again, or its CANCEL. */
   #callOf(request: SipMessage): SipCall | undefined {
     const calls = this.#byCallId.get(request.callId) ?? [];
     const tag = request.tag('to');

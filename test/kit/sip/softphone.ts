@@ -16,6 +16,8 @@ export interface SoftphoneOptions extends Pick<SipPhonesOptions, 'sounds'> {
 export class Softphone {
   readonly phones: SipPhones;
   readonly phone: SipPhone;
+  /** Epoch ms of the last time; null: it is not. */
+  registeredAt: number | null = null;
   readonly #options: Required<Omit<SoftphoneOptions, 'sounds'>>;
   readonly #callId = token();
   readonly #tag = token();
@@ -57,8 +59,9 @@ export class Softphone {
   async #register(expires: number): Promise<void> {
     let response = await this.#send(expires, []);
     if (response.status === 401) response = await this.#send(expires, [this.#authorization(response)]);
-    if (response.status === 200) return;
-    throw new Error(`The registration of ${this.#options.account} was refused: ${response.start.replace('SIP/2.0 ', '')}`);
+    const said = response.start.replace('SIP/2.0 ', '');
+    if (response.status !== 200) throw new Error(`The registration of ${this.#options.account} was refused: ${said}`);
+    this.registeredAt = expires > 0 ? Date.now() : null;
   }
 
   #send(expires: number, headers: string[]): Promise<SipMessage> {

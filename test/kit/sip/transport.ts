@@ -25,8 +25,8 @@ interface Transaction {
 }
 
 /**
- * A socket on loopback that looks up no names: so `bind` is done when it returns, which lets a call be answered within the
- * tick of its INVITE, and a packet costs no look-up.
+ * A socket on loopback that looks up no names: so `bind` is done when it returns, which lets a call be answered within
+ * the tick of its INVITE, and a packet costs no look-up.
  */
 export const LOOPBACK: SocketOptions = {
   type: 'udp4',
