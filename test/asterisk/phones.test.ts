@@ -225,7 +225,7 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
       earlyMedia: [0.02, 5],
       alerting: 0.1,
       media: null,
-      then: { kind: 'answers', after: 0.1, talks: 0.5, presses: { digit: '7', after: 0.1 } },
+      then: { kind: 'answers', after: 0.1, talks: 0.8, presses: { digit: '7', after: 0.1 } },
     });
 
     await app.event('ChannelDestroyed', number);
@@ -234,8 +234,10 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
     expect(app.eventsOf('ChannelDtmfReceived', number).map(({ digit }) => digit)).toEqual(['7']);
     const at = (what: string) => call.wire.find((entry) => entry.what === what)!.at - call.wire[0]!.at;
     expect(at('180')).toBeGreaterThanOrEqual(99);
-    expect(at('200') - at('180')).toBeGreaterThanOrEqual(95);
-    expect(at('BYE') - at('200')).toBeGreaterThanOrEqual(499);
+    expect(at('200') - at('180')).toBeGreaterThanOrEqual(98);
+    expect(at('BYE') - at('200')).toBeGreaterThanOrEqual(798);
+    // Early media, one key, and no audio after the answer.
+    expect(call.rtp.sent).toBeLessThan((at('200') - at('183')) / 20 + 7 + 5);
   });
 
   it('know the sound that is played to them', async () => {

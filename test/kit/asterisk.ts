@@ -5,6 +5,7 @@ import path from 'node:path';
 import { pino } from 'pino';
 import { installAsterisk, NoAsterisk } from '../../dev/asterisk/install.ts';
 import { ARI_USER, type AsteriskOptions, type RunningAsterisk, startAsterisk } from '../../dev/asterisk/server.ts';
+import { commandLine } from '../../dev/process.ts';
 import { Ari } from '../../telephony/asterisk/ari.ts';
 import type { AriEvent } from '../../telephony/asterisk/ari-types.ts';
 import { eventually } from './eventually.ts';
@@ -15,7 +16,9 @@ const FIRST_RTP_PORT = 20_000 + (process.pid % 3) * 4_000;
 
 // A run that is broken off must leave no Asterisk behind.
 const running = new Set<RunningAsterisk>();
-process.once('exit', () => running.forEach(({ pid }) => process.kill(pid, 'SIGKILL')));
+process.once('exit', () => {
+  for (const { pid } of running) if (commandLine(pid).includes('asterisk')) process.kill(pid, 'SIGKILL');
+});
 
 /** Why this host has no Asterisk; undefined where it has one. Throws in CI, which must not pass without. */
 export async function whyNoAsterisk(): Promise<string | undefined> {
