@@ -115,6 +115,7 @@ export interface Telephony {
   sendDtmf(legId: string, digits: string, key: string): Promise<void>;
   /** Records a mix under this name, from now until null or the end of its last leg; a repeat goes on with the same one. */
   record(mix: string, name: string | null): Promise<void>;
+  /** A switch that remembers how an absent leg ended, which nobody was told, tells it now as a fact. */
   status(legId: string): Promise<LegStatus>;
   /** Every live leg of this application. */
   list(): Promise<{ legId: string; phase: LegPhase }[]>;

@@ -185,6 +185,8 @@ async function handOver({ telephony, worker, run }: Held): Promise<void> {
  */
 async function reconcile({ db, legs, log, name }: NodeDeps, telephony: Telephony): Promise<void> {
   const doubtful = new Set((await unknownLegs(db, telephony, name)).map((leg) => leg.id));
+  // What the switch remembers of the end of each, it tells now.
+  for (const legId of doubtful) await telephony.status(legId);
   if (doubtful.size > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
   for (const leg of doubtful.size > 0 ? await unknownLegs(db, telephony, name) : []) {
     if (!doubtful.has(leg.id)) continue;

@@ -18,6 +18,8 @@ export class AsteriskChannels {
   readonly names: Names;
   readonly #ari: Ari;
   readonly #app: string;
+  /** Recordings under way, by mix. */
+  readonly #recordings = new Map<string, string>();
   /** Bridges that are there, or are being made. */
   readonly #bridges = new Map<string, Promise<unknown>>();
 
@@ -90,8 +92,10 @@ export class AsteriskChannels {
     await ifThere(this.#ari.ask('POST /bridges/{bridgeId}/removeChannel', { path, query }));
   }
 
+  /** Its recording ends with it. */
   async removeBridge(mix: string): Promise<void> {
     this.#bridges.delete(mix);
+    this.#recordings.delete(mix);
     await ifThere(this.#ari.ask('DELETE /bridges/{bridgeId}', { path: { bridgeId: this.names.bridge(mix) } }));
   }
 
@@ -112,13 +116,18 @@ export class AsteriskChannels {
 
   /** One that runs already goes on. */
   async record(mix: string, name: string): Promise<void> {
+    if (this.#recordings.get(mix) === name) return;
     const path = { bridgeId: this.names.bridge(mix) };
     const query = { name, format: 'wav', ifExists: 'append' } as const;
     await this.#ari.ask('POST /bridges/{bridgeId}/record', { path, query }).catch(unlessStatus(404, 409));
+    this.#recordings.set(mix, name);
   }
 
-  async stopRecording(recordingName: string): Promise<void> {
+  async stopRecording(mix: string): Promise<void> {
+    const recordingName = this.#recordings.get(mix);
+    if (recordingName === undefined) return;
     await ifThere(this.#ari.ask('POST /recordings/live/{recordingName}/stop', { path: { recordingName } }));
+    this.#recordings.delete(mix);
   }
 
   /** Whether audio comes from the far end. */

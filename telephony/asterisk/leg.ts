@@ -46,6 +46,7 @@ export class Leg {
   #answeredAt: number | null = null;
   /** The first sign counts. */
   #ender: Ender | null = null;
+  #isOver = false;
   #timer: NodeJS.Timeout | undefined;
   #entered = Promise.withResolvers<boolean>();
 
@@ -146,7 +147,10 @@ export class Leg {
     return sip ? { phase, by: 'remote', sip } : { phase, by: 'remote', ...(cause ? { q850: cause } : {}) };
   }
 
+  /** Told once, whatever comes twice. */
   #end(ending: LegEnding, at: number): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
     const { legId, startedAt } = this;
     const times = { startedAt, alertingAt: this.#alertingAt, answeredAt: this.#answeredAt };
     this.#tell({ type: 'ended', legId, at, ...ending, ...legDurations(times, at) });

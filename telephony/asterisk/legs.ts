@@ -1,0 +1,156 @@
+/** The legs that live at Asterisk, those that are over, and what the end of one means for others. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from '../../config/log.ts';
+import { type Bound, Bonds } from '../bonds.ts';
+import { GoneLegs } from '../gone-legs.ts';
+import type { LegFact } from '../telephony.ts';
+import type { AsteriskChannels } from './channels.ts';
+import { type Ender, Leg, type Plan } from './leg.ts';
+import { bond, VARIABLE } from './names.ts';
+
+/** A hang-up that Asterisk did not answer is asked for again. */
+const AGAIN_MS = 1_000;
+
+export class Legs {
+  readonly gone = new GoneLegs();
+  readonly #live = new Map<string, Leg>();
+  readonly #bonds = new Bonds();
+  readonly #channels: AsteriskChannels;
+  readonly #log: Logger;
+  readonly #tell: (fact: LegFact) => void;
+
+  constructor(channels: AsteriskChannels, log: Logger, tell: (fact: LegFact) => void) {
+    this.#channels = channels;
+    this.#log = log;
+    this.#tell = tell;
+  }
+
+  get live(): Leg[] {
+    return [...this.#live.values()];
+  }
+
+  find(legId: string): Leg | undefined {
+    return this.#live.get(legId);
+  }
+
+  /** Not among the live ones yet. */
+  make(legId: string, plan: Plan, startedAt: number): Leg {
+    return new Leg(legId, plan, startedAt, {
+      fact: this.#tell,
+      timedOut: (leg) => {
+        void this.#endOthers(leg);
+        void this.#hangUp(leg);
+      },
+    });
+  }
+
+  add(legId: string, plan: Plan, startedAt: number): Leg {
+    const leg = this.make(legId, plan, startedAt);
+    this.#live.set(legId, leg);
+    return leg;
+  }
+
+  // ---- the end of a leg ----------------------------------------------------------------------------------------------
+
+  /** The first sign that a leg ends. Those bound to it end too: Asterisk does so by itself, this is for what it missed. */
+  endedBy(leg: Leg, ender: Ender): void {
+    if (leg.endedBy(ender)) void this.#endOthers(leg);
+  }
+
+  /** Its channel is no more (or has never been): `tellEnd` tells that, as the last of its facts. */
+  bury(leg: Leg, tellEnd: () => void): void {
+    const { legId, mix } = leg;
+    this.#live.delete(legId);
+    this.gone.add(legId, true);
+    void this.#endOthers(leg);
+    tellEnd();
+    if (mix === null || this.live.some((other) => other.mix === mix)) return;
+    this.#channels.removeBridge(mix).catch((err: unknown) => this.#log.warn({ err, mix }, 'a bridge was left behind'));
+  }
+
+  /** It was never sent, and never will be; nothing is told of it. */
+  drop(leg: Leg): void {
+    this.lose(leg);
+    this.gone.add(leg.legId, false);
+  }
+
+  /** It is another process's. */
+  lose(leg: Leg): void {
+    leg.forget();
+    this.#live.delete(leg.legId);
+  }
+
+  /** Asterisk stays away: nobody will say what became of them. */
+  giveUp(): void {
+    for (const leg of this.live) {
+      this.#live.delete(leg.legId);
+      this.gone.add(leg.legId, true);
+      leg.lost(Date.now(), 'switch_lost');
+    }
+  }
+
+  /** Another process follows them now. */
+  forget(): void {
+    for (const leg of this.live) this.lose(leg);
+  }
+
+  // ---- legs that end together ----------------------------------------------------------------------------------------
+
+  /** From now on the legs of a mix end together; an empty list undoes it. One that has ended already ends the others. */
+  async bind(mix: string, legs: Bound[]): Promise<void> {
+    const before = this.#bonds.get(mix);
+    this.#bonds.set(mix, legs);
+    const first = legs.find(({ legId }) => this.gone.has(legId) || this.#live.get(legId)?.ender);
+    if (first) return this.#endOthers(this.#live.get(first.legId) ?? { legId: first.legId, ender: null });
+    await this.#tellBonds(legs.length > 0 ? legs : before);
+  }
+
+  /** Tells Asterisk that the leg, which has a channel by now, ends with those that it is bound to. */
+  async bindOthers({ legId }: Leg): Promise<void> {
+    const others = this.#bonds.of(legId).flatMap(({ legs }) => legs.filter((other) => other.legId !== legId));
+    await this.#tellBonds(others);
+  }
+
+  /** What dialwright.conf is to do when the leg has ended. */
+  bondOf(legId: string): string {
+    const [own] = this.#bonds.of(legId);
+    if (!own) return '';
+    const others = own.legs.filter((other) => other.legId !== legId);
+    return bond(own.why, others.flatMap((other) => this.#live.get(other.legId)?.channelName ?? []));
+  }
+
+  async #tellBonds(legs: Bound[]): Promise<void> {
+    const there = legs.filter(({ legId }) => this.#live.get(legId)?.channelName);
+    await Promise.all(there.map(({ legId }) => this.#channels.set(legId, VARIABLE.bond, this.bondOf(legId))));
+  }
+
+  async #endOthers({ legId, ender }: Pick<Leg, 'legId' | 'ender'>): Promise<void> {
+    for (const { mix, why, legs } of this.#bonds.of(legId)) {
+      this.#bonds.set(mix, []);
+      const reason = ender?.by === 'command' ? ender.why : why;
+      const others = legs.filter((bound) => bound.legId !== legId);
+      await Promise.all(others.map((other) => this.#endOther(other.legId, { by: 'command', why: reason })));
+    }
+  }
+
+  /** One that was not sent yet never will be. */
+  async #endOther(legId: string, ender: Ender): Promise<void> {
+    const leg = this.#live.get(legId);
+    if (!leg) return this.gone.add(legId, false);
+    this.endedBy(leg, ender);
+    await this.#hangUp(leg);
+  }
+
+  /** Again until Asterisk has answered, or the leg is over. */
+  async #hangUp({ legId }: Leg): Promise<void> {
+    while (this.#live.has(legId)) {
+      try {
+        await this.#channels.hangUp(legId);
+        return;
+      } catch (err) {
+        this.#log.warn({ err, legId }, 'a leg could not be hung up; it is tried again');
+        await sleep(AGAIN_MS);
+      }
+    }
+  }
+}
