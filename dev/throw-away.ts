@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, realpathSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
-// QUIT is PostgreSQL's immediate shutdown, and ends the Temporal dev server as well; what they held is thrown away.
+// QUIT is PostgreSQL's immediate shutdown, and ends the others as well; what they held is thrown away.
 // A zombie, which some containers keep for ever, is not alive: it has no command line.
 const SCRIPT = `
   alive() {
@@ -13,11 +13,12 @@ const SCRIPT = `
   data=$(sed -n 's/.*"data": *"\\(.*\\)".*/\\1/p' "$1/postgres.json" 2>/dev/null)
   postgres=$(head -n 1 "$data/postmaster.pid" 2>/dev/null)
   temporal=$(sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p' "$1/temporal.json" 2>/dev/null)
+  asterisk=$(sed -n 's/.*"pid": *\\([0-9]*\\).*/\\1/p' "$1/asterisk.json" 2>/dev/null)
   for signal in QUIT KILL; do
-    for pid in $postgres $temporal; do kill -$signal $pid 2>/dev/null; done
+    for pid in $postgres $temporal $asterisk; do kill -$signal $pid 2>/dev/null; done
     for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
       running=
-      for pid in $postgres $temporal; do alive $pid && running=yes; done
+      for pid in $postgres $temporal $asterisk; do alive $pid && running=yes; done
       [ -z "$running" ] && break 2
       sleep 0.1
     done
@@ -26,7 +27,7 @@ const SCRIPT = `
 `;
 
 export interface ThrowAway {
-  /** An empty data directory, for `startPostgres` and `startTemporal`. */
+  /** An empty data directory, for `startPostgres`, `startTemporal` and `startAsterisk`. */
   dataDir: string;
   /** Ends what runs in it, and removes it. */
   release: () => Promise<void>;

@@ -20,7 +20,6 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
   let phones: SipPhones;
   let app: StasisApp;
   let numbers = 0;
-  const sounds = mkdtempSync(path.join(tmpdir(), 'dialwright-sounds-'));
 
   beforeAll(async () => {
     phones = await SipPhones.open({ sounds: SOUNDS });
@@ -31,7 +30,6 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
     await app?.close();
     await asterisk?.stop();
     phones?.close();
-    rmSync(sounds, { recursive: true });
   });
 
   /** Calls a number of its own, which is the channel's id too; what a test leaves is hung up. */
@@ -242,6 +240,8 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
 
   it('know the sound that is played to them', async () => {
     const { number, phone } = await talk();
+    const sounds = mkdtempSync(path.join(tmpdir(), 'dialwright-sounds-'));
+    onTestFinished(() => rmSync(sounds, { recursive: true }));
     writeTone(path.join(sounds, 'music.wav'), SOUNDS.music, 5);
     writeTone(path.join(sounds, 'wait.sln'), SOUNDS.wait, 5);
 

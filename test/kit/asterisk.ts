@@ -1,11 +1,8 @@
 /** The private Asterisk (dev/asterisk) for tests. Where a host can't have one they are skipped, except in CI. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { pino } from 'pino';
 import { installAsterisk, NoAsterisk } from '../../dev/asterisk/install.ts';
 import { ARI_USER, type AsteriskOptions, type RunningAsterisk, startAsterisk } from '../../dev/asterisk/server.ts';
-import { commandLine } from '../../dev/process.ts';
+import { throwAwayDataDir } from '../../dev/throw-away.ts';
 import { Ari } from '../../telephony/asterisk/ari.ts';
 import type { AriEvent } from '../../telephony/asterisk/ari-types.ts';
 import { eventually } from './eventually.ts';
@@ -13,12 +10,6 @@ import { eventually } from './eventually.ts';
 const quiet = (): void => {};
 /** Files of tests run side by side, each with an Asterisk: they are not to share ports. */
 const FIRST_RTP_PORT = 20_000 + (process.pid % 3) * 4_000;
-
-// A run that is broken off must leave no Asterisk behind.
-const running = new Set<RunningAsterisk>();
-process.once('exit', () => {
-  for (const { pid } of running) if (commandLine(pid).includes('asterisk')) process.kill(pid, 'SIGKILL');
-});
 
 /** Why this host has no Asterisk; undefined where it has one. Throws in CI, which must not pass without. */
 export async function whyNoAsterisk(): Promise<string | undefined> {
@@ -32,16 +23,14 @@ export async function whyNoAsterisk(): Promise<string | undefined> {
   }
 }
 
-/** An Asterisk with data of its own, which `stop` removes. */
+/** An Asterisk with data of its own, which `stop` removes; it lives no longer than this process. */
 export async function freshAsterisk(options: Pick<AsteriskOptions, 'carrier' | 'timers' | 'music'>): Promise<RunningAsterisk> {
-  const dataDir = mkdtempSync(path.join(tmpdir(), 'dialwright-asterisk-'));
+  const { dataDir, release } = throwAwayDataDir('asterisk');
   const given = { dataDir, log: quiet, anyPorts: true, firstRtpPort: FIRST_RTP_PORT };
   const asterisk = await startAsterisk({ ...given, ...options });
-  running.add(asterisk);
   const stop = async (): Promise<void> => {
     await asterisk.stop();
-    running.delete(asterisk);
-    rmSync(dataDir, { recursive: true, force: true });
+    await release();
   };
   return { ...asterisk, stop };
 }
