@@ -122,7 +122,8 @@ export class SipCall {
     }
     const content = sdp ? this.#answerSdp(this.invite) : {};
     if (sdp) this.#audio?.talk(audio);
-    const lines = [...(status > 100 && status < 300 ? this.#dialogHeaders(this.invite) : []), ...headers];
+    const own = status > 100 && status < 300 ? [this.#contact, ALLOW] : [];
+    const lines = [...own, ...(isSuccess(status) ? timerHeaders(this.invite) : []), ...headers];
     const response = responseTo(this.invite, status, this.tag, { ...content, headers: lines });
     if (status >= 200) this.#final = status;
     if (isSuccess(status)) this.#become('talking');
@@ -311,19 +312,12 @@ export class SipCall {
   /** A refresh of the session (RFC 4028), or a new direction or address of their audio. */
   #renewed(request: SipMessage): void {
     const content = request.method === 'INVITE' || request.body ? this.#answerSdp(request) : {};
-    const headers = this.#dialogHeaders(request);
+    const headers = [this.#contact, ALLOW, ...timerHeaders(request)];
     this.#answer(request, responseTo(request, 200, this.tag, { ...content, headers }));
   }
 
   #plain(request: SipMessage, status: number): SipMessage {
     return responseTo(request, status, this.tag);
-  }
-
-  /** The session timer is theirs to keep, as they have asked for it. */
-  #dialogHeaders(request: SipMessage): string[] {
-    const interval = parseInt(request.get('session-expires'), 10);
-    const timer = interval ? ['Require: timer', `Session-Expires: ${interval};refresher=uac`] : [];
-    return [this.#contact, ALLOW, 'Supported: timer', ...timer];
   }
 
   #answerSdp(request: SipMessage): Content {
@@ -401,6 +395,12 @@ export class SipCall {
 }
 
 const isSuccess = (status: number): boolean => status >= 200 && status < 300;
+
+/** The session timer (RFC 4028) is theirs to keep, as they have asked for it. */
+function timerHeaders(request: SipMessage): string[] {
+  const interval = parseInt(request.get('session-expires'), 10);
+  return ['Supported: timer', ...(interval ? ['Require: timer', `Session-Expires: ${interval};refresher=uac`] : [])];
+}
 
 /** `Signal=5` of application/dtmf-relay; other bodies hold no key. */
 function keyIn(info: SipMessage): string {
