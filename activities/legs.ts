@@ -5,7 +5,7 @@
 import type { Logger } from 'pino';
 import { afterCallWithoutTalk, afterFailedOffer, afterTalk, type AgentAfter } from '../domain/agents.ts';
 import { type LegCode, legResult, type LegResult } from '../domain/codes.ts';
-import { legId as legIdOf, sessionId } from '../domain/ids.ts';
+import { legId as legIdOf, recordingName, sessionId } from '../domain/ids.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
@@ -29,6 +29,8 @@ export interface LegBookDeps {
 export interface Connection {
   mix: string;
   legIds: string[];
+  /** Name under which the mix is to be recorded; null: it is not. */
+  recording: string | null;
 }
 
 export interface LegBook {
@@ -39,6 +41,8 @@ export interface LegBook {
   apply(fact: LegFact): Promise<Connection | null>;
   /** Ends a leg that its switch does not report on. */
   end(legId: string, end: LegEnd): Promise<void>;
+  /** The recording of this call's talk could not be begun: its facts name none. */
+  notRecorded(callId: string): Promise<void>;
   watch(row: sql.LegRow): LegWatch;
   /** Wakes who watches a leg although its row has not changed. */
   nudge(legId: string): void;
@@ -116,6 +120,7 @@ export function createLegBook(deps: LegBookDeps): LegBook {
       }
     },
     end: (legId, ending) => end(legId, ending, db.clock.now()),
+    notRecorded: async (callId) => void (await db.pool.query(sql.setRecording(callId, null))),
     nudge: (legId) => wake(legId, null),
     deliverEndedTalks: () => deliver(deps, new Date(db.clock.now().getTime() - DELIVER_AFTER_MS), null),
 
@@ -145,18 +150,24 @@ async function writeAnswer(tx: Tx, legId: string, at: Date): Promise<Answer | nu
   if (offer) await tx.run(sql.trunkWorks(leg.node, leg.created_at));
   // An ended offer: the agent has gone, the switch ends this leg too, and it counts as abandoned.
   if (!offer || offer.ended_at) return { leg, connection: null };
-  if (offer.state !== 'talking') await beginTalk(tx, offer);
+  // What a repeat goes on with is what the first one wrote, whatever the rules say by now.
+  const recording = offer.state === 'talking' ? leg.recording : await beginTalk(tx, offer);
   const agentLeg = legIdOf(offer.call_id, offer.offer_no, 'agent');
-  return { leg, connection: { mix: offer.call_id, legIds: [agentLeg, legId] } };
+  return { leg, connection: { mix: offer.call_id, legIds: [agentLeg, legId], recording } };
 }
 
-async function beginTalk(tx: Tx, offer: sql.OfferRow): Promise<void> {
+/** Returns the name under which it is to be recorded, written before that is begun; null: it is not. */
+async function beginTalk(tx: Tx, offer: sql.OfferRow): Promise<string | null> {
+  const { rules } = await contextOf(tx, offer.id);
+  const recording = rules.record_calls ? recordingName(offer.call_id) : null;
+  if (recording) await tx.run(sql.setRecording(offer.call_id, recording));
   await tx.run(sql.setOfferState(tx.now, offer.id, 'talking'));
   await tx.run(sql.setContactState(tx.now, offer.contact_id, 'talking', ['dialling']));
   const agent = await tx.row<AgentRow>(lockAgentOfOffer(offer.agent_id, offer.id));
-  if (!agent) return;
+  if (!agent) return recording;
   const talk = { callId: offer.call_id, resultCode: 'k' as const };
   await changeAgent(tx, agent, { state: 'connected', cause: 'contact_answered', ...talk });
+  return recording;
 }
 
 interface Ended {
@@ -234,6 +245,7 @@ function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, end: LegEnd, cont
       contact_id: leg.contact_id,
       campaign_id: leg.campaign_id,
       attempt: leg.attempt,
+      recording: leg.recording,
     },
   });
 }

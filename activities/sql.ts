@@ -160,10 +160,11 @@ export interface LegRow {
   result_code: LegResult['code'] | null;
   result_response: number | null;
   result_reason: LegResult['reason'];
+  recording: string | null;
 }
 const LEG_COLUMNS = `id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
   source, destination, originating, not_after, created_at, alerting_at, answered_at, media_at, ended_at, result_code,
-  result_response, result_reason`;
+  result_response, result_reason, recording`;
 
 export const readLeg = (id: string): Sql => ({
   name: 'read_leg',
@@ -257,6 +258,13 @@ export const markLeg = (id: string, column: 'alerting_at' | 'answered_at' | 'med
   text: `UPDATE leg SET ${column} = coalesce(${column}, $2) WHERE id = $1 AND ended_at IS NULL
          RETURNING ${LEG_COLUMNS}`,
   values: [id, at],
+});
+
+/** The name under which a talk is to be recorded, on its contact's leg; null takes it back while the talk lasts. */
+export const setRecording = (callId: string, name: string | null): Sql => ({
+  name: 'set_recording',
+  text: `UPDATE leg SET recording = $2 WHERE call_id = $1 AND leg_type = 'contact' AND ended_at IS NULL`,
+  values: [callId, name],
 });
 
 /** Ends an open leg; no row when it has ended before. */

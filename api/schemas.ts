@@ -276,6 +276,10 @@ export type ContactJson = z.input<typeof contact>;
 const legCode = z.enum(LEG_CODES).nullable();
 const endCode = z.enum([...LEG_CODES, 'd']).nullable();
 const reason = z.enum(RESULT_REASONS).nullable();
+const recording = z
+  .string()
+  .nullable()
+  .describe('Name of the recording of the talk, under which the switch keeps it; null: not recorded');
 
 export const contactDetail = z
   .strictObject({
@@ -293,6 +297,7 @@ export const contactDetail = z
           ended_at: time.nullable(),
           end_code: endCode,
           end_reason: z.string().nullable(),
+          recording,
           offers: z.array(
             z.strictObject({
               id,
@@ -477,6 +482,7 @@ const callEvent = z
     contact_id: id,
     campaign_id: id,
     attempt: count,
+    recording,
   })
   .meta({ id: 'CallEvent' });
 /** The columns of `call_events`, in the order of docs/domain.md. */

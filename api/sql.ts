@@ -326,6 +326,7 @@ export const listedNumber = (numbers: (string | null)[]): Sql => ({
 /** The latest calls of a contact with their offers and legs, newest first. */
 export const callsOfContact = (id: string, limit: number): Sql => ({
   text: `SELECT k.*,
+           (SELECT recording FROM leg WHERE call_id = k.call_id AND leg_type = 'contact') AS recording,
            coalesce((SELECT json_agg(o ORDER BY o.offer_no) FROM (
              SELECT id::text, offer_no, agent_id::text, state, created_at, deadline, answered_at, accepted_at, ended_at,
                result_code, result_reason

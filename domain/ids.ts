@@ -31,6 +31,9 @@ export function sessionId(call: string, part: 'queueing' | 'legs'): string {
   return `${call}-${part === 'queueing' ? 'S1' : 'S2'}`;
 }
 
+/** Name of the recording of a call's talk: letters, digits, hyphens, as every switch takes it. */
+export const recordingName = (call: string): string => `call-${call}`;
+
 export const contactWorkflowId = (contactId: string, round: number): string => `contact/${contactId}/${round}`;
 /** The contact and round of such an id; null for any other. */
 export function contactOfWorkflow(workflowId: string): { contactId: string; round: number } | null {

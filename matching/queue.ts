@@ -62,5 +62,6 @@ function queueingRow(
     contact_id: call.contact_id,
     campaign_id: call.campaign_id,
     attempt: call.attempt,
+    recording: null,
   };
 }

@@ -31,6 +31,7 @@ export interface CallEventRow {
   contact_id: string;
   campaign_id: number;
   attempt: number;
+  recording: string | null;
 }
 
 export interface AgentEventRow {
@@ -79,7 +80,7 @@ const COLUMNS = {
   call_events: `position, call_id, call_sequence, event_type, internal_iq_session_id, ciq, dte_start, duration_tot_sec,
     dte_speak_start, duration_speak_sec, setup_ms, alert_ms, source, destination, originating, service_num, queue_key,
     agent_id, result_code, result_response, result_reason, answered, leg_type, request_id, contact_id, campaign_id,
-    attempt`,
+    attempt, recording`,
   agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code`,
   dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id`,
   wrap_ups: `position, call_id, agent_id, contact_id, campaign_id, started_at, wrap_up_sec, ended_by, registered`,

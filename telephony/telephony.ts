@@ -113,7 +113,10 @@ export interface Telephony {
   play(legId: string, sound: string | null): Promise<void>;
   /** Sends keys (0-9 * # A-D) to the far end of an answered leg. The same `key` once more sends nothing. */
   sendDtmf(legId: string, digits: string, key: string): Promise<void>;
-  /** Records a mix under this name, from now until null or the end of its last leg; a repeat goes on with the same one. */
+  /**
+   * Records a mix under this name (letters, digits, hyphens, dots), from now until null or the end of its last leg; a
+   * repeat goes on with the same one. For a mix without legs it does nothing.
+   */
   record(mix: string, name: string | null): Promise<void>;
   /** A switch that remembers how an absent leg ended, which nobody was told, tells it now as a fact. */
   status(legId: string): Promise<LegStatus>;

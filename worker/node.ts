@@ -12,6 +12,7 @@ import type { Matching } from '../matching/matching.ts';
 import type { Db } from '../prisma/tx.ts';
 import type { Telephony } from '../telephony/telephony.ts';
 import { failuresAsCodes } from './failures.ts';
+import { recordTalk, resumeRecordings } from './recordings.ts';
 
 /** The lease is renewed every RENEW_MS; who does not for LEASE_MS has lost it. */
 const RENEW_MS = 2_000;
@@ -144,8 +145,10 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
   };
   telephony.onFact(async (fact) => {
     const talk = await legs.apply(fact);
+    if (!talk) return;
     // Connected here and not by the activity that waits for the answer: audio must not wait for that to be taken over.
-    for (const legId of talk?.legIds ?? []) await telephony.join(talk!.mix, legId);
+    for (const legId of talk.legIds) await telephony.join(talk.mix, legId);
+    if (talk.recording) void recordTalk({ ...deps, telephony }, talk.mix, talk.recording);
   });
   telephony.onConnection((up, why = 'the switch does not answer') => {
     const trouble = up ? null : why;
@@ -156,7 +159,9 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
     if (up) log.info({ node: name }, 'connected to the switch');
     else log.error({ node: name, why }, 'the switch can not be reached; retrying');
     onChange();
-    if (up) held.reconcile();
+    if (!up) return;
+    held.reconcile();
+    void resumeRecordings({ ...deps, telephony }).catch((error: unknown) => log.warn({ err: error }, 'not resumed'));
   });
   held.run = worker.run();
   void telephony.start().catch((error: unknown) => log.error({ err: error, node: name }, 'no connection to the switch'));

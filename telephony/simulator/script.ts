@@ -57,6 +57,8 @@ export const scriptSchema = z.strictObject({
   seed: z.int().default(1),
   /** The trunk's carrier rings by early media only: 18x with SDP counts as alerting. */
   earlyMediaAlerts: z.boolean().default(true),
+  /** False: it refuses to record, as a switch whose disk is full. */
+  records: z.boolean().default(true),
   /** By number, agents' and contacts' alike. In a list, the n-th dial takes the n-th behaviour; the last one stays. */
   numbers: z.record(z.string(), z.union([behaviourSchema, z.array(behaviourSchema).min(1)])).default({}),
   /** All other contacts' numbers: one is drawn for each dial. */

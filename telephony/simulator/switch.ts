@@ -178,6 +178,7 @@ export class SimulatedSwitch {
   }
 
   record(mix: string, name: string | null): void {
+    if (!this.script.records) throw new AppError('CONFLICT', 'recordings can not be written');
     if (name === null) this.#recordings.delete(mix);
     else if ([...this.#live.values()].some((leg) => leg.mix === mix)) this.#recordings.set(mix, name);
   }

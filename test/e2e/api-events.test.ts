@@ -40,6 +40,7 @@ async function write(count: number): Promise<void> {
             leg_type: 'contact',
             request_id: null,
             attempt: 1,
+            recording: 'call-1',
           },
         });
       } else if (made % 4 === 1) {
@@ -128,7 +129,7 @@ describe('text/csv', () => {
     'position,call_id,call_sequence,event_type,internal_iq_session_id,ciq,dte_start,duration_tot_sec,dte_speak_start,' +
     'duration_speak_sec,setup_ms,alert_ms,source,destination,originating,service_num,queue_key,agent_id,result_code,' +
     'result_response,result_reason,answered,call_transfer,hold,consult,caller_on_hold_sec,leg_type,dte_scheduled_callback,' +
-    'request_id,contact_id,campaign_id,attempt';
+    'request_id,contact_id,campaign_id,attempt,recording';
 
   test('has the columns of the raw data, in their order, and every row', async () => {
     const answer = await api.call('GET', '/v1/call-events', undefined, { headers: { Accept: 'text/csv' } });
@@ -140,7 +141,7 @@ describe('text/csv', () => {
     const first = calls[0];
     expect(rows[0]).toBe(
       `1,9223372036854775807,1,c,S2,c,${first.dte_start},3,,0,5,,+4722865000,+4722865000,,,` +
-        `"__Dialer, ""quoted""\nnew line",1,b,486,,false,0,0,0,0,contact,,,9223372036854,1,1`,
+        `"__Dialer, ""quoted""\nnew line",1,b,486,,false,0,0,0,0,contact,,,9223372036854,1,1,call-1`,
     );
   });
 

@@ -1,10 +1,10 @@
 /** Whole calls through API, workflows, database and switch, each in its own process; people are played by the test. */
 import { Client, Connection } from '@temporalio/client';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest';
 import { contactWorkflowId } from '../../domain/ids.ts';
 import { eventually } from '../kit/eventually.ts';
-import { setScene } from '../kit/scene.ts';
-import { startSystem, type System } from '../kit/system.ts';
+import { type Scene, setScene } from '../kit/scene.ts';
+import { type Json, startSystem, type System } from '../kit/system.ts';
 
 let system: System;
 beforeAll(async () => {
@@ -153,6 +153,72 @@ describe('a talk', () => {
     await system.ok('POST', `/calls/${offer.call}/disposition`, { action: 'done', topics: [] }, { key });
     await scene.until('disabled');
     await scene.story('i q:q a:k c:k');
+  });
+});
+
+describe('a recording', () => {
+  const RECORDED = { record_calls: true };
+  /** What call events, contact and switch say of it. */
+  const named = async (scene: Scene, call: string) => ({
+    events: (await system.sql.query(`SELECT ciq, recording FROM call_events WHERE call_id = $1 AND event_type = 'c' ORDER BY ciq`, [call])).rows,
+    contact: (await scene.contact()).calls[0].recording,
+  });
+  const simulator = async (method: string, path: string, body?: unknown): Promise<Json> => {
+    const json = { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
+    const answer = await fetch(`${system.simulatorUrl}${path}`, { method, ...(body === undefined ? {} : json) });
+    expect(answer.status).toBe(200);
+    return answer.json() as Promise<Json>;
+  };
+  const legAt = async (phone: string) => (await simulator('GET', '/legs')).legs.find((leg: { to: string }) => leg.to === phone);
+
+  it('of a talk runs from its beginning to its end, and is named among the facts', async () => {
+    const anna = number();
+    const { scene, offer } = await talking(anna, { rules: RECORDED });
+    const name = `call-${offer.call}`;
+    for (const phone of [anna, scene.agents[0]!.phone]) {
+      await eventually(async () => (await legAt(phone)).recording === name);
+    }
+    expect((await scene.contact()).calls[0].recording, 'while they talk').toBe(name);
+    await scene.phone(anna, 'hang-up');
+    await scene.until('wrap_up');
+    expect(await named(scene, offer.call)).toEqual({
+      events: [{ ciq: 'a', recording: null }, { ciq: 'c', recording: name }],
+      contact: name,
+    });
+  });
+
+  it('is made only where the campaign says so', async () => {
+    const anna = number();
+    const { scene, offer } = await talking(anna);
+    expect((await legAt(anna)).recording).toBeNull();
+    await scene.phone(anna, 'hang-up');
+    await scene.until('wrap_up');
+    expect(await named(scene, offer.call)).toEqual({
+      events: [{ ciq: 'a', recording: null }, { ciq: 'c', recording: null }],
+      contact: null,
+    });
+  });
+
+  it('that the switch refuses harms no talk, and no name is given', async () => {
+    const script = await simulator('GET', '/script');
+    await simulator('PUT', '/script', { ...script, records: false });
+    onTestFinished(async () => void (await simulator('PUT', '/script', script)));
+    const anna = number();
+    const { scene, offer } = await talking(anna, { rules: RECORDED });
+    await eventually(async () => (await named(scene, offer.call)).contact === null);
+    expect(await legAt(anna)).toMatchObject({ phase: 'answered', mix: offer.call, recording: null });
+    await scene.phone(anna, 'hang-up');
+    await scene.until('wrap_up');
+    await scene.story('i q:q a:k c:k');
+    expect((await named(scene, offer.call)).events[1]).toEqual({ ciq: 'c', recording: null });
+  });
+
+  it('is none of an answer that nobody was there for', async () => {
+    const { scene, offer, key } = await dialling(CROSSES, RECORDED);
+    await alerting(offer.call);
+    await system.ok('POST', `/offers/${offer.offer}/cancel`, {}, { key });
+    await scene.until('disabled');
+    expect((await named(scene, offer.call)).events[1]).toEqual({ ciq: 'c', recording: null });
   });
 });
 

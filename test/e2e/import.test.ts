@@ -403,6 +403,7 @@ describe('replacing a list', () => {
         contact_id: contactId,
         campaign_id: Number(id),
         attempt: 1,
+        recording: null,
       },
     ]);
     const { rows: after } = await pool.query<{ last: string }>(`SELECT last FROM event_position`);

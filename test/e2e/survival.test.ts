@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { type Scene, setScene } from '../kit/scene.ts';
-import { startSystem, type System } from '../kit/system.ts';
+import { type Json, startSystem, type System } from '../kit/system.ts';
 
 let system: System;
 beforeAll(async () => {
@@ -173,5 +173,40 @@ describe.each(['kill', 'freeze'] as const)('%s', (how) => {
       await s.agentIs('ready', 0, RECOVERY_MS);
     }
     expect(await s.dialled(anna)).toBe(dialled);
+  });
+});
+
+describe('a recording', () => {
+  const ask = async (path: string) => (await (await fetch(`${system.simulatorUrl}${path}`)).json()) as Json;
+  const recordingAt = async (phone: string) =>
+    (await ask('/legs')).legs.find(({ to }: { to: string }) => to === phone)?.recording as string | undefined;
+
+  it.each<[string, boolean]>([
+    ['before the contact answered', false],
+    ['after the answer was written, and before it was recorded', true],
+  ])('is begun when the worker is back that died %s', async (_when, talks) => {
+    const anna = number();
+    const s = await setScene(system, { contacts: [{ phone_num: anna }], rules: { record_calls: !talks } });
+    await s.ready();
+    const { call } = await s.ringing();
+    await s.phone(s.agents[0]!.phone, 'answer');
+    await s.until('dialling');
+    const answers = () => s.phone(anna, 'answer');
+    if (talks) {
+      await answers();
+      await s.until('talking');
+      // The answer does not come again.
+      await eventually(async () => (await ask('/healthz')).factsWaiting === 0);
+    }
+    await whileAway('kill', s.agents[0]!, async () => {
+      if (!talks) await answers();
+      else await system.sql.query(`UPDATE leg SET recording = 'call-' || call_id WHERE call_id = $1 AND ciq = 'c'`, [call]);
+    });
+
+    await eventually(async () => (await recordingAt(anna)) === `call-${call}`, { withinMs: RECOVERY_MS });
+    await s.phone(anna, 'hang-up');
+    await s.until('wrap_up', 0, RECOVERY_MS);
+    const { rows } = await system.sql.query(`SELECT recording FROM call_events WHERE call_id = $1 AND ciq = 'c'`, [call]);
+    expect(rows).toEqual([{ recording: `call-${call}` }]);
   });
 });

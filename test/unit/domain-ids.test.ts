@@ -8,6 +8,7 @@ import {
   contactWorkflowId,
   legId,
   nodeTaskQueue,
+  recordingName,
   sessionId,
 } from '../../domain/ids.ts';
 
@@ -65,6 +66,10 @@ test('legs and sessions of a call', () => {
   expect(legId('42000007', 3, 'contact')).toBe('42000007-3-2');
   expect(sessionId('42000007', 'queueing')).toBe('42000007-S1');
   expect(sessionId('42000007', 'legs')).toBe('42000007-S2');
+});
+
+test('the recording of a call', () => {
+  expect(recordingName('9223372036853999999')).toBe('call-9223372036853999999');
 });
 
 test('workflows and task queues', () => {

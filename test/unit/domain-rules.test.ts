@@ -32,6 +32,7 @@ test('defaults', () => {
     error_limit: 5,
     after_reject: 'ready',
     wrap_up_sec: 30,
+    record_calls: false,
   });
 });
 
@@ -77,6 +78,11 @@ describe('ranges', () => {
   ])('%s', (path, allowed, refused) => {
     expect(allowed.flatMap((value) => problems(at(path, value)))).toEqual([]);
     expect(refused.flatMap((value) => problems(at(path, value)))).toEqual(refused.map(() => path));
+  });
+
+  test('calls are recorded or not', () => {
+    expect([true, false].flatMap((value) => problems({ record_calls: value }))).toEqual([]);
+    for (const value of ['yes', 1, null]) expect(problems({ record_calls: value })).toEqual(['record_calls']);
   });
 
   test('only a maximum may be null', () => {

@@ -290,6 +290,12 @@ describe('a leg sent into a mix', () => {
   });
 });
 
+it('refuses to record where its script says so', () => {
+  const { simulated } = rig(manual);
+  simulated.script = { ...simulated.script, records: false };
+  expect(() => simulated.record('m', 'call-1')).toThrow('can not be written');
+});
+
 describe('a phone under manual control', () => {
   it('is answered, presses a key and hangs up', () => {
     const { dial, clock, simulated, told } = rig(manual);
