@@ -330,12 +330,11 @@ async function untilTalking(
   const adopted = fresh ? null : adoption(deps, watch);
   for (;;) {
     const leg = await upToDate(deps, watch);
-    if (leg.answered_at) {
-      const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
-      if (offer.state === 'talking') return { kind: 'talking' };
-      // The agent went as the contact answered: the wire decides, it was an answer that nobody took.
-      if (!leg.ended_at) await telephony.hangUp(leg.id, 'agent_hang_up');
-    }
+    const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
+    if (leg.answered_at && offer.state === 'talking') return { kind: 'talking' };
+    // The agent has gone. Bound legs end at the switch: this is for one that has lost the other leg, and for an answer at
+    // that very moment, which nobody takes (the wire decides).
+    if (!leg.ended_at && (leg.answered_at || offer.ended_at)) await telephony.hangUp(leg.id, 'agent_hang_up');
     if (leg.ended_at) {
       await telephony.hangUp(agentLeg, 'call_over');
       return { kind: 'failed', code: leg.result_code!, reason: leg.result_reason };

@@ -128,6 +128,16 @@ describe('the dial', () => {
     expect(await dialledToContact()).toBe(1);
   });
 
+  it('ends with the agent even where the switch has forgotten that they are bound', async () => {
+    const outcome = dial();
+    await eventually(async () => (await simulator.legAt(CONTACT))?.phase === 'alerting');
+    await telephony.endTogether(offer.call_id, []);
+
+    await agentHangsUp();
+
+    expect(await outcome).toEqual({ kind: 'failed', code: 'h', reason: 'agent_hang_up' });
+  });
+
   it('ends as abandoned when the answer crosses the hang-up, with no time spoken', async () => {
     await simulator.behave(CONTACT, { trying: 0, alerting: 0, crosses: true, then: { kind: 'manual' } });
     const outcome = dial();
