@@ -54,6 +54,7 @@ export function createCallActivities(deps: CallDeps) {
   return {
     /** Rings the agent of an offer until answered (audio up, confirmed where asked) or over. */
     async ring({ offerId }: { offerId: string }): Promise<RingOutcome> {
+      await untilDue(deps, offerId, 'a');
       const begun = await inTx(deps.db, (tx) => beginRinging(tx, offerId));
       if (begun.outcome) {
         if (begun.outcome.kind === 'over') await deps.matching.matchAgent(begun.offer.agent_id);
@@ -71,7 +72,7 @@ export function createCallActivities(deps: CallDeps) {
 
     /** Dials the contact of an answered offer until the talk begins or the leg has failed; `refusal`: must not be dialled. */
     async dial({ offerId, refusal }: { offerId: string; refusal: ResultReason | null }): Promise<DialOutcome> {
-      if (!refusal) await untilDue(deps, offerId);
+      if (!refusal) await untilDue(deps, offerId, 'c');
       const begun = await inTx(deps.db, (tx) => beginDialling(tx, offerId, refusal));
       const agentLeg = legId(begun.offer.call_id, begun.offer.offer_no, 'agent');
       if (begun.outcome) {
@@ -218,11 +219,11 @@ async function refusal(
 }
 
 /**
- * Calls a second: offers keep to them, but agents answer when they like, many perhaps in the same second. So contacts have
- * places of their own, and an agent who has answered waits for that of the contact (docs/domain.md, "Limits of a node").
+ * Calls a second: offers keep to them, but a workflow may come late to ring, and agents answer when they like, many perhaps in
+ * the same second. So every leg has a place, and waits for it here (docs/domain.md, "Limits of a node").
  */
-async function untilDue({ db }: CallDeps, offerId: string): Promise<void> {
-  const booked = (await db.pool.query<{ at: Date }>(sql.bookDial(db.clock.now(), offerId))).rows[0];
+async function untilDue({ db }: CallDeps, offerId: string, ciq: 'a' | 'c'): Promise<void> {
+  const booked = (await db.pool.query<{ at: Date }>(sql.bookLeg(db.clock.now(), offerId, ciq))).rows[0];
   if (!booked) return;
   for (;;) {
     const leftMs = booked.at.getTime() - db.clock.now().getTime();

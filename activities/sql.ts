@@ -692,18 +692,20 @@ export const holdNode = (
   values: [now, name, holder, until, up, maxCalls, callsPerSecond, trouble],
 });
 
+const NEXT_LEG_AT = { a: 'next_ring_at', c: 'next_dial_at' } as const;
+
 /**
- * Gives an offer's contact the next place in its node's calls a second, and says when that is. No row: the node has no such
- * limit, or the contact's leg has been sent already.
+ * Gives an offer's leg the next place among the agents' or the contacts' legs of its node, by calls a second, and says when
+ * that is. No row: the node has no such limit, or the leg has been written already.
  */
-export const bookDial = (now: Date, offerId: string): Sql => ({
-  name: 'book_dial',
-  text: `UPDATE node SET next_dial_at = greatest(next_dial_at, $1) + interval '1 s' / calls_per_second
+export const bookLeg = (now: Date, offerId: string, ciq: 'a' | 'c'): Sql => ({
+  name: `book_leg_${ciq}`,
+  text: `UPDATE node SET ${NEXT_LEG_AT[ciq]} = greatest(${NEXT_LEG_AT[ciq]}, $1) + interval '1 s' / calls_per_second
          FROM offer o
          WHERE o.id = $2 AND node.name = o.node AND node.calls_per_second IS NOT NULL
-           AND NOT EXISTS (SELECT 1 FROM leg WHERE leg.offer_id = o.id AND ciq = 'c')
-         RETURNING greatest(old.next_dial_at, $1) AS at`,
-  values: [now, offerId],
+           AND NOT EXISTS (SELECT 1 FROM leg WHERE leg.offer_id = o.id AND ciq = $3)
+         RETURNING greatest(old.${NEXT_LEG_AT[ciq]}, $1) AS at`,
+  values: [now, offerId, ciq],
 });
 
 export const leaveNode = (now: Date, name: string, holder: string): Sql => ({

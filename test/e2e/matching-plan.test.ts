@@ -230,11 +230,25 @@ describe('with a million contacts in the queue', () => {
       expectLookUp(plan, { contacts: HEAD + 2 * READY, queues: READY, sorted: READY });
     });
 
-    it.each(['NULL', `'2000-01-01'`])('the node is found by what is open, not by history (failing since %s)', async (since) => {
-      await client.query(`UPDATE node SET failing_since = ${since}, probe_at = ${since}`);
-      const plan = await planOf(sql.pickNode(queue.clock.now()), mode);
-      expect(plan.scanned).toEqual(['node']);
-      expect(plan.pages).toBeLessThanOrEqual(DESCENT * 2 + IN_USE);
+    it.each([
+      ['failing_since = NULL, probe_at = NULL, max_calls = NULL, calls_per_second = NULL'],
+      [`failing_since = '2000-01-01', probe_at = '2000-01-01', max_calls = NULL`],
+      [`failing_since = NULL, probe_at = NULL, max_calls = 1000, calls_per_second = 10`],
+    ])('the node is found by what is open, not by history (%s)', async (is) => {
+      await client.query(`UPDATE node SET ${is}`);
+      for (const ask of [sql.pickNode(queue.clock.now()), sql.nextCallAt(queue.clock.now())]) {
+        const plan = await planOf(ask, mode);
+        expect(plan.scanned).toEqual(['node']);
+        // Calls are counted for the limit and for the order: each time the open offers, and the open legs.
+        expect(plan.pages).toBeLessThanOrEqual(2 * (DESCENT * 2 + IN_USE));
+      }
+    });
+
+    it('who waits for a node is found by looking at the first who may be offered something', async () => {
+      const plan = await planOf(sql.waitingAgent(queue.clock.now()), mode);
+      expectLookUp(plan, { contacts: HEAD + SERVED, queues: SERVED, sorted: SERVED });
+      const { rows } = await client.query<{ id: number }>(sql.waitingAgent(queue.clock.now()));
+      expect(rows).toEqual([{ id: picky }]);
     });
   });
 });

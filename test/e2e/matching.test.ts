@@ -2,7 +2,9 @@
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { endUnrungOffers } from '../../activities/lost.ts';
+import { bookLeg } from '../../activities/sql.ts';
 import type { LegEnding } from '../../domain/codes.ts';
+import { matchPaced } from '../../matching/sweep.ts';
 import { inTx } from '../../prisma/tx.ts';
 import { eventually } from '../kit/eventually.ts';
 import { dial, endOffer, type Matcher, type NewAgent, NODE, Queue, sendLeg } from '../kit/queue.ts';
@@ -279,7 +281,17 @@ describe('the node', () => {
     expect(await agents()).toEqual([anna]);
   });
 
-  it('with the fewest open legs is taken', async () => {
+  it('with the fewest calls is taken, also while their phones do not ring yet', async () => {
+    await open();
+    const campaign = await queue.campaign();
+    for (let n = 0; n < 6; n++) await readyAgent({ [campaign]: 1 });
+    await queue.node('node-2');
+    await queue.node('node-3');
+    await queued(campaign, Array.from({ length: 6 }, () => ({})));
+    expect((await queue.offers()).map((offer) => offer.node)).toEqual([NODE, 'node-2', 'node-3', NODE, 'node-2', 'node-3']);
+  });
+
+  it('with the fewest calls is taken, whatever legs they have', async () => {
     await open();
     await queue.node('node-2');
     const campaign = await queue.campaign();
@@ -291,6 +303,176 @@ describe('the node', () => {
       await dial(one, offer);
     }
     expect(nodes).toEqual([NODE, 'node-2', NODE]);
+  });
+});
+
+describe('the limits of a node', () => {
+  let campaign: number;
+
+  /** So many agents, ready one after another, and more contacts than are needed; matched while the node takes nothing. */
+  async function crowd(count: number, limits: Parameters<Queue['node']>[1]): Promise<number[]> {
+    await open();
+    campaign = await queue.campaign({ rules: { rest_sec: 0 } });
+    await queue.enqueue(one, await queue.contacts(campaign, Array.from({ length: 100 }, () => ({}))));
+    await queue.rows(`UPDATE node SET ready_since = NULL`);
+    const ready: number[] = [];
+    for (let n = 0; n < count; n++) ready.push(await readyAgent({ [campaign]: 1 }));
+    await queue.node(NODE, limits);
+    return ready;
+  }
+
+  it('as many calls at once: then the node is passed over, and another is taken', async () => {
+    const [anna, berit, carl] = await crowd(3, { maxCalls: 2 });
+    await one.matching.matchCampaign(campaign);
+    expect(await agents()).toEqual([anna, berit]);
+    await one.sweep();
+    expect(await agents()).toEqual([anna, berit]);
+    await queue.node('node-2');
+    await one.sweep();
+    expect(await queue.offerOf(carl!)).toMatchObject({ node: 'node-2' });
+  });
+
+  it('the room that a call leaves is for who has waited longest, at once', async () => {
+    const [anna, berit, carl] = await crowd(3, { maxCalls: 2 });
+    await one.matching.matchCampaign(campaign);
+    await endOffer(one, (await queue.offerOf(anna!))!, 'rejects');
+    expect(await agents()).toEqual([berit, carl]);
+  });
+
+  it("a contact's leg that outlives its offer is still a call", async () => {
+    const [anna, berit] = await crowd(2, { maxCalls: 1 });
+    await one.matching.matchCampaign(campaign);
+    const call = await dial(one, (await queue.offerOf(anna!))!);
+    await call.agentGoes();
+    expect(await queue.offers()).toEqual([]);
+    await one.sweep();
+    expect(await queue.offers()).toEqual([]);
+    await call.end({ by: 'remote', phase: 'alerting' });
+    expect(await agents()).toEqual([berit]);
+  });
+
+  it('hold over several queues that find room for one more at the same moment', async () => {
+    await crowd(0, { maxCalls: 1 });
+    const campaigns = [campaign, await queue.campaign(), await queue.campaign()];
+    await queue.rows(`UPDATE node SET ready_since = NULL`);
+    for (const id of campaigns) {
+      await queue.enqueue(one, await queue.contacts(id, [{}]));
+      await readyAgent({ [id]: 1 });
+    }
+    await queue.node(NODE, { maxCalls: 1 });
+    let matched: Promise<unknown> | undefined;
+    await inTx(one.db, async (tx) => {
+      await tx.run({ text: `SELECT 1 FROM node FOR UPDATE`, values: [] });
+      matched = Promise.all(campaigns.map((id) => queue.matcher().matching.matchCampaign(id)));
+      await waiting(campaigns.length);
+    });
+    await matched;
+    expect(await queue.offers()).toHaveLength(1);
+  });
+
+  it('are those of the last hold: raised, lowered and taken away', async () => {
+    await crowd(6, { maxCalls: 1 });
+    for (const [limits, most] of [[{ maxCalls: 1 }, 1], [{ maxCalls: 3 }, 3], [{ maxCalls: 2 }, 3], [{}, 6]] as const) {
+      await queue.node(NODE, limits);
+      await one.sweep();
+      expect(await queue.offers()).toHaveLength(most);
+    }
+  });
+
+  it('a node without one is taken without waiting for others who take it', async () => {
+    await crowd(2, {});
+    await inTx(one.db, async (tx) => {
+      await tx.run({ text: `SELECT 1 FROM node FOR UPDATE`, values: [] });
+      await queue.matcher().matching.matchCampaign(campaign);
+      expect(await queue.offers()).toHaveLength(2);
+    });
+  });
+
+  describe('calls a second', () => {
+    /** Time goes on as the worker's loop lets it (worker/sweep.ts). Returns after how many ms each offer was made. */
+    async function pace(seconds: number): Promise<number[]> {
+      const start = queue.clock.now().getTime();
+      const made: number[] = [];
+      for (;;) {
+        const before = made.length;
+        const nextAt = await matchPaced({ db: one.db }, one.matching);
+        const elapsed = queue.clock.now().getTime() - start;
+        const [count] = await queue.rows<{ n: number }>(`SELECT count(*)::int AS n FROM offer`);
+        while (made.length < count!.n) made.push(elapsed);
+        if (made.length > before) await one.matching.renewLease((await queue.rows<{ id: number }>(`SELECT id FROM agent`)).map(({ id }) => id));
+        const pause = nextAt ? Math.min(1000, Math.max(1, nextAt.getTime() - queue.clock.now().getTime())) : 1000;
+        if (elapsed + pause > seconds * 1000) return made;
+        queue.clock.pass(pause / 1000);
+      }
+    }
+
+    it('come one after another, evenly, and are all made', async () => {
+      await crowd(30, { callsPerSecond: 4 });
+      const made = await pace(5);
+      // One is what was saved while nobody called.
+      expect(made.slice(0, 4)).toEqual([0, 0, 250, 500]);
+      expect(made).toHaveLength(4 * 5 + 2);
+    });
+
+    it('fewer than one: a pause of several seconds', async () => {
+      await crowd(5, { callsPerSecond: 0.5 });
+      expect(await pace(7)).toEqual([0, 1750, 3750, 5750].map((ms) => expect.closeTo(ms, -1)));
+    });
+
+    it('are not saved up while nobody calls, and the sweep makes no more', async () => {
+      await crowd(10, { callsPerSecond: 2 });
+      await one.sweep();
+      await one.sweep();
+      expect(await queue.offers()).toHaveLength(1);
+      queue.clock.pass(10);
+      await one.sweep();
+      await one.sweep();
+      expect(await queue.offers()).toHaveLength(2);
+    });
+
+    it('hold over several queues that find one due at the same moment', async () => {
+      await crowd(4, { callsPerSecond: 1 });
+      const other = await queue.campaign();
+      await queue.enqueue(one, await queue.contacts(other, [{}]));
+      await queue.rows(`UPDATE node SET ready_since = NULL`);
+      await readyAgent({ [other]: 1 });
+      await queue.node(NODE, { callsPerSecond: 1 });
+      let matched: Promise<unknown> | undefined;
+      await inTx(one.db, async (tx) => {
+        await tx.run({ text: `SELECT 1 FROM node FOR UPDATE`, values: [] });
+        matched = Promise.all([campaign, other].map((id) => queue.matcher().matching.matchCampaign(id)));
+        await waiting(2);
+      });
+      await matched;
+      expect(await queue.offers()).toHaveLength(1);
+    });
+
+    it('a full node is not due, and nobody waits for a moment that brings nothing', async () => {
+      await crowd(3, { callsPerSecond: 10, maxCalls: 1 });
+      expect(await pace(2)).toEqual([0]);
+      expect(await matchPaced({ db: one.db }, one.matching)).toBeNull();
+    });
+
+    it('contacts of agents who answer in the same moment are dialled one after another', async () => {
+      await crowd(4, { callsPerSecond: 4 });
+      await pace(1);
+      const now = queue.clock.now();
+      const book = async (offer: string) => {
+        const { rows } = await queue.pool.query<{ at: Date }>(bookLeg(now, offer, 'c'));
+        return rows.map(({ at }) => at.getTime() - now.getTime());
+      };
+      const booked: number[] = [];
+      for (const offer of await queue.offers()) {
+        booked.push(...(await book(offer.id)));
+      }
+      expect(booked).toEqual([0, 250, 500, 750]);
+      // Who finds the leg there after a crash has nothing to wait for, and neither has a node without the limit.
+      const [first, second] = await queue.offers();
+      await dial(one, first!);
+      expect(await book(first!.id)).toEqual([]);
+      await queue.node(NODE);
+      expect(await book(second!.id)).toEqual([]);
+    });
   });
 });
 

@@ -11,13 +11,19 @@ import { type Process, startSystem, type System } from '../kit/system.ts';
 /** The legs of a node that nobody holds are ended after 30 s (activities/legs.ts); its lease had 8 s to run. */
 const GIVEN_UP_WITHIN_MS = 45_000;
 const SECOND = 'second-switch';
+/** From the death of a switch until its agents are free (docs/architecture.md, "When something dies"). */
+const FREE_WITHIN_MS = 10_000;
+/** Phones that ring until somebody picks them up. */
+const RING_ON = ['+4722600001', '+4722600002'];
 
 let system: System;
 let secondSwitch: string;
 let secondWorker: Process;
 beforeAll(async () => {
   const answers = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'answers', after: 0.1, talks: null } };
-  const script = { agents: answers, contacts: [{ weight: 1, behaviour: answers }] };
+  const ringsOn = { ...answers, then: { kind: 'manual' } };
+  const numbers = Object.fromEntries(RING_ON.map((number) => [number, ringsOn]));
+  const script = { numbers, agents: answers, contacts: [{ weight: 1, behaviour: answers }] };
   system = await startSystem({ speed: 1, script });
   secondSwitch = await system.addSimulator();
   secondWorker = await system.addWorker('worker-2', { TELEPHONY_NODE: SECOND, SIMULATOR_URL: secondSwitch });
@@ -78,6 +84,52 @@ describe('two workers with a switch each', () => {
       await scene.story('i q:q a:k(agent_hang_up) c:k(agent_hang_up)', agent);
     }
   });
+
+  it('a switch dies: its calls end and their agents are free, the other goes on and takes what comes', async () => {
+    // Two talks and two contacts whose phones ring, one of each at either switch.
+    const numbers = [`+47${next++}`, `+47${next++}`, ...RING_ON];
+    const calls = await setScene(system, { agents: 4, contacts: numbers.map((phone_num) => ({ phone_num })) });
+    for (const [agent, state] of ['talking', 'talking', 'dialling', 'dialling'].entries()) {
+      await calls.ready(agent);
+      await calls.until(state, agent);
+    }
+    await eventually(async () => {
+      const { rowCount } = await system.sql.query(
+        `SELECT 1 FROM leg WHERE destination = ANY($1) AND alerting_at IS NOT NULL`,
+        [RING_ON],
+      );
+      return rowCount === RING_ON.length;
+    });
+    const nodes = await nodesOf(calls);
+    expect(nodes.map((node) => node === SECOND)).toEqual([true, false, true, false]);
+
+    await system.simulator.kill();
+    const killedAt = performance.now();
+    const left = () => FREE_WITHIN_MS - (performance.now() - killedAt);
+    await calls.agentIs('wrap_up', 1, left());
+    await calls.agentIs('ready', 3, left());
+    await calls.story('i q:q a:k(switch_lost) c:k(switch_lost)', 1);
+    await calls.story('i q:q a:k(switch_lost) c:e(switch_lost)', 3);
+
+    const scene = await sceneOf(4);
+    for (const agent of scene.agents.keys()) {
+      await scene.ready(agent);
+      await scene.until('talking', agent);
+    }
+    expect(new Set(await nodesOf(scene))).toEqual(new Set([SECOND]));
+    // What was up at the other switch is up still: the talk, and the phone that rings and can be picked up.
+    expect((await fetch(`${secondSwitch}/phones/${encodeURIComponent(RING_ON[0]!)}/answer`, { method: 'POST' })).ok).toBe(true);
+    await calls.until('talking', 2);
+    expect((await calls.contact(0)).state).toBe('talking');
+    await calls.story('i q:q', 0);
+    for (const { id } of (await system.sql.query(`SELECT call_id AS id FROM contact WHERE state = 'talking'`)).rows) {
+      await system.ok('POST', `/calls/${id}/hang-up`, undefined);
+    }
+    await calls.story('i q:q a:k(agent_hang_up) c:k(agent_hang_up)', 0);
+
+    await system.simulator.restart();
+    await nodesReady(2);
+  }, 60_000);
 
   it('carry out workflows both', async () => {
     const connection = await Connection.connect({ address: inject('temporalAddress') });

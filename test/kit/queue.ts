@@ -219,6 +219,7 @@ export async function dial({ db, legs }: Matcher, offer: OpenOffer) {
   const contactLeg = await sendLeg(db, offer, 'contact');
   return {
     answer: () => legs.apply({ type: 'answered', legId: contactLeg, at: db.clock.now().getTime() }),
+    agentGoes: () => legs.end(agentLeg, AGENT_PHONE.hangsUp),
     async end(how: Pick<LegEnd, 'by' | 'phase' | 'sip' | 'why'>): Promise<void> {
       await legs.end(contactLeg, { ...how, setupMs: 0, alertMs: 0 });
       await legs.end(agentLeg, { by: 'command', why: 'call_over', phase: 'answered', setupMs: 0, alertMs: 0 });

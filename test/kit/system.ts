@@ -67,9 +67,11 @@ export interface SystemOptions {
   speed?: number;
   /** Behaviour of the phones, telephony/simulator/script.ts. */
   script?: unknown;
+  /** Settings of all its processes. */
+  settings?: Record<string, string>;
 }
 
-export async function startSystem({ speed = 20, script }: SystemOptions = {}): Promise<System> {
+export async function startSystem({ speed = 20, script, settings: given = {} }: SystemOptions = {}): Promise<System> {
   const databaseUrl = await freshDatabase();
   const sql = new pg.Pool({ connectionString: databaseUrl, max: 4, options: '-c TimeZone=UTC' });
   // Workflow ids carry these ids, and all tests share one Temporal namespace.
@@ -90,6 +92,7 @@ export async function startSystem({ speed = 20, script }: SystemOptions = {}): P
     PORT: String(apiPort),
     DIALWRIGHT_ADMIN_KEY: ADMIN_KEY,
     LOG_LEVEL: 'info',
+    ...given,
   };
   const scriptFile = path.join(dataDir, 'script.json');
   if (script) writeFileSync(scriptFile, JSON.stringify(script));
