@@ -2,15 +2,10 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { pino } from 'pino';
 import { describe } from 'vitest';
-import { ARI_USER } from '../../dev/asterisk/server.ts';
-import { createAsteriskTelephony } from '../../telephony/asterisk/adapter.ts';
-import { Ari } from '../../telephony/asterisk/ari.ts';
 import { Names } from '../../telephony/asterisk/names.ts';
-import { freshAsterisk, whyNoAsterisk } from '../kit/asterisk.ts';
+import { AsteriskRig, whyNoAsterisk } from '../kit/asterisk.ts';
 import { Wire } from '../kit/simulator.ts';
-import { SipPhones } from '../kit/sip/phones.ts';
 import { writeTone } from '../kit/sip/tone.ts';
 import { type ContractRig, numberOf, telephonyContract } from '../kit/telephony-contract.ts';
 
@@ -27,23 +22,11 @@ async function asteriskRig(): Promise<ContractRig> {
     writeTone(path.join(folder, 'tone.wav'), hz, 2);
     return [sound === 'music' ? 'default' : sound, folder] as const;
   });
-  const phones = await SipPhones.open({ sounds: SOUNDS });
-  const asterisk = await freshAsterisk({ carrier: phones.address, music: Object.fromEntries(music) });
-  const wire = await Wire.to(new URL(asterisk.ariUrl).origin);
+  let wire!: Wire;
+  const through = async (origin: string) => (wire = await Wire.to(origin)).url;
+  const rig = await AsteriskRig.open({ sounds: SOUNDS, music: Object.fromEntries(music), through });
+  const { telephony, phones, asterisk, ari } = rig;
   const names = new Names('dialwright');
-  const account = { user: ARI_USER, password: asterisk.ariPassword, app: 'dialwright' };
-  const telephony = createAsteriskTelephony(
-    {
-      ...account,
-      url: `${wire.url}/ari`,
-      trunk: 'PJSIP/{number}@carrier',
-      agents: 'PJSIP/{extension}',
-      callerId: null,
-      earlyMediaAlerts: true,
-    },
-    pino({ level: process.env.ASTERISK_LOG ?? 'silent' }),
-  );
-  const ari = new Ari({ ...account, url: asterisk.ariUrl }, pino({ level: 'silent' }), { up() {}, down() {}, event() {} });
 
   /** What only Asterisk knows: the bridge that the phone's channel is in, and that bridge's recording. */
   const atAsterisk = async (number: string) => {
@@ -70,10 +53,8 @@ async function asteriskRig(): Promise<ContractRig> {
     cut: () => wire.cut(),
     mend: () => wire.mend(),
     async close() {
-      await telephony.close();
+      await rig.close();
       await wire.close();
-      await asterisk.stop();
-      phones.close();
       for (const [, folder] of music) rmSync(folder, { recursive: true });
     },
   };

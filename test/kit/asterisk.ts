@@ -1,11 +1,18 @@
-/** The private Asterisk (dev/asterisk) for tests. Where a host can't have one they are skipped, except in CI. */
+/**
+ * The private Asterisk (dev/asterisk) for tests, alone or with phones and the adapter. Where a host can't have one, a file of
+ * tests is skipped, but not in CI.
+ */
 import { pino } from 'pino';
 import { installAsterisk, NoAsterisk } from '../../dev/asterisk/install.ts';
 import { ARI_USER, type AsteriskOptions, type RunningAsterisk, startAsterisk } from '../../dev/asterisk/server.ts';
 import { throwAwayDataDir } from '../../dev/throw-away.ts';
+import { type AsteriskSettings, createAsteriskTelephony } from '../../telephony/asterisk/adapter.ts';
 import { Ari } from '../../telephony/asterisk/ari.ts';
 import type { AriEvent } from '../../telephony/asterisk/ari-types.ts';
+import type { LegFact, Originate, Telephony } from '../../telephony/telephony.ts';
 import { eventually } from './eventually.ts';
+import { SipPhones, type SipPhonesOptions } from './sip/phones.ts';
+import { numberOf } from './telephony-contract.ts';
 
 const quiet = (): void => {};
 /** Files of tests run side by side, each with an Asterisk: they are not to share ports. */
@@ -33,6 +40,119 @@ export async function freshAsterisk(options: Pick<AsteriskOptions, 'carrier' | '
     await release();
   };
   return { ...asterisk, stop };
+}
+
+export interface RigOptions extends Pick<AsteriskOptions, 'timers' | 'music'>, Pick<SipPhonesOptions, 'sounds'> {
+  /** Puts something between adapter and ARI: given ARI's origin, it gives the one that the adapter connects to. */
+  through?: (origin: string) => Promise<string>;
+}
+
+export type Ended = Extract<LegFact, { type: 'ended' }>;
+
+/** An Asterisk, phones behind its trunk, and an adapter (not started) whose facts are kept. */
+export class AsteriskRig {
+  readonly phones: SipPhones;
+  readonly asterisk: RunningAsterisk;
+  readonly telephony: Telephony;
+  /** To ask Asterisk itself; it hears no events. */
+  readonly ari: Ari;
+  /** Of all adapters, as they came. */
+  readonly facts: LegFact[] = [];
+  /** Lines of the adapters' log, as JSON; ASTERISK_LOG=debug shows them. */
+  readonly log: string[] = [];
+  readonly #origin: string;
+  readonly #adapters: Telephony[] = [];
+  readonly #run = Date.now();
+  #legs = 0;
+
+  static async open({ sounds = {}, through = async (origin) => origin, ...options }: RigOptions = {}): Promise<AsteriskRig> {
+    const phones = await SipPhones.open({ sounds });
+    const asterisk = await freshAsterisk({ carrier: phones.address, ...options });
+    return new AsteriskRig(phones, asterisk, await through(new URL(asterisk.ariUrl).origin));
+  }
+
+  private constructor(phones: SipPhones, asterisk: RunningAsterisk, origin: string) {
+    this.phones = phones;
+    this.asterisk = asterisk;
+    this.#origin = origin;
+    this.telephony = this.adapter();
+    const settings = { ...this.#account, url: asterisk.ariUrl };
+    this.ari = new Ari(settings, pino({ level: 'silent' }), { up: quiet, down: quiet, event: quiet });
+  }
+
+  /** One more, not started; two at a time need an `app` each. */
+  adapter(changes: Partial<AsteriskSettings> = {}): Telephony {
+    const settings: AsteriskSettings = {
+      ...this.#account,
+      url: `${this.#origin}/ari`,
+      trunk: 'PJSIP/{number}@carrier',
+      agents: 'PJSIP/{extension}',
+      callerId: null,
+      earlyMediaAlerts: true,
+      ...changes,
+    };
+    const telephony = createAsteriskTelephony(settings, this.#logger());
+    telephony.onFact(async (fact) => void this.facts.push(fact));
+    this.#adapters.push(telephony);
+    return telephony;
+  }
+
+  /** A leg to a number of its own. */
+  leg(changes: Partial<Originate> = {}): Originate {
+    const legId = `${this.#run}-${(this.#legs += 1)}-2`;
+    return {
+      legId,
+      party: 'contact',
+      to: numberOf(legId),
+      from: '+4721000000',
+      setupMs: 10_000,
+      ringMs: 10_000,
+      noDivert: false,
+      mix: null,
+      notAfter: Date.now() + 10_000,
+      ...changes,
+    };
+  }
+
+  factsOf(legId: string): LegFact[] {
+    return this.facts.filter((fact) => fact.legId === legId);
+  }
+
+  /** `early_media alerting answered ended`; keys, holds and audio are left out. */
+  story(legId: string): string {
+    const steps = this.factsOf(legId).flatMap((fact) => {
+      if (fact.type === 'progress') return [fact.phase];
+      return fact.type === 'answered' || fact.type === 'ended' ? [fact.type] : [];
+    });
+    return steps.join(' ');
+  }
+
+  async heard(legId: string, step: string): Promise<void> {
+    await eventually(() => this.story(legId).split(' ').includes(step));
+  }
+
+  ended(legId: string): Promise<Ended> {
+    return eventually(() => {
+      const ended = this.factsOf(legId).find(({ type }) => type === 'ended');
+      return (ended as Ended) ?? Promise.reject(new Error(`${legId} has not ended: ${this.story(legId)}`));
+    });
+  }
+
+  /** The adapters first: whatever lies between them and Asterisk may be closed after that. */
+  async close(): Promise<void> {
+    for (const telephony of this.#adapters) await telephony.close();
+    await this.asterisk.stop();
+    this.phones.close();
+  }
+
+  #logger() {
+    const level = process.env.ASTERISK_LOG;
+    return pino({ level: level ?? 'info' }, { write: (line) => void (this.log.push(line), level && process.stderr.write(line)) });
+  }
+
+  get #account() {
+    return { user: ARI_USER, password: this.asterisk.ariPassword, app: 'dialwright' };
+  }
 }
 
 /** A Stasis application that notes its events, for tests that command Asterisk themselves. */
