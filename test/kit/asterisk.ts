@@ -134,7 +134,8 @@ export class AsteriskRig {
   ended(legId: string): Promise<Ended> {
     return eventually(() => {
       const ended = this.factsOf(legId).find(({ type }) => type === 'ended');
-      return (ended as Ended) ?? Promise.reject(new Error(`${legId} has not ended: ${this.story(legId)}`));
+      if (!ended) throw new Error(`${legId} has not ended: ${this.story(legId)}`);
+      return ended as Ended;
     });
   }
 
