@@ -100,8 +100,14 @@ class AsteriskTelephony implements Telephony {
       event: (event) => isUnderstood(event) && this.#take(event),
     });
     this.#channels = new AsteriskChannels(this.#ari, settings.app);
-    this.#legs = new Legs(this.#channels, log, (fact) => this.#tell(fact));
-    this.#catchUp = new CatchUp(this.#legs, this.#channels, log, (leg, at) => this.#answered(leg, at));
+    this.#legs = new Legs(this.#channels, log, {
+      fact: (fact) => this.#tell(fact),
+      look: (leg) => this.#catchUp.look(leg),
+    });
+    this.#catchUp = new CatchUp(this.#legs, this.#channels, log, {
+      alerting: (leg, at) => this.#alerting(leg, at),
+      answered: (leg, at) => this.#answered(leg, at),
+    });
   }
 
   // ---- commands ------------------------------------------------------------------------------------------------------
@@ -132,8 +138,14 @@ class AsteriskTelephony implements Telephony {
     }
     if (unlessAnswered && leg.phase === 'answered' && !leg.ender) return 'answered';
     this.#legs.endedBy(leg, { by: 'command', why });
-    await this.#channels.hangUp(legId);
-    return 'ended';
+    try {
+      await this.#channels.hangUp(legId);
+      return 'ended';
+    } catch (error) {
+      // It counts as ended from now on, so it must end, be it that nobody asks again.
+      void this.#legs.hangUp(leg);
+      throw error;
+    }
   }
 
   async join(mix: string, legId: string): Promise<void> {

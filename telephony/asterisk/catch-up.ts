@@ -14,32 +14,37 @@ import { timeOf } from './time.ts';
 /** Until a leg's own has been read, and for a channel that carries none. */
 const NO_PLAN = { party: 'contact', setupMs: 60_000, ringMs: 60_000 } as const;
 
+/** Told of each leg that is found to have come so far, be it that this is known. */
+export interface CatchUpListener {
+  alerting(leg: Leg, at: number): void;
+  answered(leg: Leg, at: number): void;
+}
+
 export class CatchUp {
   readonly #legs: Legs;
   readonly #channels: AsteriskChannels;
   readonly #log: Logger;
-  readonly #answered: (leg: Leg, at: number) => void;
+  readonly #listener: CatchUpListener;
 
-  /** `answered` is told of each leg that is found to be. */
-  constructor(legs: Legs, channels: AsteriskChannels, log: Logger, answered: (leg: Leg, at: number) => void) {
+  constructor(legs: Legs, channels: AsteriskChannels, log: Logger, listener: CatchUpListener) {
     this.#legs = legs;
     this.#channels = channels;
     this.#log = log;
-    this.#answered = answered;
+    this.#listener = listener;
   }
 
   /** After each connection; `events` are those that we want from now on. */
   async run(events: readonly string[]): Promise<void> {
     const before = this.#legs.live.filter(({ channelName }) => channelName !== null);
     const { channels, bridges } = await this.#channels.survey(events);
-    const listed = new Set<string>();
-    for (const channel of channels) {
-      const legId = this.#channels.names.own(channel.id)!;
-      listed.add(legId);
-      const leg = this.#legs.find(legId) ?? this.adopt(legId, channel);
-      if (leg) void this.#follow(leg, channel);
-      else void this.#hangUpLost(legId);
-    }
+    const listed = new Set(channels.map(({ id }) => this.#channels.names.own(id)!));
+    await Promise.all(
+      channels.map((channel) => {
+        const legId = this.#channels.names.own(channel.id)!;
+        const leg = this.#legs.find(legId) ?? this.adopt(legId, channel);
+        return leg ? this.#follow(leg, channel) : this.#hangUpLost(legId);
+      }),
+    );
     for (const leg of before) {
       if (!listed.has(leg.legId) && this.#legs.find(leg.legId) === leg) await this.#endUnheard(leg);
     }
@@ -55,6 +60,12 @@ export class CatchUp {
     return leg;
   }
 
+  /** Brings a leg up to where its channel is now. */
+  async look(leg: Leg): Promise<void> {
+    const channel = await this.#channels.find(leg.legId);
+    if (channel) await this.#follow(leg, channel);
+  }
+
   /** Tells the end of a leg of which this process has never heard, if dialwright.conf knows of it. */
   async recall(legId: string): Promise<void> {
     const record = await this.#channels.recordOf(legId);
@@ -62,23 +73,21 @@ export class CatchUp {
     this.#endAsRecorded(this.#legs.make(legId, NO_PLAN, record.at), record);
   }
 
-  /** By the state in which the channel is now. Whether a silent one was dialled, its end will tell. */
+  /** By the state in which the channel is now. */
   async #follow(leg: Leg, { state }: Channel): Promise<void> {
     const now = Date.now();
-    if (state === 'Up') return this.#answered(leg, now);
-    if (leg.plan !== NO_PLAN) {
-      if (state === 'Ringing') leg.alerting(now);
-      return;
-    }
-    const [plan, since] = await Promise.all([
-      this.#channels.plan(leg.legId),
-      this.#channels.get(leg.legId, VARIABLE.alerting),
-    ]).catch(() => [null, ''] as const);
-    if (!plan) return;
-    leg.plan = plan;
-    const alertingAt = Number(since) || now;
-    if (state === 'Ringing' || since) leg.alerting(alertingAt, alertingAt + plan.ringMs - now);
-    else leg.startSetup(leg.startedAt + plan.setupMs - now);
+    if (state === 'Up') this.#listener.answered(leg, now);
+    else if (leg.plan === NO_PLAN) await this.#carryOn(leg, state === 'Ringing');
+    else if (state === 'Ringing') this.#listener.alerting(leg, now);
+  }
+
+  /** The timers of an earlier worker's leg go on from where they are. Whether a silent one was dialled, its end will tell. */
+  async #carryOn(leg: Leg, isRinging: boolean): Promise<void> {
+    const { legId } = leg;
+    const [plan, since] = await Promise.all([this.#channels.plan(legId), this.#channels.get(legId, VARIABLE.alerting)]);
+    if (!plan || this.#legs.find(legId) !== leg) return;
+    if (since || isRinging) this.#listener.alerting(leg, Number(since) || Date.now());
+    leg.carryOn(plan);
   }
 
   /** It counted as lost, and its call has gone on without it. */

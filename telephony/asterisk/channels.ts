@@ -74,6 +74,12 @@ export class AsteriskChannels {
     return answer === 'absent' ? '' : answer.value;
   }
 
+  /** Null if it is no more. */
+  async find(legId: string): Promise<Channel | null> {
+    const answer = await ifThere(this.#ari.ask('GET /channels/{channelId}', { path: this.#path(legId) }));
+    return answer === 'absent' ? null : answer;
+  }
+
   async plan(legId: string): Promise<Plan | null> {
     return readPlan(await this.get(legId, VARIABLE.plan));
   }

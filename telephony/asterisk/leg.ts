@@ -23,7 +23,7 @@ export interface ChannelEnd {
 
 export interface LegListener {
   fact(fact: LegFact): void;
-  /** The set-up or ring timer has run out: the channel is to be hung up. */
+  /** The set-up or ring timer has run out: the channel is to be hung up, unless it has come further meanwhile. */
   timedOut(leg: Leg): void;
 }
 
@@ -73,8 +73,16 @@ export class Leg {
   }
 
   /** The set-up may take so long from now on. */
-  startSetup(leftMs = this.plan.setupMs): void {
-    if (this.phase === 'setup' && !this.#ender) this.#startTimer(leftMs);
+  startSetup(): void {
+    if (this.phase === 'setup' && !this.#ender) this.#startTimer(this.plan.setupMs);
+  }
+
+  /** An earlier process has begun it: its timer goes on from where it is. */
+  carryOn(plan: Plan): void {
+    this.plan = plan;
+    if (this.phase === 'answered' || this.#ender) return;
+    const [since, mayTake] = this.#alertingAt === null ? [this.startedAt, plan.setupMs] : [this.#alertingAt, plan.ringMs];
+    this.#startTimer(since + mayTake - Date.now());
   }
 
   /** Early media, which counts as alerting where `alerts`. */
@@ -85,13 +93,13 @@ export class Leg {
   }
 
   /** The first sign of alerting starts the ring timer, once. True if this was it. */
-  alerting(at: number, leftMs = this.plan.ringMs): boolean {
+  alerting(at: number): boolean {
     if (this.phase !== 'setup' || this.#ender) return false;
     this.dialled = true;
     this.phase = 'alerting';
     this.#alertingAt = at;
     this.#tell({ type: 'progress', legId: this.legId, at, phase: 'alerting' });
-    this.#startTimer(leftMs);
+    this.#startTimer(this.plan.ringMs);
     return true;
   }
 
@@ -158,9 +166,7 @@ export class Leg {
 
   #startTimer(ms: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      if (this.endedBy({ by: 'timer' })) this.#listener.timedOut(this);
-    }, Math.max(0, ms));
+    this.#timer = setTimeout(() => this.#listener.timedOut(this), Math.max(0, ms));
   }
 
   #tell(fact: LegFact): void {

@@ -8,8 +8,14 @@ import type { AsteriskChannels } from './channels.ts';
 import { type Ender, Leg, type Plan } from './leg.ts';
 import { bond, VARIABLE } from './names.ts';
 
-/** A hang-up that Asterisk did not answer is asked for again. */
+/** What Asterisk did not answer is asked for again. */
 const AGAIN_MS = 1_000;
+
+export interface LegsListener {
+  fact(fact: LegFact): void;
+  /** Brings a leg up to where its channel is now. */
+  look(leg: Leg): Promise<void>;
+}
 
 export class Legs {
   readonly gone = new GoneLegs();
@@ -17,12 +23,12 @@ export class Legs {
   readonly #bonds = new Bonds();
   readonly #channels: AsteriskChannels;
   readonly #log: Logger;
-  readonly #tell: (fact: LegFact) => void;
+  readonly #listener: LegsListener;
 
-  constructor(channels: AsteriskChannels, log: Logger, tell: (fact: LegFact) => void) {
+  constructor(channels: AsteriskChannels, log: Logger, listener: LegsListener) {
     this.#channels = channels;
     this.#log = log;
-    this.#tell = tell;
+    this.#listener = listener;
   }
 
   get live(): Leg[] {
@@ -35,13 +41,8 @@ export class Legs {
 
   /** Not among the live ones yet. */
   make(legId: string, plan: Plan, startedAt: number): Leg {
-    return new Leg(legId, plan, startedAt, {
-      fact: this.#tell,
-      timedOut: (leg) => {
-        void this.#endOthers(leg);
-        void this.#hangUp(leg);
-      },
-    });
+    const fact = (told: LegFact): void => this.#listener.fact(told);
+    return new Leg(legId, plan, startedAt, { fact, timedOut: (leg) => void this.#timedOut(leg) });
   }
 
   add(legId: string, plan: Plan, startedAt: number): Leg {
@@ -55,6 +56,11 @@ export class Legs {
   /** The first sign that a leg ends. Those bound to it end too: Asterisk does so by itself, this is for what it missed. */
   endedBy(leg: Leg, ender: Ender): void {
     if (leg.endedBy(ender)) void this.#endOthers(leg);
+  }
+
+  /** Hangs up: again until Asterisk has answered, or the leg is over. */
+  async hangUp(leg: Leg): Promise<void> {
+    await this.#untilAnswered(leg, 'a leg could not be hung up', () => this.#channels.hangUp(leg.legId));
   }
 
   /** Its channel is no more (or has never been): `tellEnd` tells that, as the last of its facts. */
@@ -138,17 +144,26 @@ export class Legs {
     const leg = this.#live.get(legId);
     if (!leg) return this.gone.add(legId, false);
     this.endedBy(leg, ender);
-    await this.#hangUp(leg);
+    await this.hangUp(leg);
   }
 
-  /** Again until Asterisk has answered, or the leg is over. */
-  async #hangUp({ legId }: Leg): Promise<void> {
-    while (this.#live.has(legId)) {
+  /** Asterisk is asked first: this process, or the connection, may have stood still while the phone rang or was answered. */
+  async #timedOut(leg: Leg): Promise<void> {
+    const { phase } = leg;
+    await this.#untilAnswered(leg, 'a leg whose time is up could not be looked at', () => this.#listener.look(leg));
+    if (leg.phase !== phase || leg.ender) return;
+    this.endedBy(leg, { by: 'timer' });
+    await this.hangUp(leg);
+  }
+
+  async #untilAnswered(leg: Leg, failure: string, ask: () => Promise<unknown>): Promise<void> {
+    const { legId } = leg;
+    while (this.#live.get(legId) === leg) {
       try {
-        await this.#channels.hangUp(legId);
+        await ask();
         return;
       } catch (err) {
-        this.#log.warn({ err, legId }, 'a leg could not be hung up; it is tried again');
+        this.#log.warn({ err, legId }, `${failure}; it is tried again`);
         await sleep(AGAIN_MS);
       }
     }
