@@ -180,7 +180,7 @@ describe('a recording', () => {
     }
     expect((await scene.contact()).calls[0].recording, 'while they talk').toBe(name);
     await scene.phone(anna, 'hang-up');
-    await scene.until('wrap_up');
+    await scene.story('i q:q a:k c:k');
     expect(await named(scene, offer.call)).toEqual({
       events: [{ ciq: 'a', recording: null }, { ciq: 'c', recording: name }],
       contact: name,
@@ -192,7 +192,7 @@ describe('a recording', () => {
     const { scene, offer } = await talking(anna);
     expect((await legAt(anna)).recording).toBeNull();
     await scene.phone(anna, 'hang-up');
-    await scene.until('wrap_up');
+    await scene.story('i q:q a:k c:k');
     expect(await named(scene, offer.call)).toEqual({
       events: [{ ciq: 'a', recording: null }, { ciq: 'c', recording: null }],
       contact: null,
@@ -208,7 +208,6 @@ describe('a recording', () => {
     await eventually(async () => (await named(scene, offer.call)).contact === null);
     expect(await legAt(anna)).toMatchObject({ phase: 'answered', mix: offer.call, recording: null });
     await scene.phone(anna, 'hang-up');
-    await scene.until('wrap_up');
     await scene.story('i q:q a:k c:k');
     expect((await named(scene, offer.call)).events[1]).toEqual({ ciq: 'c', recording: null });
   });
@@ -217,7 +216,7 @@ describe('a recording', () => {
     const { scene, offer, key } = await dialling(CROSSES, RECORDED);
     await alerting(offer.call);
     await system.ok('POST', `/offers/${offer.offer}/cancel`, {}, { key });
-    await scene.until('disabled');
+    await scene.story('i q:q a:k(agent_cancel) c:k(abandoned) q:d(agent_cancel)');
     expect((await named(scene, offer.call)).events[1]).toEqual({ ciq: 'c', recording: null });
   });
 });
