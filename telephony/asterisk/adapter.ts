@@ -21,7 +21,7 @@ import type {
 } from '../telephony.ts';
 import { TelephonyUnavailable } from '../unavailable.ts';
 import { Ari, AriRefused, type AriSettings } from './ari.ts';
-import type { AriEvent, Channel, ChannelDestroyed } from './ari-types.ts';
+import type { AriEvent, Channel, ChannelDestroyed, ChannelHangupRequest } from './ari-types.ts';
 import { CatchUp } from './catch-up.ts';
 import { AsteriskChannels } from './channels.ts';
 import { endpointOf, type Endpoints, overTrunk } from './endpoints.ts';
@@ -242,14 +242,10 @@ class AsteriskTelephony implements Telephony {
     const obeys = await leg.obeys(notAfter - Date.now());
     if (obeys && mix !== null) await this.#channels.join(mix, legId);
     if (leg.ender || !obeys || Date.now() > notAfter) return this.#takeBack(leg);
-    leg.dialled = true;
-    if (!(await this.#channels.dial(request))) {
-      leg.dialled = false;
-      return this.#takeBack(leg);
-    }
+    if (!(await leg.sentBy(this.#channels.dial(request)))) return this.#takeBack(leg);
     leg.startSetup();
-    this.#channels.set(legId, VARIABLE.limit, '0').catch((err: unknown) => {
-      this.#log.error({ err, legId }, 'Asterisk will hang this leg up: its limit could not be lifted');
+    await this.#legs.lift(leg).catch((err: unknown) => {
+      this.#log.error({ err, legId }, 'Asterisk will hang this leg up unless it is reached in time: its limit stands');
     });
     return 'accepted';
   }
@@ -328,10 +324,7 @@ class AsteriskTelephony implements Telephony {
       case 'ChannelUnhold':
         return this.#tell({ type: 'held', legId, at, on: event.type === 'ChannelHold' });
       case 'ChannelHangupRequest':
-        // From inside Asterisk, and not by us: a leg bound to this one has ended, or the limit of the dial has come.
-        if (event.soft) leg.cutInside = true;
-        else this.#legs.endedBy(leg, { by: 'remote' });
-        return;
+        return void this.#ending(leg, event);
       case 'ChannelDestroyed':
         return void this.#over(leg, event, at);
     }
@@ -356,9 +349,23 @@ class AsteriskTelephony implements Telephony {
     }
   }
 
+  async #ending(leg: Leg, { soft }: ChannelHangupRequest): Promise<void> {
+    if (leg.sending) await leg.sending;
+    // Asterisk takes away what was never dialled with the looks of a 603.
+    if (!soft && leg.dialled) this.#legs.endedBy(leg, { by: 'remote' });
+    // From inside Asterisk, and not by us: a leg bound to this one has ended, or the limit of the dial has come.
+    else leg.cutInside = true;
+  }
+
   async #over(leg: Leg, { cause, tech_cause: sip }: ChannelDestroyed, at: number): Promise<void> {
-    if (!leg.dialled && !leg.ender) return this.#legs.drop(leg);
-    if (leg.cutInside && !leg.ender) this.#legs.endedBy(leg, await this.#unseenEnder(leg));
+    if (leg.sending) await leg.sending;
+    if (!leg.dialled && !leg.ender) {
+      this.#legs.drop(leg);
+      // Of our own its `originate` says that it was not sent; an earlier worker says nothing any more.
+      if (leg.isAdopted) leg.lost(at, 'unknown');
+      return;
+    }
+    if ((leg.cutInside || leg.isLimited) && !leg.ender) this.#legs.endedBy(leg, await this.#unseenEnder(leg));
     this.#legs.bury(leg, () => leg.over({ at, cause, sip }));
   }
 

@@ -56,6 +56,8 @@ export class CatchUp {
     if (this.#legs.gone.has(legId)) return null;
     const leg = this.#legs.add(legId, NO_PLAN, timeOf(channel.creationtime));
     leg.channelName = channel.name;
+    leg.isAdopted = true;
+    leg.dialled = true;
     leg.entered();
     return leg;
   }
@@ -75,13 +77,21 @@ export class CatchUp {
 
   /** By the state in which the channel is now. */
   async #follow(leg: Leg, { state }: Channel): Promise<void> {
+    if (leg.isLimited) await this.#lookAtLimit(leg, state);
     const now = Date.now();
     if (state === 'Up') this.#listener.answered(leg, now);
     else if (leg.plan === NO_PLAN) await this.#carryOn(leg, state === 'Ringing');
     else if (state === 'Ringing') this.#listener.alerting(leg, now);
   }
 
-  /** The timers of an earlier worker's leg go on from where they are. Whether a silent one was dialled, its end will tell. */
+  /** A channel that is silent and still limited may not have been dialled: its worker then died, or stands still. */
+  async #lookAtLimit(leg: Leg, state: string): Promise<void> {
+    const limit = Number(await this.#channels.get(leg.legId, VARIABLE.limit));
+    if (leg.isAdopted && state === 'Down') leg.dialled = limit === 0;
+    if (leg.dialled) await this.#legs.lift(leg);
+  }
+
+  /** The timers of an earlier worker's leg go on from where they are. */
   async #carryOn(leg: Leg, isRinging: boolean): Promise<void> {
     const { legId } = leg;
     const [plan, since] = await Promise.all([this.#channels.plan(legId), this.#channels.get(legId, VARIABLE.alerting)]);

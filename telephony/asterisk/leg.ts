@@ -40,6 +40,12 @@ export class Leg {
   onHold = false;
   /** The INVITE was sent, or may have been. */
   dialled = false;
+  /** While it is being dialled: resolves when `dialled` is as sure as it can be. */
+  sending: Promise<void> | null = null;
+  /** Asterisk takes it away at its `notAfter`: the limit was not lifted yet. */
+  isLimited = true;
+  /** An earlier worker has made it. */
+  isAdopted = false;
   /** Asterisk has hung it up by itself: its limit, or the end of a leg bound to it. */
   cutInside = false;
   #alertingAt: number | null = null;
@@ -68,8 +74,17 @@ export class Leg {
 
   /** Resolves to true when the channel obeys, to false when it has ended or `withinMs` have passed. */
   async obeys(withinMs: number): Promise<boolean> {
-    const timer = setTimeout(() => this.#entered.resolve(false), withinMs);
+    const timer = setTimeout(() => this.#entered.resolve(false), Math.max(0, withinMs));
     return this.#entered.promise.finally(() => clearTimeout(timer));
+  }
+
+  /** Resolves to false if `dial` has sent nothing, for certain. */
+  async sentBy(dial: Promise<boolean>): Promise<boolean> {
+    this.dialled = true;
+    const sent = dial.then((isSent) => (this.dialled = isSent));
+    const known = (): void => void (this.sending = null);
+    this.sending = sent.then(known, known);
+    return sent;
   }
 
   /** The set-up may take so long from now on. */

@@ -51,6 +51,12 @@ export class Legs {
     return leg;
   }
 
+  /** It was dialled: Asterisk is not to take it away at its `notAfter` any more. */
+  async lift(leg: Leg): Promise<void> {
+    await this.#channels.set(leg.legId, VARIABLE.limit, '0');
+    leg.isLimited = false;
+  }
+
   // ---- the end of a leg ----------------------------------------------------------------------------------------------
 
   /** The first sign that a leg ends. Those bound to it end too: Asterisk does so by itself, this is for what it missed. */
