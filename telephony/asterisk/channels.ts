@@ -89,13 +89,13 @@ export class AsteriskChannels {
     await this.#bridge(mix);
     const query = { channel: this.names.channel(legId), inhibitConnectedLineUpdates: true };
     const path = { bridgeId: this.names.bridge(mix) };
-    await ifThere(this.#ari.ask('POST /bridges/{bridgeId}/addChannel', { path, query }));
+    await ifThere(this.#ari.ask('POST /bridges/{bridgeId}/addChannel', { path, query }), ...LEAVING);
   }
 
   async leave(mix: string, legId: string): Promise<void> {
     const path = { bridgeId: this.names.bridge(mix) };
     const query = { channel: this.names.channel(legId) };
-    await ifThere(this.#ari.ask('POST /bridges/{bridgeId}/removeChannel', { path, query }));
+    await ifThere(this.#ari.ask('POST /bridges/{bridgeId}/removeChannel', { path, query }), ...LEAVING);
   }
 
   /** Its recording ends with it. */
@@ -196,12 +196,15 @@ export class AsteriskChannels {
   }
 }
 
-/** `absent` when there is no such channel or bridge (any more), or it is ending. */
-async function ifThere<T>(answer: Promise<T>): Promise<T | 'absent'> {
+/** Of a bridge: no such channel, or it is on its way out of our application or is not in this bridge. */
+const LEAVING = [400, 422] as const;
+
+/** `absent` when there is no such channel or bridge (any more), or it is ending, which some requests tell by `others`. */
+async function ifThere<T>(answer: Promise<T>, ...others: number[]): Promise<T | 'absent'> {
   try {
     return await answer;
   } catch (error) {
-    if (error instanceof AriRefused && error.status === 404) return 'absent';
+    if (error instanceof AriRefused && [404, ...others].includes(error.status)) return 'absent';
     throw error;
   }
 }
