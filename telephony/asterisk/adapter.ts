@@ -152,8 +152,12 @@ class AsteriskTelephony implements Telephony {
     const leg = this.#answeredLeg(legId);
     if (!leg || leg.mix === mix) return;
     if (leg.mix !== null) await this.leave(leg.mix, legId);
-    await this.#channels.join(mix, legId);
+    // Said first: if it ends meanwhile, its mix must be known to be cleared away.
     leg.mix = mix;
+    await this.#channels.join(mix, legId).catch((error: unknown) => {
+      leg.mix = null;
+      throw error;
+    });
   }
 
   async leave(mix: string, legId: string): Promise<void> {
@@ -240,7 +244,7 @@ class AsteriskTelephony implements Telephony {
     if (made !== 'made') return made;
     await this.#legs.bindOthers(leg);
     const obeys = await leg.obeys(notAfter - Date.now());
-    if (obeys && mix !== null) await this.#channels.join(mix, legId);
+    if (obeys && mix !== null && !leg.ender) await this.#channels.join(mix, legId);
     if (leg.ender || !obeys || Date.now() > notAfter) return this.#takeBack(leg);
     if (!(await leg.sentBy(this.#channels.dial(request)))) return this.#takeBack(leg);
     leg.startSetup();

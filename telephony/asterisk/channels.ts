@@ -100,8 +100,10 @@ export class AsteriskChannels {
 
   /** Its recording ends with it. */
   async removeBridge(mix: string): Promise<void> {
+    const made = this.#bridges.get(mix);
     this.#bridges.delete(mix);
     this.#recordings.delete(mix);
+    await made?.catch(() => {}); // one that is being made is not there yet
     await ifThere(this.#ari.ask('DELETE /bridges/{bridgeId}', { path: { bridgeId: this.names.bridge(mix) } }));
   }
 
