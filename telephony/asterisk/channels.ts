@@ -64,13 +64,13 @@ export class AsteriskChannels {
 
   async set(legId: string, variable: string, value: string): Promise<void> {
     const query = { variable, value };
-    await ifThere(this.#ari.ask('POST /channels/{channelId}/variable', { path: this.#path(legId), query }));
+    await ifThere(this.#ari.ask('POST /channels/{channelId}/variable', { path: this.#path(legId), query }), LEFT);
   }
 
   /** Empty if the channel has no such variable, or is no more. */
   async get(legId: string, variable: string): Promise<string> {
     const query = { variable };
-    const answer = await ifThere(this.#ari.ask('GET /channels/{channelId}/variable', { path: this.#path(legId), query }));
+    const answer = await ifThere(this.#ari.ask('GET /channels/{channelId}/variable', { path: this.#path(legId), query }), LEFT);
     return answer === 'absent' ? '' : answer.value;
   }
 
@@ -109,8 +109,8 @@ export class AsteriskChannels {
 
   async play(legId: string, mohClass: string | null): Promise<void> {
     const path = this.#path(legId);
-    if (mohClass === null) await ifThere(this.#ari.ask('DELETE /channels/{channelId}/moh', { path }));
-    else await ifThere(this.#ari.ask('POST /channels/{channelId}/moh', { path, query: { mohClass } }));
+    if (mohClass === null) await ifThere(this.#ari.ask('DELETE /channels/{channelId}/moh', { path }), LEFT);
+    else await ifThere(this.#ari.ask('POST /channels/{channelId}/moh', { path, query: { mohClass } }), LEFT);
   }
 
   /** The key is noted first: digits are rather not sent at all than twice. */
@@ -119,7 +119,7 @@ export class AsteriskChannels {
     if (sent.includes(key)) return;
     await this.set(legId, VARIABLE.keys, [...sent, key].join('&'));
     const query = { dtmf: digits };
-    await ifThere(this.#ari.ask('POST /channels/{channelId}/dtmf', { path: this.#path(legId), query }));
+    await ifThere(this.#ari.ask('POST /channels/{channelId}/dtmf', { path: this.#path(legId), query }), LEFT);
   }
 
   /** One that runs already goes on. */
@@ -198,6 +198,8 @@ export class AsteriskChannels {
   }
 }
 
+/** A channel that has just left our application: it is hung up. */
+const LEFT = 409;
 /** Of a bridge: no such channel, or it is on its way out of our application or is not in this bridge. */
 const LEAVING = [400, 422] as const;
 
