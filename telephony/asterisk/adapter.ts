@@ -165,6 +165,7 @@ class AsteriskTelephony implements Telephony {
     if (leg?.mix !== mix) return;
     leg.mix = null;
     await this.#channels.leave(mix, legId);
+    this.#legs.clear(mix);
   }
 
   endTogether(mix: string, legs: Bound[]): Promise<void> {

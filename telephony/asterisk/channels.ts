@@ -22,6 +22,8 @@ export class AsteriskChannels {
   readonly #recordings = new Map<string, string>();
   /** Bridges that are there, or are being made. */
   readonly #bridges = new Map<string, Promise<unknown>>();
+  /** Bridges that are being taken away. */
+  readonly #going = new Map<string, Promise<unknown>>();
 
   constructor(ari: Ari, app: string) {
     this.#ari = ari;
@@ -100,11 +102,14 @@ export class AsteriskChannels {
 
   /** Its recording ends with it. */
   async removeBridge(mix: string): Promise<void> {
-    const made = this.#bridges.get(mix);
+    // One that is being made is not there yet.
+    const made = Promise.resolve(this.#bridges.get(mix)).catch(() => {});
     this.#bridges.delete(mix);
     this.#recordings.delete(mix);
-    await made?.catch(() => {}); // one that is being made is not there yet
-    await ifThere(this.#ari.ask('DELETE /bridges/{bridgeId}', { path: { bridgeId: this.names.bridge(mix) } }));
+    const path = { bridgeId: this.names.bridge(mix) };
+    const gone = made.then(() => ifThere(this.#ari.ask('DELETE /bridges/{bridgeId}', { path })));
+    this.#going.set(mix, gone);
+    await gone.finally(() => this.#going.get(mix) === gone && this.#going.delete(mix));
   }
 
   async play(legId: string, mohClass: string | null): Promise<void> {
@@ -191,7 +196,8 @@ export class AsteriskChannels {
     if (known) return known;
     const path = { bridgeId: this.names.bridge(mix) };
     // dtmf_events: two phones are not short-circuited, which would hide the keys from us.
-    const made = this.#ari.ask('POST /bridges/{bridgeId}', { path, query: { type: 'mixing,dtmf_events' } });
+    const gone = Promise.resolve(this.#going.get(mix)).catch(() => {});
+    const made = gone.then(() => this.#ari.ask('POST /bridges/{bridgeId}', { path, query: { type: 'mixing,dtmf_events' } }));
     this.#bridges.set(mix, made);
     made.catch(() => this.#bridges.delete(mix));
     return made;
@@ -200,8 +206,8 @@ export class AsteriskChannels {
 
 /** A channel that has just left our application: it is hung up. */
 const LEFT = 409;
-/** Of a bridge: no such channel, or it is on its way out of our application or is not in this bridge. */
-const LEAVING = [400, 422] as const;
+/** Of a bridge: no such channel, the bridge is cleared away after it, or it has left our application or this bridge. */
+const LEAVING = [400, LEFT, 422] as const;
 
 /** `absent` when there is no such channel or bridge (any more), or it is ending, which some requests tell by `others`. */
 async function ifThere<T>(answer: Promise<T>, ...others: number[]): Promise<T | 'absent'> {

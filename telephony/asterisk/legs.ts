@@ -76,7 +76,12 @@ export class Legs {
     this.gone.add(legId, true);
     void this.#endOthers(leg);
     tellEnd();
-    if (mix === null || this.live.some((other) => other.mix === mix)) return;
+    if (mix !== null) this.clear(mix);
+  }
+
+  /** A mix whose last leg has ended or left is no more. */
+  clear(mix: string): void {
+    if (this.live.some((leg) => leg.mix === mix)) return;
     this.#channels.removeBridge(mix).catch((err: unknown) => this.#log.warn({ err, mix }, 'a bridge was left behind'));
   }
 
