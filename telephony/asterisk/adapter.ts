@@ -351,7 +351,7 @@ class AsteriskTelephony implements Telephony {
       if (this.#legs.find(leg.legId) !== leg) return;
       if (!(await this.#channels.hasAudio(leg.legId).catch(() => false))) continue;
       // It may have ended in the meantime, and nothing is told of it after that.
-      if (this.#legs.get(leg.legId) !== leg) return;
+      if (this.#legs.find(leg.legId) !== leg) return;
       return this.#tell({ type: 'media_up', legId: leg.legId, at: Date.now() });
     }
   }

@@ -5,25 +5,43 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HangUpAnswer } from '../../telephony/telephony.ts';
-import { AsteriskRig, whyNoAsterisk } from '../kit/asterisk.ts';
+import { AriEvents, swapped, twice } from '../kit/ari-events.ts';
+import { AsteriskRig, type Ended, whyNoAsterisk } from '../kit/asterisk.ts';
 import { eventually } from '../kit/eventually.ts';
 import { APART_MS, nothingLeft, Run } from '../kit/race.ts';
 import type { SipCall } from '../kit/sip/call.ts';
-import type { CallScript } from '../kit/sip/phones.ts';
 
 const SEED = Number(process.env.RACES_SEED ?? Date.now() % 1_000_000);
 const RUNS = 100;
 const AT_ONCE = 20;
 
 // What a phone does, and what a person does there as far as it is still possible.
-const silent: CallScript = () => {};
-const rings: CallScript = (call) => call.respond(180);
-const answers: CallScript = (call) => call.respond(200);
+const silent = (): void => {};
+const tries = (call: SipCall): void => call.respond(100);
+const rings = (call: SipCall): void => call.respond(180);
+const answers = (call: SipCall): void => call.respond(200);
 const ring = (call: SipCall): void => void (call.state === 'setup' && rings(call));
 const pickUp = (call: SipCall): void => void (call.state !== 'ended' && answers(call));
 const bye = (call: SipCall): void => void (call.state === 'talking' && call.bye().catch(() => {}));
 const reinvite = (call: SipCall, hold: boolean): void =>
   void (call.state === 'talking' && call.reinvite({ hold }).catch(() => {}));
+
+/** Plays all runs, some at a time, and asks each whether both sides tell the same story. */
+async function playAll(rig: AsteriskRig, play: (run: Run, n: number) => Promise<unknown>): Promise<Run[]> {
+  const runs = Array.from({ length: RUNS }, (_, n) => new Run(rig, SEED + n));
+  const next = runs.entries();
+  const errors: unknown[] = [];
+  const player = async (): Promise<void> => {
+    for (const [n, run] of next) await run.explain(() => play(run, n).then(() => run.settled())).catch((e) => errors.push(e));
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, player));
+  // What a failed run leaves must not fill the switch.
+  if (errors.length > 0) await Promise.all(runs.map((run) => run.hangUpAll()));
+  if (errors.length > 0) throw errors[0];
+  await nothingLeft(rig);
+  for (const run of runs) await run.explain(async () => run.judge());
+  return runs;
+}
 
 describe.skipIf(await whyNoAsterisk())('on the wire', () => {
   let rig: AsteriskRig;
@@ -35,18 +53,7 @@ describe.skipIf(await whyNoAsterisk())('on the wire', () => {
 
   const race = (what: string, play: (run: Run) => Promise<unknown>): void =>
     it(what, async () => {
-      const runs = Array.from({ length: RUNS }, (_, n) => new Run(rig, SEED + n));
-      const next = runs.values();
-      const errors: unknown[] = [];
-      const player = async (): Promise<void> => {
-        for (const run of next) await run.explain(() => play(run).then(() => run.settled())).catch((e) => errors.push(e));
-      };
-      await Promise.all(Array.from({ length: AT_ONCE }, player));
-      // What a failed run leaves must not fill the switch.
-      if (errors.length > 0) await Promise.all(runs.map((run) => run.hangUpAll()));
-      if (errors.length > 0) throw errors[0];
-      await nothingLeft(rig);
-      for (const run of runs) await run.explain(async () => run.judge());
+      const runs = await playAll(rig, play);
       if (process.env.RACES_LOG) process.stderr.write(`${what}\n${outcomes(runs)}`);
     });
 
@@ -77,7 +84,7 @@ describe.skipIf(await whyNoAsterisk())('on the wire', () => {
       await sleep(run.between(0, APART_MS));
       ring(call);
       await eventually(() => call.state === 'ended');
-      expect(call.story().replaceAll(' <INVITE*', '')).toMatch(/^<INVITE >180 <CANCEL >200 >487/);
+      expect(call.story.replaceAll(' <INVITE*', '')).toMatch(/^<INVITE >180 <CANCEL >200 >487/);
     });
 
     race('comes before the answer, the first that is heard of the phone', async (run) => {
@@ -206,6 +213,99 @@ describe.skipIf(await whyNoAsterisk())('on the wire', () => {
       const { agent } = await run.pair((invited) => void setTimeout(() => answers(invited), run.between(0, 5)));
       await sleep(run.between(0, 20));
       bye(agent.call);
+    });
+  });
+});
+
+describe.skipIf(await whyNoAsterisk())('calls come out the same', () => {
+  type Outcome = [story: string, end: Partial<Ended>];
+  /** What happens in a call, and what must be told of its legs. */
+  const CALLS: [string, (run: Run) => Promise<unknown>, ...Outcome[]][] = [
+    [
+      'an answered one that the phone ends',
+      async (run) => {
+        const { call } = await run.dial(rings);
+        pickUp(call);
+        await call.waitFor('ack');
+        bye(call);
+      },
+      ['alerting answered ended', { phase: 'answered', by: 'remote' }],
+    ],
+    [
+      'an answered one that we end',
+      async (run) => {
+        const { leg, call } = await run.dial(rings);
+        pickUp(call);
+        await run.rig.heard(leg.legId, 'answered');
+        await run.hangUp(leg);
+      },
+      ['alerting answered ended', { phase: 'answered', by: 'command', why: 'agent_cancel' }],
+    ],
+    [
+      'one that is picked up at once',
+      async (run) => bye((await run.dial(answers)).call),
+      ['answered ended', { phase: 'answered', by: 'remote' }],
+    ],
+    ['a busy one', (run) => run.dial((call) => call.respond(486)), ['ended', { phase: 'setup', by: 'remote', sip: 486 }]],
+    [
+      'a rejected one',
+      async (run) => (await run.dial(rings)).call.respond(603),
+      ['alerting ended', { phase: 'alerting', by: 'remote', sip: 603 }],
+    ],
+    [
+      'one that rings out',
+      (run) => run.dial(rings, { ringMs: 200 }),
+      ['alerting ended', { phase: 'alerting', by: 'timer' }],
+    ],
+    ['one without a sign', (run) => run.dial(tries, { setupMs: 200 }), ['ended', { phase: 'setup', by: 'timer' }]],
+    [
+      'one with early media that we end',
+      async (run) => {
+        const { leg } = await run.dial((call) => call.respond(183, { sdp: true }));
+        await run.hangUp(leg);
+      },
+      ['early_media alerting ended', { phase: 'alerting', by: 'command', why: 'agent_cancel' }],
+    ],
+    [
+      'one whose agent goes while it rings',
+      async (run) => bye((await run.pair(rings)).agent.call),
+      ['answered ended', { phase: 'answered', by: 'remote' }],
+      ['alerting ended', { phase: 'alerting', by: 'command', why: 'agent_hang_up' }],
+    ],
+    [
+      'a talk that the contact ends',
+      async (run) => bye((await run.pair(answers)).contact.call),
+      ['answered ended', { phase: 'answered', by: 'command', why: 'call_over' }],
+      ['answered ended', { phase: 'answered', by: 'remote' }],
+    ],
+  ];
+
+  describe.each([
+    ['where every event comes twice', twice],
+    ['where events have changed places', swapped],
+  ])('%s', (_how, makeTamper) => {
+    let rig: AsteriskRig;
+    let proxy: AriEvents;
+    beforeAll(async () => {
+      rig = await AsteriskRig.open({ through: async (origin) => (proxy = await AriEvents.to(origin, makeTamper)).url });
+      await rig.telephony.start();
+    });
+    afterAll(async () => {
+      await rig?.close();
+      await proxy?.close();
+    });
+
+    it('all kinds of them, at the same time', async () => {
+      const played = await playAll(rig, (run, n) => CALLS[n % CALLS.length]![1](run));
+      for (const [n, run] of played.entries()) {
+        const [, , ...expected] = CALLS[n % CALLS.length]!;
+        await run.explain(async () => {
+          const told = run.legs.map((leg) => [rig.story(leg.legId), run.ends(leg)[0]]);
+          expect(told).toMatchObject(expected);
+          // It is remembered as one that was dialled.
+          for (const leg of run.legs) expect(await rig.telephony.originate(leg)).toBe('known');
+        });
+      }
     });
   });
 });

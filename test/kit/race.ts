@@ -20,7 +20,8 @@ export interface Dialled {
 export class Run {
   readonly rig: AsteriskRig;
   readonly seed: number;
-  readonly #legs: Originate[] = [];
+  /** In the order in which they were thought of, dialled or not. */
+  readonly legs: Originate[] = [];
   /** Of all that we did. */
   readonly #whys = new Set<EndWhy>();
   #state: number;
@@ -52,7 +53,7 @@ export class Run {
   /** A leg whose end is looked at when the run is over. */
   leg(script: CallScript, changes: Partial<Originate> = {}): Originate {
     const leg = this.rig.leg(changes);
-    this.#legs.push(leg);
+    this.legs.push(leg);
     this.rig.phones.onInvite(leg.to, script);
     return leg;
   }
@@ -90,7 +91,8 @@ export class Run {
   async #send(leg: Originate): Promise<Dialled> {
     expect(await this.rig.telephony.originate(leg)).toBe('accepted');
     const call = await this.rig.phones.called(leg.to);
-    if (call.state !== 'setup') await this.rig.heard(leg.legId, call.state === 'talking' ? 'answered' : 'alerting');
+    if (call.state === 'ringing') await this.rig.heard(leg.legId, 'alerting');
+    if (call.state === 'talking') await this.rig.heard(leg.legId, 'answered');
     return { leg, call };
   }
 
@@ -100,7 +102,7 @@ export class Run {
   }
 
   async hangUpAll(): Promise<void> {
-    for (const leg of this.#legs) await this.hangUp(leg);
+    for (const leg of this.legs) await this.hangUp(leg);
   }
 
   /** All that were told: it should be one. */
@@ -114,15 +116,15 @@ export class Run {
 
   /** Every leg has ended, and its phone is on no call any more. */
   async settled(): Promise<void> {
-    for (const leg of this.#legs) if (this.calls(leg).length > 0) await this.rig.ended(leg.legId);
+    for (const leg of this.legs) if (this.calls(leg).length > 0) await this.rig.ended(leg.legId);
     const isUp = (call: SipCall): boolean => call.state !== 'ended';
-    const look = (): boolean => !this.#legs.flatMap((leg) => this.calls(leg)).some(isUp);
+    const look = (): boolean => !this.legs.flatMap((leg) => this.calls(leg)).some(isUp);
     await eventually(look, { withinMs: SETTLED_WITHIN_MS });
   }
 
   /** To be asked when nothing comes any more. */
   judge(): void {
-    for (const leg of this.#legs) this.#judge(leg);
+    for (const leg of this.legs) this.#judge(leg);
   }
 
   #judge(leg: Originate): void {
@@ -152,9 +154,9 @@ export class Run {
   }
 
   toString(): string {
-    const told = this.#legs.map((leg) => {
+    const told = this.legs.map((leg) => {
       const { phase = '', by = '', why = '', sip = '' } = this.ends(leg)[0] ?? {};
-      const wire = this.calls(leg).map((call) => `${call.state} ${call.story()}`);
+      const wire = this.calls(leg).map((call) => `${call.state} ${call.story}`);
       return `${leg.party} ${this.rig.story(leg.legId)} (${phase} ${by} ${why}${sip}) · phone ${wire.join(' | ') || 'not called'}`;
     });
     return told.join('\n');
