@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { type Scene, setScene } from '../kit/scene.ts';
-import { type Process, startSystem, type System } from '../kit/system.ts';
+import { startSystem, type System } from '../kit/system.ts';
 
 const MAX_CALLS = 4;
 const PER_SECOND = 5;
@@ -14,7 +14,6 @@ const MOST_IN_A_SECOND = 2 * PER_SECOND;
 const PACED = 'second-switch';
 /** For so long it is looked at whether they are used. */
 const SECONDS = 5;
-const FROZEN_MS = 5_000;
 const AGENTS = 16;
 const CONTACTS = 60;
 const PHONE = { trying: 0, alerting: 0.05, media: 0 };
@@ -29,7 +28,6 @@ interface Dial {
 
 let system: System;
 let pacedSwitch: string;
-let pacedWorker: Process;
 let campaigns = 0;
 beforeAll(async () => {
   // Agents answer when they like: what was begun evenly comes to the contacts in heaps.
@@ -39,7 +37,7 @@ beforeAll(async () => {
   system = await startSystem({ speed: 1, script: { agents, contacts }, settings });
   pacedSwitch = await system.addSimulator();
   const paced = { TELEPHONY_MAX_CALLS: '', TELEPHONY_CALLS_PER_SECOND: String(PER_SECOND) };
-  pacedWorker = await system.addWorker('worker-2', { TELEPHONY_NODE: PACED, SIMULATOR_URL: pacedSwitch, ...paced });
+  await system.addWorker('worker-2', { TELEPHONY_NODE: PACED, SIMULATOR_URL: pacedSwitch, ...paced });
   await eventually(async () => {
     const { rowCount } = await system.sql.query(`SELECT 1 FROM node WHERE ready_since IS NOT NULL`);
     return rowCount === 2;
@@ -127,20 +125,19 @@ describe('calls a second, while no call ends', () => {
   });
   afterAll(() => endAll(scenes));
 
-  it('are not made up for by ringing in heaps: the worker that rings is frozen, offers go on', async () => {
-    scenes = await bothDial(AGENTS + 10);
-    const waiting = `SELECT 1 FROM offer WHERE node = $1 AND ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM leg WHERE offer_id = offer.id)`;
-    pacedWorker.signal('SIGSTOP');
-    // Not for longer than its lease, which would end the offers; frozen at a bad moment it may hold up everybody.
-    await eventually(async () => ((await system.sql.query(waiting, [PACED])).rowCount ?? 0) > MOST_IN_A_SECOND, {
-      withinMs: FROZEN_MS,
-    }).catch(() => undefined);
-    pacedWorker.signal('SIGCONT');
-    await eventually(async () => (await since('agent')).length > 3 * PER_SECOND);
-    expect(mostInASecond(await since('agent'))).toBeLessThanOrEqual(MOST_IN_A_SECOND);
+  it('are kept by legs too, whenever their offer was made: an agent rings at the time of its place', async () => {
+    scenes = [await setScene(system, { agents: 1, contacts: [{ phone_num: '+4722709999' }] })];
+    const due = Date.now() + 3_000;
+    await system.sql.query(`UPDATE node SET next_ring_at = $1 WHERE name = $2`, [new Date(due), PACED]);
+    await scenes[0]!.ready();
+    const rung = await eventually(async () => (await since('agent'))[0]);
+    expect(rung).toBeGreaterThanOrEqual(due);
+    await endAll(scenes);
   });
 
   it('are used, although nothing happens that would match', async () => {
+    scenes = await bothDial(AGENTS + 10);
+    await eventually(async () => (await since('agent')).length > PER_SECOND);
     const { length } = await since('agent');
     const from = Date.now();
     const rung = await eventually(async () => (Date.now() > from + SECONDS * 1000 ? since('agent') : null));
