@@ -32,6 +32,8 @@ export interface AsteriskOptions {
   carrier?: string;
   /** SIP's T1 and Timer B in ms. */
   timers?: { t1: number; b: number };
+  /** After so many seconds without audio from a phone Asterisk hangs it up, in a talk and on hold. */
+  rtpTimeouts?: { talk: number; hold: number };
   /** For tests: any free ports. */
   anyPorts?: boolean;
   /** Music on hold: by class, a folder of sound files. Without a `default` a voice reads Asterisk's own texts. */
@@ -134,6 +136,7 @@ function configure({ modules, data }: Installation, run: string, state: State, o
   for (const name of ['etc', 'lib', 'spool/recording', 'run', 'log']) mkdirSync(path.join(run, name), { recursive: true, mode: 0o700 });
   const carrier = options.carrier ?? '127.0.0.1:5190';
   const timers = options.timers ?? { t1: 500, b: 32_000 };
+  const rtpTimeouts = options.rtpTimeouts ?? { talk: 30, hold: 300 };
   const firstRtpPort = options.firstRtpPort ?? FIRST_RTP_PORT;
   const values: Record<string, string | number> = {
     RUN: run,
@@ -148,6 +151,8 @@ function configure({ modules, data }: Installation, run: string, state: State, o
     CARRIER_HOST: carrier.replace(/:\d+$/, ''),
     TIMER_T1: timers.t1,
     TIMER_B: timers.b,
+    RTP_TIMEOUT: rtpTimeouts.talk,
+    RTP_TIMEOUT_HOLD: rtpTimeouts.hold,
     MUSIC: musicOnHold({ default: path.join(data, 'sounds/en_US_f_Allison'), ...options.music }),
     RTP_START: firstRtpPort,
     RTP_END: firstRtpPort + RTP_PORTS - 1,

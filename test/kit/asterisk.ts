@@ -31,7 +31,9 @@ export async function whyNoAsterisk(): Promise<string | undefined> {
 }
 
 /** An Asterisk with data of its own, which `stop` removes; it lives no longer than this process. */
-export async function freshAsterisk(options: Pick<AsteriskOptions, 'carrier' | 'timers' | 'music'>): Promise<RunningAsterisk> {
+export async function freshAsterisk(
+  options: Pick<AsteriskOptions, 'carrier' | 'timers' | 'rtpTimeouts' | 'music'>,
+): Promise<RunningAsterisk> {
   const { dataDir, release } = throwAwayDataDir('asterisk');
   const given = { dataDir, log: quiet, anyPorts: true, firstRtpPort: FIRST_RTP_PORT };
   const asterisk = await startAsterisk({ ...given, ...options });

@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { requestOf, type SipMessage, token, viaOf } from '../kit/sip/message.ts';
 import { SipPhones } from '../kit/sip/phones.ts';
-import { tonePackets, tonesIn, writeTone } from '../kit/sip/tone.ts';
+import { samplesOf, tonePackets, toneSamples, tonesIn, writeTone } from '../kit/sip/tone.ts';
 import { HOST, SipTransport } from '../kit/sip/transport.ts';
 
 const SDP = `v=0\r\no=- 1 1 IN IP4 ${HOST}\r\ns=-\r\nc=IN IP4 ${HOST}\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n`;
@@ -103,11 +103,17 @@ describe('phones over SIP', () => {
 });
 
 describe('tones', () => {
-  it('are known again among their neighbours, silence and too little are none', () => {
+  it.each(['alaw', 'ulaw'] as const)('are known again among their neighbours, silence and too little are none: %s', (law) => {
     const all = Array.from({ length: 70 }, (_, n) => 600 + 40 * n);
-    for (const hz of all) expect(tonesIn(Buffer.concat(tonePackets(hz)), all)).toEqual([hz]);
-    expect(tonesIn(Buffer.alloc(800, 0xd5), all)).toEqual([]);
-    expect(tonesIn(tonePackets(600)[0]!, all)).toEqual([]);
+    const packets = (hz: number) => tonePackets(hz, law).map((packet) => samplesOf(packet, law));
+    for (const hz of all) expect(tonesIn(Int16Array.from(packets(hz).flatMap((packet) => [...packet])), all)).toEqual([hz]);
+    expect(tonesIn(new Int16Array(800), all)).toEqual([]);
+    expect(tonesIn(packets(600)[0]!, all)).toEqual([]);
+  });
+
+  it.each(['alaw', 'ulaw'] as const)('are as loud after coding as before: %s', (law) => {
+    const coded = samplesOf(Buffer.concat(tonePackets(1000, law)), law);
+    toneSamples(1000, 800).forEach((sample, n) => expect(Math.abs(coded[n]! - sample)).toBeLessThan(300));
   });
 
   it('are written as WAV and as bare samples', () => {

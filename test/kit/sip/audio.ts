@@ -1,9 +1,10 @@
-/** The audio of one call: SDP (RFC 8866, 3264), RTP in G.711 A-law (RFC 3550, 3551) and keys as events (RFC 4733). */
+/** The audio of one call: SDP (RFC 8866, 3264), RTP in G.711 (RFC 3550, 3551) and keys as events (RFC 4733). */
 import { createSocket, type Socket } from 'node:dgram';
 import { HOST, LOOPBACK, type Peer } from './transport.ts';
-import { PACKET, tonePackets, tonesIn } from './tone.ts';
+import { type Law, PACKET, samplesOf, tonePackets, tonesIn } from './tone.ts';
 
-const PCMA = 8;
+const PAYLOAD: Readonly<Record<Law, number>> = { alaw: 8, ulaw: 0 };
+const NAME: Readonly<Record<Law, string>> = { alaw: 'PCMA', ulaw: 'PCMU' };
 const EVENTS = 101;
 const KEYS = '0123456789*#ABCD';
 const TICK_MS = 20;
@@ -14,7 +15,9 @@ const KEY_TICKS = 5;
 const KEY_ENDS = 3;
 const KEY_GAP_TICKS = 3;
 /** Audio that is kept to listen to. */
-const KEPT_MS = 1_000;
+const KEPT_MS = 60_000;
+/** Packets in which a tone is recognised: what is heard is heard so much later, 60 ms. */
+const WINDOW = 3;
 
 export type Direction = 'sendrecv' | 'sendonly' | 'recvonly' | 'inactive';
 
@@ -26,7 +29,27 @@ export interface RtpCount {
   /** Epoch ms. */
   firstReceivedAt: number | null;
   lastReceivedAt: number | null;
+  /** Between two packets that came. */
+  longestGapMs: number;
+  /** By their sequence numbers. */
+  lost: number;
 }
+
+/** A time through which a tone was heard, epoch ms. */
+export interface Span {
+  from: number;
+  to: number;
+}
+
+export const noRtp = (): RtpCount => ({
+  sent: 0,
+  received: 0,
+  bytes: 0,
+  firstReceivedAt: null,
+  lastReceivedAt: null,
+  longestGapMs: 0,
+  lost: 0,
+});
 
 interface Pressed {
   code: number;
@@ -38,7 +61,8 @@ interface Pressed {
 export class Audio {
   /** What it sends, in Hz. */
   readonly tone: number;
-  readonly count: RtpCount = { sent: 0, received: 0, bytes: 0, firstReceivedAt: null, lastReceivedAt: null };
+  readonly count = noRtp();
+  readonly #law: Law;
   #heardKey: (key: string) => void;
   #socket: Socket = createSocket(LOOPBACK);
   #session = Date.now();
@@ -54,20 +78,35 @@ export class Audio {
   #pressed: Pressed[] = [];
   #gap = 0;
   #lastKeyHeard = '';
-  #kept: { at: number; payload: Buffer }[] = [];
+  #kept: { at: number; samples: Int16Array }[] = [];
+  #lastSequence: number | null = null;
 
-  constructor(tone: number, heardKey: (key: string) => void) {
+  constructor(tone: number, law: Law, heardKey: (key: string) => void) {
     this.tone = tone;
+    this.#law = law;
     this.#heardKey = heardKey;
+    this.#listen();
+    clock.add(this);
+  }
+
+  /** Goes on at another port, which the next description tells. */
+  move(): void {
+    this.#socket.close();
+    this.#socket = createSocket(LOOPBACK);
+    this.#listen();
+    this.#version += 1;
+  }
+
+  #listen(): void {
     this.#socket.on('message', (packet) => this.#receive(packet));
     this.#socket.bind(0, HOST);
-    clock.add(this);
   }
 
   /** Our side of the session, as an offer or an answer. Another direction than the last makes another version of it. */
   sdp(direction: Direction): string {
     if (this.#version === 0 || direction !== this.#direction) this.#version += 1;
     this.#direction = direction;
+    const type = PAYLOAD[this.#law];
     const events = this.#theirs === null ? EVENTS : this.#theirs.events;
     const lines = [
       'v=0',
@@ -75,8 +114,8 @@ export class Audio {
       's=-',
       `c=IN IP4 ${HOST}`,
       't=0 0',
-      `m=audio ${this.#socket.address().port} RTP/AVP ${[PCMA, events].filter((type) => type !== null).join(' ')}`,
-      `a=rtpmap:${PCMA} PCMA/8000`,
+      `m=audio ${this.#socket.address().port} RTP/AVP ${[type, events].filter((each) => each !== null).join(' ')}`,
+      `a=rtpmap:${type} ${NAME[this.#law]}/8000`,
       ...(events === null ? [] : [`a=rtpmap:${events} telephone-event/8000`, `a=fmtp:${events} 0-15`]),
       'a=ptime:20',
       `a=${direction}`,
@@ -89,8 +128,8 @@ export class Audio {
     const [, port, formats = ''] = /^m=audio (\d+) RTP\/AVP (.*)$/m.exec(sdp) ?? [];
     const address = /^c=IN IP4 ([\d.]+)/m.exec(sdp)?.[1];
     if (!port || !address) throw new Error(`No audio over RTP/AVP in this description:\n${sdp}`);
-    if (!formats.trim().split(' ').includes(String(PCMA))) {
-      throw new Error(`The phones speak A-law (${PCMA}) only, which is not among ${formats}`);
+    if (!formats.trim().split(' ').includes(String(PAYLOAD[this.#law]))) {
+      throw new Error(`This phone speaks ${NAME[this.#law]} only, which is not among ${formats}`);
     }
     const events = /^a=rtpmap:(\d+) telephone-event\/8000/im.exec(sdp)?.[1];
     this.#theirs = {
@@ -131,8 +170,25 @@ export class Audio {
   /** Those of `frequencies` that came within the last `ms`, the loudest first. */
   hears(frequencies: readonly number[], ms = 120): number[] {
     const since = Date.now() - ms;
-    const payloads = this.#kept.filter(({ at }) => at >= since).map(({ payload }) => payload);
-    return tonesIn(Buffer.concat(payloads), frequencies);
+    const first = this.#kept.findLastIndex(({ at }) => at < since) + 1;
+    return tonesIn(joined(this.#kept.slice(first)), frequencies);
+  }
+
+  /**
+   * When `hz` was heard, of what came within the last minute. A span begins with the packet by which the tone is known,
+   * up to 60 ms after its first, and ends with its last one; a break of less than 100 ms parts no spans.
+   */
+  heard(hz: number): Span[] {
+    const spans: Span[] = [];
+    for (let n = WINDOW; n <= this.#kept.length; n += 1) {
+      const window = this.#kept.slice(n - WINDOW, n);
+      if (!tonesIn(joined(window), [hz]).length) continue;
+      const { at } = window.at(-1)!;
+      const last = spans.at(-1);
+      if (last && at - last.to < 100) last.to = at;
+      else spans.push({ from: at, to: at });
+    }
+    return spans;
   }
 
   close(): void {
@@ -152,8 +208,8 @@ export class Audio {
       this.#resumes = true;
       return;
     }
-    const packets = tonePackets(this.tone);
-    this.#send(PCMA, this.#resumes, this.#ticks * PACKET, packets[this.#ticks % packets.length]!);
+    const packets = tonePackets(this.tone, this.#law);
+    this.#send(PAYLOAD[this.#law], this.#resumes, this.#ticks * PACKET, packets[this.#ticks % packets.length]!);
     this.#resumes = false;
   }
 
@@ -193,11 +249,17 @@ export class Audio {
     this.count.received += 1;
     this.count.bytes += payload.length;
     this.count.firstReceivedAt ??= at;
+    this.count.longestGapMs = Math.max(this.count.longestGapMs, at - (this.count.lastReceivedAt ?? at));
     this.count.lastReceivedAt = at;
+    const sequence = packet.readUInt16BE(2);
+    const step = (sequence - (this.#lastSequence ?? sequence - 1)) & 0xffff;
+    // Another stream has numbers of its own.
+    if (step < 1_000) this.count.lost += Math.max(step - 1, 0);
+    this.#lastSequence = sequence;
     if (type === (this.#theirs?.events ?? EVENTS)) return this.#receiveKey(payload, packet.readUInt32BE(4));
-    if (type !== PCMA) return;
+    if (type !== PAYLOAD[this.#law]) return;
     while (this.#kept.length > 0 && this.#kept[0]!.at < at - KEPT_MS) this.#kept.shift();
-    this.#kept.push({ at, payload });
+    this.#kept.push({ at, samples: samplesOf(payload, this.#law) });
   }
 
   /** All packets of one key carry the time of its start. */
@@ -207,6 +269,16 @@ export class Audio {
     this.#lastKeyHeard = `${key} ${timestamp}`;
     this.#heardKey(key);
   }
+}
+
+function joined(packets: readonly { samples: Int16Array }[]): Int16Array {
+  const all = new Int16Array(packets.reduce((length, { samples }) => length + samples.length, 0));
+  let length = 0;
+  for (const { samples } of packets) {
+    all.set(samples, length);
+    length += samples.length;
+  }
+  return all;
 }
 
 /** One timer for the audio of all calls. It is set by the time that has passed, so it does not drift. */

@@ -3,8 +3,9 @@
  * record. A wire test says with `respond` and the others what is sent; what any phone does by itself is done here: it
  * repeats a final response until the ACK, and answers CANCEL, BYE, INFO, PRACK, UPDATE and re-INVITEs.
  */
-import { Audio, type Direction, type RtpCount } from './audio.ts';
+import { Audio, type Direction, noRtp, type RtpCount, type Span } from './audio.ts';
 import { type Content, requestOf, responseTo, type SipMessage, token, uriIn, viaOf } from './message.ts';
+import type { Law } from './tone.ts';
 import type { Peer, SipTransport } from './transport.ts';
 
 /** `setup`: no sign of alerting was given yet. */
@@ -32,6 +33,13 @@ export interface Response {
   audio?: boolean;
   /** Whole lines: `Reason: Q.850;cause=17`. */
   headers?: string[];
+}
+
+export interface Reinvite {
+  /** True: `sendonly`, as most phones do it. */
+  hold?: boolean | 'inactive';
+  move?: boolean;
+  codec?: string;
 }
 
 /** What a call needs of those who have taken it. */
@@ -62,6 +70,8 @@ export class SipCall {
   state: CallState = 'setup';
   /** Seconds from `answer` until it sends audio; null: it never does. */
   audioFrom: number | null = 0;
+  /** How it codes its audio, from its first SDP on. */
+  law: Law = 'alaw';
   readonly #around: Surroundings;
   readonly #peer: Peer;
   readonly #user: string;
@@ -92,7 +102,7 @@ export class SipCall {
   }
 
   get rtp(): Readonly<RtpCount> {
-    return this.#audio?.count ?? { sent: 0, received: 0, bytes: 0, firstReceivedAt: null, lastReceivedAt: null };
+    return this.#audio?.count ?? noRtp();
   }
 
   /** Frequency of what this phone sends, in Hz; 0 before there is SDP. */
@@ -113,6 +123,11 @@ export class SipCall {
   /** The loudest of `frequencies`, null where none is heard. */
   loudest(frequencies: readonly number[], sinceMs?: number): number | null {
     return this.hears(frequencies, sinceMs)[0] ?? null;
+  }
+
+  /** When it has heard a frequency, within the last minute. */
+  heard(frequency: number): Span[] {
+    return this.#audio?.heard(frequency) ?? [];
   }
 
   /** Answers the INVITE. Throws after a final response. */
@@ -163,13 +178,19 @@ export class SipCall {
     await this.#request('BYE', { headers });
   }
 
-  /** Puts the other side on hold, or takes it back. Rejects when that is refused. */
-  async reinvite({ hold = false }: { hold?: boolean } = {}): Promise<void> {
+  /**
+   * Puts the other side on hold, takes it back, or changes nothing; `move`: its audio goes on at another port. `codec` is
+   * offered instead of its own: `G729/8000`. Rejects when that is refused.
+   */
+  async reinvite({ hold = false, move = false, codec }: Reinvite = {}): Promise<void> {
     this.#mustTalk('send a re-INVITE');
-    const direction = hold ? 'sendonly' : 'sendrecv';
+    if (move) this.#audio?.move();
+    const direction = hold === true ? 'sendonly' : hold || 'sendrecv';
+    const { type, body } = this.#sdp(direction);
     const response = await this.#request('INVITE', {
       headers: [this.#contact, ALLOW, 'Supported: timer'],
-      ...this.#sdp(direction),
+      type,
+      body: codec ? body.replace(/RTP\/AVP .*/, 'RTP/AVP 18').replace(/a=rtpmap:[^]*?(?=a=ptime)/, `a=rtpmap:18 ${codec}\r\n`) : body,
     });
     const status = response.status!;
     // A refusal is acknowledged within its transaction, an acceptance in one of its own (RFC 3261, 13.2.2.4).
@@ -177,7 +198,7 @@ export class SipCall {
     this.#ack = this.#inDialog('ACK', response.cseq, {}, via);
     this.#send(this.#ack);
     if (!isSuccess(status)) throw new Error(`${this.name}: the re-INVITE was refused with ${status}`);
-    this.isHolding = hold;
+    this.isHolding = hold !== false;
     this.#audio?.theirs(response.body);
   }
 
@@ -321,12 +342,12 @@ export class SipCall {
   }
 
   #answerSdp(request: SipMessage): Content {
-    this.#audio ??= new Audio(this.#around.nextTone(), (key) => (this.keysHeard += key));
+    this.#audio ??= new Audio(this.#around.nextTone(), this.law, (key) => (this.keysHeard += key));
     if (request.body) this.#audio.theirs(request.body);
     return this.#sdp(request.body ? this.#audio.answer : 'sendrecv');
   }
 
-  #sdp(direction: Direction): Content {
+  #sdp(direction: Direction): { type: string; body: string } {
     return { type: 'application/sdp', body: this.#audio?.sdp(direction) ?? '' };
   }
 

@@ -1,6 +1,6 @@
 /**
- * Pure tones, by which tests tell one call's audio from another's: made, written to files, coded as G.711 A-law and
- * recognised. Frequencies are multiples of 10 Hz, so that 100 ms of a tone can be repeated without a click.
+ * Pure tones, by which tests tell one call's audio from another's: made, written to files, coded as G.711 A-law or µ-law
+ * and recognised. Frequencies are multiples of 10 Hz, so that 100 ms of a tone can be repeated without a click.
  */
 import { writeFileSync } from 'node:fs';
 
@@ -20,15 +20,18 @@ export function toneSamples(hz: number, count: number): Int16Array {
   return Int16Array.from({ length: count }, (_, n) => Math.round(AMPLITUDE * Math.sin((2 * Math.PI * hz * n) / RATE)));
 }
 
-const packets = new Map<number, Buffer[]>();
+export type Law = 'alaw' | 'ulaw';
+
+const packets = new Map<string, Buffer[]>();
 
 /** The payloads of 100 ms of a tone, to be sent over and over. */
-export function tonePackets(hz: number): Buffer[] {
-  let made = packets.get(hz);
+export function tonePackets(hz: number, law: Law): Buffer[] {
+  const key = `${law} ${hz}`;
+  let made = packets.get(key);
   if (!made) {
-    const coded = Buffer.from(Array.from(toneSamples(hz, PERIOD), toAlaw));
+    const coded = Buffer.from(Array.from(toneSamples(hz, PERIOD), law === 'alaw' ? toAlaw : toUlaw));
     made = Array.from({ length: PERIOD / PACKET }, (_, n) => coded.subarray(n * PACKET, (n + 1) * PACKET));
-    packets.set(hz, made);
+    packets.set(key, made);
   }
   return made;
 }
@@ -54,10 +57,14 @@ export function writeTone(file: string, hz: number, seconds: number): void {
   writeFileSync(file, Buffer.concat([head, samples]));
 }
 
-/** Those of `frequencies` that are heard in A-law audio, the loudest first; none in less than 60 ms of it. */
-export function tonesIn(alaw: Buffer, frequencies: readonly number[]): number[] {
-  if (alaw.length < LEAST) return [];
-  const windowed = Array.from(alaw, (byte, n) => FROM_ALAW[byte]! * (1 - Math.cos((2 * Math.PI * n) / alaw.length)));
+/** Samples of 16 bits. */
+export const samplesOf = (coded: Buffer, law: Law): Int16Array =>
+  Int16Array.from(coded, (byte) => (law === 'alaw' ? FROM_ALAW : FROM_ULAW)[byte]!);
+
+/** Those of `frequencies` that are heard in these samples, the loudest first; none in less than 60 ms of them. */
+export function tonesIn(samples: Int16Array, frequencies: readonly number[]): number[] {
+  if (samples.length < LEAST) return [];
+  const windowed = Array.from(samples, (sample, n) => sample * (1 - Math.cos((2 * Math.PI * n) / samples.length)));
   return frequencies
     .map((hz) => ({ hz, amplitude: goertzel(windowed, hz) }))
     .filter(({ amplitude }) => amplitude >= HEARD)
@@ -89,4 +96,17 @@ const FROM_ALAW = Array.from({ length: 256 }, (_, byte) => {
   const mantissa = (bits & 0x0f) * 16 + 8;
   const size = exponent === 0 ? mantissa : (mantissa + 256) << (exponent - 1);
   return bits & 0x80 ? size : -size;
+});
+
+/** G.711: sign, exponent and mantissa of a 14-bit sample to which 33 was added, every bit inverted. */
+function toUlaw(sample: number): number {
+  const size = Math.min((Math.abs(sample) >> 2) + 33, 0x1fff);
+  const exponent = Math.floor(Math.log2(size)) - 5;
+  return ~((sample < 0 ? 0x80 : 0) | (exponent << 4) | ((size >> (exponent + 1)) & 0x0f)) & 0xff;
+}
+
+const FROM_ULAW = Array.from({ length: 256 }, (_, byte) => {
+  const bits = ~byte & 0xff;
+  const size = (((bits & 0x0f) * 2 + 33) << ((bits >> 4) & 7)) - 33;
+  return (bits & 0x80 ? -size : size) * 4;
 });
