@@ -243,7 +243,7 @@ class AsteriskTelephony implements Telephony {
     const { legId, notAfter, mix } = request;
     const made = await this.#makeChannel(leg, request);
     if (made !== 'made') return made;
-    await this.#legs.bindOthers(leg);
+    await Promise.all([this.#legs.bindOthers(leg), this.#playSetup(leg)]);
     const obeys = await leg.obeys(notAfter - Date.now());
     if (obeys && mix !== null && !leg.ender) await this.#channels.join(mix, legId);
     if (leg.ender || !obeys || Date.now() > notAfter) return this.#takeBack(leg);
@@ -253,6 +253,14 @@ class AsteriskTelephony implements Telephony {
       this.#log.error({ err, legId }, 'Asterisk will hang this leg up unless it is reached in time: its limit stands');
     });
     return 'accepted';
+  }
+
+  /** Whoever waits for it alone is not to think that the line is dead. Before the dial: then nothing can be heard yet. */
+  async #playSetup({ legId, mix }: Leg): Promise<void> {
+    const waiting = this.#legs.live.filter((other) => mix !== null && other.mix === mix && other.legId !== legId);
+    const [only] = waiting;
+    if (!only || waiting.length > 1 || only.phase !== 'answered' || only.ender || only.onHold) return;
+    await this.#channels.playSetup(only.legId).catch((err: unknown) => this.#log.warn({ err, legId }, 'no tone of the set-up'));
   }
 
   async #makeChannel(leg: Leg, request: Originate): Promise<OriginateAnswer | 'made'> {

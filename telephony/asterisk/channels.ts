@@ -11,6 +11,8 @@ import { type EndRecord, readRecord } from './record.ts';
 
 /** Where dialwright.conf begins: run for each channel that ends. */
 const DIALPLAN = { context: 'dialwright', extension: 'ended' } as const;
+/** A section of indications.conf (docs/telephony.md). An Asterisk without it plays its ordinary ring-back instead. */
+const SETUP_TONES = 'dialwright';
 /** Asterisk itself ends a dial that no worker ends, so long after its timers. */
 const DIAL_GRACE_MS = 5_000;
 
@@ -110,6 +112,21 @@ export class AsteriskChannels {
     const gone = made.then(() => ifThere(this.#ari.ask('DELETE /bridges/{bridgeId}', { path })));
     this.#going.set(mix, gone);
     await gone.finally(() => this.#going.get(mix) === gone && this.#going.delete(mix));
+  }
+
+  /**
+   * A soft tone every two seconds, which Asterisk itself ends with the first thing that there is to be heard: ring-back,
+   * audio or the answer of another leg of its mix. It is a ring-back too, with the tones of a section of our own.
+   */
+  async playSetup(legId: string): Promise<void> {
+    await this.set(legId, VARIABLE.tones, SETUP_TONES);
+    await ifThere(this.#ari.ask('POST /channels/{channelId}/ring', { path: this.#path(legId) }));
+    await this.set(legId, VARIABLE.tones, '');
+  }
+
+  /** Neither that nor ring-back any more. */
+  async stopRinging(legId: string): Promise<void> {
+    await ifThere(this.#ari.ask('DELETE /channels/{channelId}/ring', { path: this.#path(legId) }));
   }
 
   async play(legId: string, mohClass: string | null): Promise<void> {

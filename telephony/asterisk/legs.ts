@@ -76,13 +76,23 @@ export class Legs {
     this.gone.add(legId, true);
     void this.#endOthers(leg);
     tellEnd();
-    if (mix !== null) this.clear(mix);
+    if (mix === null) return;
+    if (leg.phase !== 'answered') void this.#stopRinging(mix);
+    this.clear(mix);
   }
 
   /** A mix whose last leg has ended or left is no more. */
   clear(mix: string): void {
     if (this.live.some((leg) => leg.mix === mix)) return;
     this.#channels.removeBridge(mix).catch((err: unknown) => this.#log.warn({ err, mix }, 'a bridge was left behind'));
+  }
+
+  /** Those in the mix go on without the one that they were waiting for. */
+  async #stopRinging(mix: string): Promise<void> {
+    const waiting = this.live.filter((leg) => leg.mix === mix && leg.phase === 'answered' && !leg.ender);
+    await Promise.all(waiting.map(({ legId }) => this.#channels.stopRinging(legId))).catch((err: unknown) => {
+      this.#log.warn({ err }, 'ring-back goes on');
+    });
   }
 
   /** It was never sent, and never will be; nothing is told of it. */

@@ -15,6 +15,8 @@ export const VARIABLE = {
   alerting: 'DIALWRIGHT_ALERTING',
   /** Keys of the requests that have sent digits, `&` between them. */
   keys: 'DIALWRIGHT_KEYS',
+  /** Which section of indications.conf its tones are from; empty: the default one. */
+  tones: 'CHANNEL(tonezone)',
   /** Asterisk hangs the channel up after so many seconds; 0: never. */
   limit: 'TIMEOUT(absolute)',
 } as const;
