@@ -20,7 +20,7 @@ export class AsteriskChannels {
   readonly names: Names;
   readonly #ari: Ari;
   readonly #app: string;
-  /** Recordings under way, by mix. */
+  /** Recordings under way that this process has begun, by mix. */
   readonly #recordings = new Map<string, string>();
   /** Bridges that are there, or are being made. */
   readonly #bridges = new Map<string, Promise<unknown>>();
@@ -107,11 +107,11 @@ export class AsteriskChannels {
     // One that is being made is not there yet.
     const made = Promise.resolve(this.#bridges.get(mix)).catch(() => {});
     this.#bridges.delete(mix);
-    this.#recordings.delete(mix);
     const path = { bridgeId: this.names.bridge(mix) };
     const gone = made.then(() => ifThere(this.#ari.ask('DELETE /bridges/{bridgeId}', { path })));
     this.#going.set(mix, gone);
     await gone.finally(() => this.#going.get(mix) === gone && this.#going.delete(mix));
+    if (this.#recordings.has(mix)) await this.#forgetRecording(mix);
   }
 
   /**
@@ -149,15 +149,17 @@ export class AsteriskChannels {
     if (this.#recordings.get(mix) === name) return;
     const path = { bridgeId: this.names.bridge(mix) };
     const query = { name, format: 'wav', ifExists: 'append' } as const;
+    // The name first: what runs can then be stopped by a worker that has not begun it.
+    await this.#setGlobal(this.names.recording(mix), name);
     await this.#ari.ask('POST /bridges/{bridgeId}/record', { path, query }).catch(unlessStatus(404, 409));
     this.#recordings.set(mix, name);
   }
 
   async stopRecording(mix: string): Promise<void> {
-    const recordingName = this.#recordings.get(mix);
-    if (recordingName === undefined) return;
+    const recordingName = this.#recordings.get(mix) ?? (await this.#getGlobal(this.names.recording(mix)));
+    if (recordingName === '') return;
     await ifThere(this.#ari.ask('POST /recordings/live/{recordingName}/stop', { path: { recordingName } }));
-    this.#recordings.delete(mix);
+    await this.#forgetRecording(mix);
   }
 
   /** Whether audio comes from the far end. */
@@ -180,13 +182,11 @@ export class AsteriskChannels {
 
   /** How a leg ended, as dialwright.conf has it; null if it does not know the leg. */
   async recordOf(legId: string): Promise<EndRecord | null> {
-    const query = { variable: this.names.record(legId) };
-    return readRecord((await this.#ari.ask('GET /asterisk/variable', { query })).value);
+    return readRecord(await this.#getGlobal(this.names.record(legId)));
   }
 
   async forgetRecord(legId: string): Promise<void> {
-    const query = { variable: this.names.record(legId), value: '' };
-    await this.#ari.ask('POST /asterisk/variable', { query });
+    await this.#setGlobal(this.names.record(legId), '');
   }
 
   /** Whether Asterisk has dialwright.conf: a channel is asked, which calls nobody. */
@@ -201,6 +201,19 @@ export class AsteriskChannels {
     } finally {
       await ifThere(this.#ari.ask('DELETE /channels/{channelId}', { path: { channelId } }));
     }
+  }
+
+  async #forgetRecording(mix: string): Promise<void> {
+    this.#recordings.delete(mix);
+    await this.#setGlobal(this.names.recording(mix), '');
+  }
+
+  async #getGlobal(variable: string): Promise<string> {
+    return (await this.#ari.ask('GET /asterisk/variable', { query: { variable } })).value;
+  }
+
+  async #setGlobal(variable: string, value: string): Promise<void> {
+    await this.#ari.ask('POST /asterisk/variable', { query: { variable, value } });
   }
 
   #path(legId: string): { channelId: string } {

@@ -29,6 +29,7 @@ export class Names {
     this.#prefix = `${app}.`;
   }
 
+  /** Asterisk refuses one that another channel's begins with; those of domain/ids.ts never do. */
   channel(legId: string): string {
     return this.#prefix + legId;
   }
@@ -54,6 +55,11 @@ export class Names {
   /** The global variable in which dialwright.conf says how a leg ended. */
   record(legId: string): string {
     return `DIALWRIGHT_${this.channel(legId)}`;
+  }
+
+  /** The global variable that holds the name of a mix's recording, for a worker that takes it over. */
+  recording(mix: string): string {
+    return `DIALWRIGHT_RECORDING_${this.bridge(mix)}`;
   }
 }
 
