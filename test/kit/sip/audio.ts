@@ -26,7 +26,8 @@ export interface RtpCount {
   received: number;
   /** Of received payload. */
   bytes: number;
-  /** Epoch ms. */
+  /** Epoch ms, as the others. */
+  firstSentAt: number | null;
   firstReceivedAt: number | null;
   lastReceivedAt: number | null;
   /** Between two packets that came. */
@@ -45,6 +46,7 @@ export const noRtp = (): RtpCount => ({
   sent: 0,
   received: 0,
   bytes: 0,
+  firstSentAt: null,
   firstReceivedAt: null,
   lastReceivedAt: null,
   longestGapMs: 0,
@@ -182,8 +184,8 @@ export class Audio {
     const spans: Span[] = [];
     for (let n = WINDOW; n <= this.#kept.length; n += 1) {
       const window = this.#kept.slice(n - WINDOW, n);
-      if (!tonesIn(joined(window), [hz]).length) continue;
       const { at } = window.at(-1)!;
+      if (at - window[0]!.at > MOST_TICKS_AT_ONCE * TICK_MS || tonesIn(joined(window), [hz]).length === 0) continue;
       const last = spans.at(-1);
       if (last && at - last.to < 100) last.to = at;
       else spans.push({ from: at, to: at });
@@ -239,6 +241,7 @@ export class Audio {
     payload.copy(packet, 12);
     this.#socket.send(packet, this.#theirs.peer.port, this.#theirs.peer.address);
     this.count.sent += 1;
+    this.count.firstSentAt ??= Date.now();
   }
 
   #receive(packet: Buffer): void {

@@ -39,7 +39,7 @@ export interface Reinvite {
   /** True: `sendonly`, as most phones do it. */
   hold?: boolean | 'inactive';
   move?: boolean;
-  codec?: string;
+  media?: string[];
 }
 
 /** What a call needs of those who have taken it. */
@@ -179,10 +179,10 @@ export class SipCall {
   }
 
   /**
-   * Puts the other side on hold, takes it back, or changes nothing; `move`: its audio goes on at another port. `codec` is
-   * offered instead of its own: `G729/8000`. Rejects when that is refused.
+   * Puts the other side on hold, takes it back, or changes nothing; `move`: its audio goes on at another port. `media` is
+   * offered instead of its own audio, whole lines of SDP. Rejects when that is refused.
    */
-  async reinvite({ hold = false, move = false, codec }: Reinvite = {}): Promise<void> {
+  async reinvite({ hold = false, move = false, media }: Reinvite = {}): Promise<void> {
     this.#mustTalk('send a re-INVITE');
     if (move) this.#audio?.move();
     const direction = hold === true ? 'sendonly' : hold || 'sendrecv';
@@ -190,7 +190,7 @@ export class SipCall {
     const response = await this.#request('INVITE', {
       headers: [this.#contact, ALLOW, 'Supported: timer'],
       type,
-      body: codec ? body.replace(/RTP\/AVP .*/, 'RTP/AVP 18').replace(/a=rtpmap:[^]*?(?=a=ptime)/, `a=rtpmap:18 ${codec}\r\n`) : body,
+      body: media ? body.replace(/m=audio[^]*/, media.map((line) => `${line}\r\n`).join('')) : body,
     });
     const status = response.status!;
     // A refusal is acknowledged within its transaction, an acceptance in one of its own (RFC 3261, 13.2.2.4).

@@ -2,7 +2,7 @@
  * Pure tones, by which tests tell one call's audio from another's: made, written to files, coded as G.711 A-law or µ-law
  * and recognised. Frequencies are multiples of 10 Hz, so that 100 ms of a tone can be repeated without a click.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 
 export const RATE = 8_000;
 /** 20 ms, what a packet carries. */
@@ -60,6 +60,13 @@ export function writeTone(file: string, hz: number, seconds: number): void {
 /** Samples of 16 bits. */
 export const samplesOf = (coded: Buffer, law: Law): Int16Array =>
   Int16Array.from(coded, (byte) => (law === 'alaw' ? FROM_ALAW : FROM_ULAW)[byte]!);
+
+/** The samples of a file as Asterisk records it: 8 kHz, 16 bits, one channel. */
+export function samplesIn(wav: string): Int16Array {
+  const file = readFileSync(wav);
+  const start = file.indexOf('data') + 8;
+  return Int16Array.from({ length: (file.length - start) >> 1 }, (_, n) => file.readInt16LE(start + n * 2));
+}
 
 /** Those of `frequencies` that are heard in these samples, the loudest first; none in less than 60 ms of them. */
 export function tonesIn(samples: Int16Array, frequencies: readonly number[]): number[] {
