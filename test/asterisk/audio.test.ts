@@ -392,10 +392,12 @@ describe.skipIf(await whyNoAsterisk())('audio', () => {
         return seconds(name);
       };
       const first = await recordMore(0);
+      const start = samplesIn(fileOf(name)).subarray(0, RATE);
 
       const both = await recordMore(first);
 
       expect(both).toBeGreaterThan(first);
+      expect(samplesIn(fileOf(name)).subarray(0, RATE)).toEqual(start);
       expect(bothFrom(name, agent, contact)).toBeLessThan(0.3);
     });
 
