@@ -189,9 +189,11 @@ async function handOver({ telephony, worker, run }: Held): Promise<void> {
  * report; what the switch has and the book says is over is hung up.
  */
 async function reconcile({ db, legs, log, name }: NodeDeps, telephony: Telephony): Promise<void> {
-  const doubtful = new Set((await unknownLegs(db, telephony, name)).map((leg) => leg.id));
-  // What the switch remembers of the end of each, it tells now.
-  for (const legId of doubtful) await telephony.status(legId);
+  const unknown = await unknownLegs(db, telephony, name);
+  // What the switch remembers of the end of each, it tells now, be it that another worker had just sent it.
+  for (const leg of unknown) await telephony.status(leg.id);
+  const now = db.clock.now();
+  const doubtful = new Set(unknown.filter((leg) => leg.not_after <= now).map((leg) => leg.id));
   if (doubtful.size > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
   for (const leg of doubtful.size > 0 ? await unknownLegs(db, telephony, name) : []) {
     if (!doubtful.has(leg.id)) continue;
@@ -208,11 +210,10 @@ async function reconcile({ db, legs, log, name }: NodeDeps, telephony: Telephony
   }
 }
 
-/** Open legs that the switch does not know and that it would not accept any more. */
+/** Open legs that the switch does not know; it may still accept one whose `not_after` is to come. */
 async function unknownLegs(db: Db, telephony: Telephony, node: string): Promise<sql.LegRow[]> {
   const { rows } = await db.pool.query<sql.LegRow>(sql.openLegsOfNode(node));
   if (rows.length === 0) return [];
-  const now = db.clock.now();
   const known = new Set((await telephony.list()).map((leg) => leg.legId));
-  return rows.filter((leg) => leg.not_after <= now && !known.has(leg.id));
+  return rows.filter((leg) => !known.has(leg.id));
 }
