@@ -27,7 +27,7 @@ export default defineConfig({
       tier('workflow', 30, servers),
       tier('replay', 30, servers),
       tier('e2e', 60, servers),
-      tier('asterisk', 60),
+      tier('asterisk', 60, servers),
     ],
   },
 });

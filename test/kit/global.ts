@@ -58,7 +58,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 async function provide(project: TestProject, servers: SharedServers): Promise<void> {
   const [template, temporal, code] = await Promise.all([
-    project.name === 'e2e' ? servers.templateUrl() : '',
+    ['e2e', 'asterisk'].includes(project.name) ? servers.templateUrl() : '',
     project.name === 'replay' ? '' : servers.temporalAddress(),
     servers.workflowBundlePath(),
   ]);
