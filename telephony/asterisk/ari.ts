@@ -2,13 +2,25 @@
  * Asterisk's REST interface (ARI): requests over HTTP, events over one WebSocket that comes back by itself. Only the
  * transport; what a channel's events mean is the adapter's business.
  */
+import http from 'node:http';
+import https from 'node:https';
+import { text as textOf } from 'node:stream/consumers';
 import { WebSocket } from 'ws';
 import type { Logger } from '../../config/log.ts';
 import { LastingSocket } from '../lasting-socket.ts';
 import { TelephonyUnavailable } from '../unavailable.ts';
 import type { AriEvent, AriRequests } from './ari-types.ts';
 
+/** Waiting for a connection is counted: a command that has grown old must not be sent any more. */
 const REQUEST_TIMEOUT_MS = 3_000;
+/** A connection that is idle for so long is closed, before Asterisk does so. */
+const IDLE_MS = 5_000;
+/**
+ * Connections at most. A burst waits here and not in front of Asterisk: of more than 10 that connect at once the kernel
+ * drops some, which come a second or three later, and of more than `sessionlimit` (http.conf) Asterisk does. What begins a
+ * leg has connections apart: no hang-up and no leg that has begun waits for those that have yet to begin.
+ */
+const CONNECTIONS = { create: 4, other: 6 };
 
 export interface AriSettings {
   /** `http://host:8088/ari` */
@@ -45,6 +57,7 @@ export class Ari {
   readonly #listener: AriListener;
   readonly #authorization: string;
   readonly #socket: LastingSocket;
+  readonly #pools: Record<keyof typeof CONNECTIONS, http.Agent>;
   /** Why Asterisk has refused the connection that is just being lost. */
   #refusal: string | undefined;
 
@@ -53,6 +66,9 @@ export class Ari {
     this.#log = log;
     this.#listener = listener;
     this.#authorization = `Basic ${Buffer.from(`${settings.user}:${settings.password}`).toString('base64')}`;
+    const { Agent } = settings.url.startsWith('https:') ? https : http;
+    const pool = (maxSockets: number) => new Agent({ keepAlive: true, maxSockets, timeout: IDLE_MS });
+    this.#pools = { create: pool(CONNECTIONS.create), other: pool(CONNECTIONS.other) };
     this.#socket = new LastingSocket(() => this.#connect(), {
       opened: () => listener.up(),
       message: (text) => this.#receive(text),
@@ -70,16 +86,12 @@ export class Ari {
     for (const [name, value] of Object.entries(query ?? {})) {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
-    const response = await fetch(url, {
-      method,
-      headers: { authorization: this.#authorization, ...(body && { 'content-type': 'application/json' }) },
-      ...(body && { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-    }).catch((error: unknown) => {
+    const pool = this.#pools[request === 'POST /channels/create' ? 'create' : 'other'];
+    const answer = await this.#exchange(method, url, body, pool).catch((error: unknown) => {
       throw new TelephonyUnavailable(`Asterisk does not answer ${request}: ${reasonOf(error)}`);
     });
-    const text = await response.text();
-    if (!response.ok) throw new AriRefused(request, response.status, messageIn(text));
+    const { status, text } = answer;
+    if (status < 200 || status > 299) throw new AriRefused(request, status, messageIn(text));
     return (text === '' ? undefined : JSON.parse(text)) as AriRequests[K]['result'];
   }
 
@@ -98,8 +110,21 @@ export class Ari {
     this.#socket.restart();
   }
 
-  close(): Promise<void> {
-    return this.#socket.close();
+  async close(): Promise<void> {
+    await this.#socket.close();
+    for (const pool of Object.values(this.#pools)) pool.destroy();
+  }
+
+  /** Sent once and never repeated, whatever happens: what is done twice may be refused the second time. */
+  async #exchange(method: string, url: URL, body: object | undefined, agent: http.Agent): Promise<{ status: number; text: string }> {
+    const headers = { authorization: this.#authorization, ...(body && { 'content-type': 'application/json' }) };
+    const { request } = url.protocol === 'https:' ? https : http;
+    const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+      const sent = request(url, { method, headers, agent, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }, resolve);
+      sent.on('error', reject);
+      sent.end(body && JSON.stringify(body));
+    });
+    return { status: response.statusCode!, text: await textOf(response) };
   }
 
   #connect(): WebSocket {
@@ -160,7 +185,7 @@ function messageIn(text: string): string {
   }
 }
 
-/** fetch hides the reason in `cause`, and a host with several addresses has one for each. */
+/** What was given up has the reason in `cause`, and a host with several addresses has one for each. */
 function reasonOf(error: unknown): string {
   const { cause } = error as { cause?: unknown };
   if (cause) return reasonOf(cause);

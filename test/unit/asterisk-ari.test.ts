@@ -111,6 +111,21 @@ describe('a request', () => {
     there.answer = (response) => void response.destroy();
     await expect(ari.ask('GET /channels')).rejects.toThrow(TelephonyUnavailable);
   });
+
+  it('waits for one of a few connections, and a hang-up not for the legs that have yet to begin', async () => {
+    const held: ServerResponse[] = [];
+    there.answer = (response) => void held.push(response);
+    const created = Array.from({ length: 200 }, () => ari.ask('POST /channels/create', { query: { endpoint: 'PJSIP/1' } }));
+    await eventually(() => held.length > 0);
+    const hungUp = ari.ask('DELETE /channels/{channelId}', { path: { channelId: 'x' } });
+    await eventually(() => there.asked.some(({ method }) => method === 'DELETE'));
+
+    expect(there.asked.length).toBeLessThan(10);
+    there.answer = (response) => void response.end('{}');
+    for (const response of held) response.end('{}');
+    await Promise.all([...created, hungUp]);
+    expect(there.asked).toHaveLength(201);
+  });
 });
 
 describe('the connection', () => {
