@@ -1,24 +1,20 @@
 // Whole calls a second with 200 agents who never hesitate, through the public API and its streams, every process on this
 // machine; and how many events such a call leaves in its history.
 
-import { writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { contactWorkflowId } from '../domain/ids.ts';
-import { eagerAgentBehaviour } from '../telephony/simulator/agent-behaviour.ts';
 import { withBare } from './bare.ts';
 import type { Figure } from './figure.ts';
 import {
-  type AgentAccount,
   countContacts,
   dials,
   harmonicMean,
   inLanes,
-  makeAgent,
   makeCampaign,
-  type Product,
   progress,
   quantile,
   type Rig,
+  type Simulated,
+  startAgents,
   until,
 } from './kit.ts';
 
@@ -31,8 +27,6 @@ const LONGEST_MS = 120_000;
 /** Bare calls in two halves, before and after. */
 const BARE = 200;
 const SAMPLED = 200;
-/** They leave the answering to their phones. */
-const BEHAVIOUR = { ...eagerAgentBehaviour(), offer: { ignore: 1 } };
 /** What a whole answered call may leave (docs/testing.md, "Budgets"). */
 const EVENTS_BUDGET = 42;
 
@@ -71,14 +65,12 @@ export async function benchCalls(rig: Rig): Promise<Figure[]> {
 }
 
 /** Contacts closed a second, from the first agent's ring on: the ramp is counted. */
-async function callAll({ sql, say, dataDir }: Rig, product: Product, campaign: string): Promise<number> {
+async function callAll(rig: Rig, product: Simulated, campaign: string): Promise<number> {
+  const { sql, say } = rig;
   const dialledBefore = (await dials(product)).at(-1)?.seq ?? 0;
-  const agents: AgentAccount[] = [];
-  await inLanes(AGENTS, 8, async (n) => void agents.push(await makeAgent(product, campaign, String(1000 + n))));
-  const file = path.join(dataDir, 'agents.json');
-  writeFileSync(file, JSON.stringify({ baseUrl: product.baseUrl, behaviour: BEHAVIOUR, agents }), { mode: 0o600 });
   const tell = progress(say, 'calls done', MEASURED);
-  const stopAgents = product.start('agents', ['telephony/simulator/agents-main.ts', file]);
+  const phones = Array.from({ length: AGENTS }, (_, n) => String(1000 + n));
+  const stopAgents = await startAgents(rig, product, campaign, phones);
   const deadline = performance.now() + LONGEST_MS;
   let done = 0;
   await until('the calls are done', 2 * LONGEST_MS, async () => {

@@ -7,15 +7,18 @@ export interface Figure {
   limit: number;
   /** Which thing that is: `bare COPY`. */
   limitIs: string;
-  aim: { of: 'ratio' | 'value' } & ({ atLeast: number } | { atMost: number });
+  /** Absent: it is only told. */
+  aim?: { of: 'ratio' | 'value' } & ({ atLeast: number } | { atMost: number });
 }
 
 const ratioOf = ({ value, limit }: Figure): number => value / limit;
 /** Three digits are all that such a measurement is good for. */
 const round = (value: number): number => Number(value.toPrecision(3));
 
-export function isMet(figure: Figure): boolean {
+/** Undefined where nothing is aimed at. */
+export function isMet(figure: Figure): boolean | undefined {
   const { aim } = figure;
+  if (!aim) return undefined;
   const measured = aim.of === 'ratio' ? ratioOf(figure) : figure.value;
   return 'atLeast' in aim ? measured >= aim.atLeast : measured <= aim.atMost;
 }
@@ -33,9 +36,10 @@ export function asJson(figures: readonly Figure[]): string {
 export function asTable(figures: readonly Figure[]): string {
   const cells = figures.map((figure) => {
     const { name, value, unit, limit, limitIs, aim } = figure;
-    const wanted = `${aim.of} ${'atLeast' in aim ? `≥ ${aim.atLeast}` : `≤ ${aim.atMost}`}`;
+    const wanted = aim ? `${aim.of} ${'atLeast' in aim ? `≥ ${aim.atLeast}` : `≤ ${aim.atMost}`}` : '';
+    const verdict = aim ? (isMet(figure) ? 'met' : 'missed') : '';
     const numbers = [round(value), round(limit), round(ratioOf(figure))].map(String);
-    return [name, numbers[0]!, unit, numbers[1]!, limitIs, numbers[2]!, wanted, isMet(figure) ? 'met' : 'missed'];
+    return [name, numbers[0]!, unit, numbers[1]!, limitIs, numbers[2]!, wanted, verdict];
   });
   const lines = [['figure', 'value', 'unit', 'limit', 'which is', 'ratio', 'aim', ''], ...cells];
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));

@@ -10,6 +10,7 @@ import { freePort, type Say } from '../dev/process.ts';
 import { Supervisor } from '../dev/supervisor.ts';
 import { startTemporal } from '../dev/temporal.ts';
 import { throwAwayDataDir } from '../dev/throw-away.ts';
+import { eagerAgentBehaviour } from '../telephony/simulator/agent-behaviour.ts';
 
 /** Calls to Temporal at once by what is bare: more gain nothing. */
 export const CONCURRENCY = 32;
@@ -35,17 +36,22 @@ export interface Rig {
   sql: pg.Pool;
   dataDir: string;
   say: Say;
-  /** Simulator, worker and API, each a process of its own; started at the first call. */
-  product: () => Promise<Product>;
+  /** Worker and API, each a process of its own, with the simulated switch; started at the first call. */
+  product: () => Promise<Simulated>;
+  /** The same, with the switch of these settings. */
+  productOn: (switchSettings: Record<string, string>) => Promise<Product>;
 }
 
 export interface Product {
   baseUrl: string;
-  simulatorUrl: string;
   /** The body of a 2xx answer; anything else throws. */
   ask: <T>(method: string, path: string, body?: unknown, key?: string) => Promise<T>;
   /** Starts one more process of the product; the function it returns stops it. */
   start: (name: string, command: string[]) => () => Promise<void>;
+}
+
+export interface Simulated extends Product {
+  simulatorUrl: string;
 }
 
 /**
@@ -56,7 +62,7 @@ export async function withRig<T>(say: Say, stopped: AbortSignal, work: (rig: Rig
   const place = throwAwayDataDir('bench');
   const { dataDir } = place;
   const supervisor = new Supervisor({ dataDir, say });
-  let product: Promise<Product> | undefined;
+  let product: Promise<Simulated> | undefined;
   try {
     // Both are waited for, whatever becomes of one: what is only just starting would be left behind.
     const log = say;
@@ -72,7 +78,8 @@ export async function withRig<T>(say: Say, stopped: AbortSignal, work: (rig: Rig
     const rig: Rig = {
       ...servers,
       client: new Client({ connection }),
-      product: () => (product ??= startProduct(servers, supervisor)),
+      product: () => (product ??= startSimulated(servers, supervisor)),
+      productOn: (switchSettings) => startProduct(servers, supervisor, switchSettings),
     };
     const result = await Promise.race([work(rig), whenAborted(stopped)]);
     // Only here: what a bench that fails has left under way would stumble over a closed connection.
@@ -92,19 +99,31 @@ function whenAborted(signal: AbortSignal): Promise<never> {
   });
 }
 
-type Servers = Omit<Rig, 'client' | 'product'>;
+type Servers = Omit<Rig, 'client' | 'product' | 'productOn'>;
 
-async function startProduct(servers: Servers, supervisor: Supervisor): Promise<Product> {
+async function startSimulated(servers: Servers, supervisor: Supervisor): Promise<Simulated> {
+  const { dataDir } = servers;
+  const simulatorUrl = `http://127.0.0.1:${await freePort()}`;
+  const settings = { SIMULATOR_URL: simulatorUrl, SIMULATOR_SPEED: '1', DATA_DIR: dataDir, LOG_LEVEL: 'warn' };
+  const script = path.join(dataDir, 'script.json');
+  writeFileSync(script, JSON.stringify(SCRIPT));
+  supervisor.start({ name: 'simulator', command: ['telephony/simulator/main.ts', script], settings });
+  return { ...(await startProduct(servers, supervisor, settings)), simulatorUrl };
+}
+
+async function startProduct(
+  servers: Servers,
+  supervisor: Supervisor,
+  switchSettings: Record<string, string>,
+): Promise<Product> {
   const { databaseUrl, temporalAddress, dataDir, say } = servers;
-  const [apiPort, simulatorPort] = [await freePort(), await freePort()];
+  const apiPort = await freePort();
   const baseUrl = `http://127.0.0.1:${apiPort}`;
-  const simulatorUrl = `http://127.0.0.1:${simulatorPort}`;
   const settings = {
+    ...switchSettings,
     DATABASE_URL: databaseUrl,
     TEMPORAL_ADDRESS: temporalAddress,
     TEMPORAL_NAMESPACE: 'default',
-    SIMULATOR_URL: simulatorUrl,
-    SIMULATOR_SPEED: '1',
     DATA_DIR: dataDir,
     HOST: '127.0.0.1',
     PORT: String(apiPort),
@@ -112,10 +131,7 @@ async function startProduct(servers: Servers, supervisor: Supervisor): Promise<P
     WORKER_ID: 'bench',
     LOG_LEVEL: 'warn',
   };
-  const script = path.join(dataDir, 'script.json');
-  writeFileSync(script, JSON.stringify(SCRIPT));
   const processes = [
-    { name: 'simulator', command: ['telephony/simulator/main.ts', script] },
     { name: 'worker', command: ['worker/main.ts'] },
     { name: 'api', command: ['api/main.ts'] },
   ];
@@ -138,10 +154,9 @@ async function startProduct(servers: Servers, supervisor: Supervisor): Promise<P
   }).catch((error: unknown) => {
     throw new Error([String(error), ...processes.map(({ name }) => supervisor.tail(name))].join('\n'));
   });
-  say('simulator, worker and API run');
+  say('worker and API run');
   return {
     baseUrl,
-    simulatorUrl,
     ask,
     start(name, command) {
       supervisor.start({ name, command, settings });
@@ -184,6 +199,23 @@ export async function makeAgent({ ask }: Product, campaign: string, phone: strin
   return { id, key, phone };
 }
 
+/** They leave the answering to their phones. */
+const BEHAVIOUR = { ...eagerAgentBehaviour(), offer: { ignore: 1 } };
+
+/** Simulated agents of a campaign who never hesitate, in a process of their own; the function it returns ends that. */
+export async function startAgents(
+  { dataDir }: Rig,
+  product: Product,
+  campaign: string,
+  phones: readonly string[],
+): Promise<() => Promise<void>> {
+  const agents: AgentAccount[] = [];
+  await inLanes(phones.length, 8, async (n) => void agents.push(await makeAgent(product, campaign, phones[n]!)));
+  const file = path.join(dataDir, 'agents.json');
+  writeFileSync(file, JSON.stringify({ baseUrl: product.baseUrl, behaviour: BEHAVIOUR, agents }), { mode: 0o600 });
+  return product.start('agents', ['telephony/simulator/agents-main.ts', file]);
+}
+
 /** A leg as the switch's own record has it; times in epoch ms. */
 export interface Dial {
   seq: number;
@@ -194,7 +226,7 @@ export interface Dial {
 }
 
 /** All that the switch has dialled. */
-export async function dials({ simulatorUrl }: Product): Promise<Dial[]> {
+export async function dials({ simulatorUrl }: Simulated): Promise<Dial[]> {
   const all: Dial[] = [];
   for (;;) {
     const response = await fetch(`${simulatorUrl}/dials?after=${all.at(-1)?.seq ?? 0}&limit=1000`);

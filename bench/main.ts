@@ -1,6 +1,7 @@
 /** Process entry of the benchmarks: `npm run bench`. */
 import { parseArgs } from 'node:util';
 import { since } from '../dev/process.ts';
+import { benchAsterisk } from './asterisk.ts';
 import { benchCalls } from './calls.ts';
 import { benchFeed } from './feed.ts';
 import { asJson, asTable, type Figure } from './figure.ts';
@@ -13,6 +14,7 @@ const BENCHES: { name: string; about: string; run: (rig: Rig) => Promise<Figure[
   { name: 'feed', about: 'contact workflows started a second, beside bare starts', run: benchFeed },
   { name: 'latency', about: 'ready to ring and answer to dial, beside one bare hop', run: benchLatency },
   { name: 'calls', about: 'whole calls a second with 200 agents, and events a call', run: benchCalls },
+  { name: 'asterisk', about: 'calls a second over SIP, beside bare ARI, and answer to INVITE', run: benchAsterisk },
 ];
 
 /** Every wait has a deadline of its own; this is for what is not a wait. */

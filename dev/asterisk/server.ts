@@ -190,7 +190,7 @@ async function stop(pid: number, dir: string): Promise<void> {
 }
 
 /** The preferred UDP port on loopback if nobody has it, else any free one; 0 takes any. */
-async function freeUdpPort(preferred: number): Promise<number> {
+export async function freeUdpPort(preferred: number): Promise<number> {
   const tryPort = (port: number): Promise<number | undefined> =>
     new Promise((resolve) => {
       const socket = createSocket('udp4');

@@ -115,7 +115,8 @@ describe('a request', () => {
   it('waits for one of a few connections, and a hang-up not for the legs that have yet to begin', async () => {
     const held: ServerResponse[] = [];
     there.answer = (response) => void held.push(response);
-    const created = Array.from({ length: 200 }, () => ari.ask('POST /channels/create', { query: { endpoint: 'PJSIP/1' } }));
+    const query = { endpoint: 'PJSIP/1', app: 'dialwright' };
+    const created = Array.from({ length: 200 }, () => ari.ask('POST /channels/create', { query }));
     await eventually(() => held.length > 0);
     const hungUp = ari.ask('DELETE /channels/{channelId}', { path: { channelId: 'x' } });
     await eventually(() => there.asked.some(({ method }) => method === 'DELETE'));
