@@ -55,7 +55,7 @@ type Understood = Extract<AriEvent, { type: (typeof EVENTS)[number] }>;
 const LOST_AFTER_MS = 5_000;
 const CLOSE_WITHIN_MS = 2_000;
 /** Audio is looked for after the answer: at first often, then less, and in the end no more. */
-const MEDIA_LOOKS_MS = [20, 20, 40, 40, 80, ...Array<number>(50).fill(100)];
+const MEDIA_LOOKS_MS = [5, 5, 10, 20, 40, 40, 80, ...Array<number>(50).fill(100)];
 const AWAY = "Asterisk can't be reached";
 const NO_DIALPLAN = 'Asterisk has no dialwright.conf in its dialplan: see "Asterisk" in docs/telephony.md';
 
