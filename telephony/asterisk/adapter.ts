@@ -243,9 +243,11 @@ class AsteriskTelephony implements Telephony {
     const { legId, notAfter, mix } = request;
     const made = await this.#makeChannel(leg, request);
     if (made !== 'made') return made;
-    await Promise.all([this.#legs.bindOthers(leg), this.#playSetup(leg)]);
-    const obeys = await leg.obeys(notAfter - Date.now());
-    if (obeys && mix !== null && !leg.ender) await this.#channels.join(mix, legId);
+    const [obeys] = await Promise.all([
+      this.#enters(leg, mix, notAfter),
+      this.#legs.bindOthers(leg),
+      this.#playSetup(leg),
+    ]);
     if (leg.ender || !obeys || Date.now() > notAfter) return this.#takeBack(leg);
     if (!(await leg.sentBy(this.#channels.dial(request)))) return this.#takeBack(leg);
     leg.startSetup();
@@ -253,6 +255,13 @@ class AsteriskTelephony implements Telephony {
       this.#log.error({ err, legId }, 'Asterisk will hang this leg up unless it is reached in time: its limit stands');
     });
     return 'accepted';
+  }
+
+  /** Into the application and its mix. False when it has ended, or time is up. */
+  async #enters(leg: Leg, mix: string | null, notAfter: number): Promise<boolean> {
+    const obeys = await leg.obeys(notAfter - Date.now());
+    if (obeys && mix !== null && !leg.ender) await this.#channels.join(mix, leg.legId);
+    return obeys;
   }
 
   /** Whoever waits for it alone is not to think that the line is dead. Before the dial: then nothing can be heard yet. */
@@ -266,8 +275,10 @@ class AsteriskTelephony implements Telephony {
   async #makeChannel(leg: Leg, request: Originate): Promise<OriginateAnswer | 'made'> {
     const { legId } = leg;
     const shown = { ...request, from: request.from ?? this.#settings.callerId };
+    const bond = this.#legs.bondOf(legId);
     try {
-      const channel = await this.#channels.create(shown, endpointOf(this.#settings, request.to), this.#legs.bondOf(legId));
+      const channel = await this.#channels.create(shown, endpointOf(this.#settings, request.to), bond);
+      leg.bond = bond;
       leg.channelName = channel.name;
       leg.startedAt = timeOf(channel.creationtime);
       return 'made';

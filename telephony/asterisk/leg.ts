@@ -38,6 +38,8 @@ export class Leg {
   /** The mix it belongs to, on hold or not. */
   mix: string | null = null;
   onHold = false;
+  /** What Asterisk was told of who ends with it, as in names.ts; null when that is not known. */
+  bond: string | null = null;
   /** The INVITE was sent, or may have been. */
   dialled = false;
   /** While it is being dialled: resolves when `dialled` is as sure as it can be. */

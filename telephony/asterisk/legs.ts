@@ -147,8 +147,16 @@ export class Legs {
   }
 
   async #tellBonds(legs: Bound[]): Promise<void> {
-    const there = legs.filter(({ legId }) => this.#live.get(legId)?.channelName);
-    await Promise.all(there.map(({ legId }) => this.#channels.set(legId, VARIABLE.bond, this.bondOf(legId))));
+    const there = legs.flatMap(({ legId }) => this.#live.get(legId) ?? []).filter(({ channelName }) => channelName);
+    await Promise.all(there.map((leg) => this.#tellBond(leg)));
+  }
+
+  async #tellBond(leg: Leg): Promise<void> {
+    const wanted = this.bondOf(leg.legId);
+    if (wanted === leg.bond) return;
+    leg.bond = null;
+    await this.#channels.set(leg.legId, VARIABLE.bond, wanted);
+    leg.bond = wanted;
   }
 
   async #endOthers({ legId, ender }: Pick<Leg, 'legId' | 'ender'>): Promise<void> {
