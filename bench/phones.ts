@@ -7,8 +7,9 @@ import { freeUdpPort } from '../dev/asterisk/server.ts';
 
 /** It ends by itself after so long. */
 const LONGEST_S = 600;
-/** Of the agents' phones; Asterisk's own are elsewhere. */
-const FIRST_RTP_PORT = 12_000;
+/** For their audio; Asterisk's own ports are elsewhere. */
+const FIRST_RTP_PORT = { agents: 12_000, contacts: 16_000 };
+const RTP_PORTS = 4_000;
 const AUDIO_MS = 100;
 /** Silence in A-law (ITU-T G.711), of which a millisecond has 8 bytes. */
 const SILENCE = 0xd5;
@@ -35,7 +36,8 @@ export async function startPhones(sipp: string, dataDir: string, side: 'agents' 
     i: '127.0.0.1',
     mi: '127.0.0.1',
     p: port,
-    min_rtp_port: FIRST_RTP_PORT,
+    min_rtp_port: FIRST_RTP_PORT[side],
+    max_rtp_port: FIRST_RTP_PORT[side] + RTP_PORTS - 1,
     timeout: `${LONGEST_S}s`,
     log_file: log,
     error_file: path.join(dataDir, `${side}-errors.log`),
