@@ -18,18 +18,17 @@ import {
 } from './kit.ts';
 import { type Phones, startPhones } from './phones.ts';
 
-/** Few calls at once show how long one takes, many how many there can be. */
+/** Few calls at once show how long one takes, many how many there can be. `bare`: before, and again after. */
 const LOADS = [
-  { agents: 4, contacts: 124, bare: 64 },
-  { agents: 20, contacts: 320, bare: 160 },
+  { agents: 4, contacts: 104, bare: 32 },
+  { agents: 20, contacts: 320, bare: 120 },
   { agents: 200, contacts: 1_000, bare: 500 },
 ] as const;
 type Load = (typeof LOADS)[number];
 /** A slower machine is measured by what it has done until then. */
-const LONGEST_MS = 60_000;
+const LONGEST_MS = 70_000;
 /** Away from what `npm run asterisk` and the tests take. */
 const FIRST_RTP_PORT = 28_000;
-/** The issue's aims. */
 const RATE_AIM = 0.5;
 const INVITE_AIM_MS = 60;
 
@@ -115,8 +114,12 @@ async function callAll({ rig, product, phones }: Setup, load: Load, campaign: st
     tell(done);
     return done >= wanted || performance.now() > deadline;
   }, 250);
-  await product.ask('POST', `/campaigns/${campaign}/stop`);
   await stopAgents();
+  // Again, where the machine is so busy that it has no answer.
+  await until('the campaign is stopped', 60_000, async () => {
+    await product.ask('POST', `/campaigns/${campaign}/stop`);
+    return true;
+  });
   await until('no call is left', 60_000, async () => {
     const { rows } = await sql.query<{ found: number }>('SELECT count(*)::int AS found FROM leg WHERE ended_at IS NULL');
     return rows[0]!.found === 0;

@@ -22,7 +22,7 @@ const LONGEST_MS = 400_000;
 /** npm passes on a Ctrl-C that the terminal has sent to all already: two so close are one. */
 const SAME_INTERRUPT_MS = 500;
 
-const HELP = `Measures this machine: every figure beside its bare limit, taken in the same run. About 5 minutes for all.
+const HELP = `Measures this machine: every figure beside its bare limit, taken in the same run. About 10 minutes for all.
 
   npm run bench                    all of them, as a table
   npm run bench -- feed calls      some of them
@@ -31,7 +31,8 @@ const HELP = `Measures this machine: every figure beside its bare limit, taken i
 ${BENCHES.map(({ name, about }) => `  ${name.padEnd(9)} ${about}`).join('\n')}
 
 Each on a PostgreSQL and a Temporal of its own, which are gone afterwards. Progress goes to standard error. The code of
-exit tells whether all could be run, not whether the aims are met. docs/benchmarks.md says how to read the figures.
+exit tells whether all could be run, not whether the aims are met. Where a host can't have an Asterisk,
+that one says so and is skipped. docs/benchmarks.md says how to read the figures.
 `;
 
 async function main(): Promise<void> {
