@@ -3,9 +3,9 @@
  * is run many times, its two acts up to 60 ms apart. A failure names its seed: RACES_SEED plays the same distances again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { HangUpAnswer } from '../../telephony/telephony.ts';
-import { AriEvents, swapped, twice } from '../kit/ari-events.ts';
+import { AriEvents, late, swapped, twice } from '../kit/ari-events.ts';
 import { AsteriskRig, type Ended, whyNoAsterisk } from '../kit/asterisk.ts';
 import { eventually } from '../kit/eventually.ts';
 import { APART_MS, nothingLeft, Run } from '../kit/race.ts';
@@ -279,6 +279,35 @@ describe.skipIf(await whyNoAsterisk())('calls come out the same', () => {
       ['answered ended', { phase: 'answered', by: 'remote' }],
     ],
   ];
+
+  it('where Asterisk has ended a leg by itself, and it is asked for before anybody knows why', async () => {
+    const agents = new Set<string>();
+    const isAgent = (channelId: string): boolean => agents.has(channelId.replace('dialwright.', ''));
+    let proxy!: AriEvents;
+    const through = async (origin: string) => (proxy = await AriEvents.to(origin, late(isAgent, 60))).url;
+    const rig = await AsteriskRig.open({ through });
+    onTestFinished(async () => {
+      await rig.close();
+      await proxy.close();
+    });
+    await rig.telephony.start();
+
+    const runs = await playAll(rig, async (run) => {
+      const { agent, contact } = await run.pair(rings);
+      const { legId } = contact.leg;
+      agents.add(agent.leg.legId);
+      bye(agent.call);
+      const ask = async (): Promise<boolean> => (await rig.telephony.status(legId)) === 'absent' && run.ends(contact.leg).length > 0;
+      await eventually(ask, { everyMs: 1 });
+    });
+
+    for (const run of runs) {
+      const [agent, contact] = run.legs;
+      expect(run.ends(agent!)).toMatchObject([{ phase: 'answered' }]);
+      expect(run.ends(contact!)).toMatchObject([{ phase: 'alerting', by: 'command', why: 'agent_hang_up' }]);
+      expect(await run.hangUp(contact!)).toBe('ended');
+    }
+  });
 
   describe.each([
     ['where every event comes twice', twice],

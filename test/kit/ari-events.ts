@@ -68,6 +68,12 @@ export const twice = (): Tamper => (event, pass) => {
   setTimeout(() => pass(event), 3);
 };
 
+/** Events of these channels come so much later than all others. */
+export const late = (isLate: (channelId: string) => boolean, ms: number) => (): Tamper => (event, pass) => {
+  if (isLate(channelOf(event) ?? '')) setTimeout(() => pass(event), ms);
+  else pass(event);
+};
+
 /** Events that come within this time are neighbours. */
 const NEIGHBOURS_MS = 10;
 
