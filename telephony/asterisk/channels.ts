@@ -74,7 +74,8 @@ export class AsteriskChannels {
   /** Empty if the channel has no such variable, or is no more. */
   async get(legId: string, variable: string): Promise<string> {
     const query = { variable };
-    const answer = await ifThere(this.#ari.ask('GET /channels/{channelId}/variable', { path: this.#path(legId), query }), LEFT);
+    const path = this.#path(legId);
+    const answer = await ifThere(this.#ari.ask('GET /channels/{channelId}/variable', { path, query }), LEFT);
     return answer === 'absent' ? '' : answer.value;
   }
 
@@ -227,7 +228,8 @@ export class AsteriskChannels {
     const path = { bridgeId: this.names.bridge(mix) };
     // dtmf_events: two phones are not short-circuited, which would hide the keys from us.
     const gone = Promise.resolve(this.#going.get(mix)).catch(() => {});
-    const made = gone.then(() => this.#ari.ask('POST /bridges/{bridgeId}', { path, query: { type: 'mixing,dtmf_events' } }));
+    const query = { type: 'mixing,dtmf_events' };
+    const made = gone.then(() => this.#ari.ask('POST /bridges/{bridgeId}', { path, query }));
     this.#bridges.set(mix, made);
     made.catch(() => this.#bridges.delete(mix));
     return made;
@@ -239,7 +241,7 @@ const LEFT = 409;
 /** Of a bridge: no such channel, the bridge is cleared away after it, or it has left our application or this bridge. */
 const LEAVING = [400, LEFT, 422] as const;
 
-/** `absent` when there is no such channel or bridge (any more), or it is ending, which some requests tell by `others`. */
+/** `absent` when there is no such channel or bridge (any more), or it is ending: a 404, or one of `others`. */
 async function ifThere<T>(answer: Promise<T>, ...others: number[]): Promise<T | 'absent'> {
   try {
     return await answer;
