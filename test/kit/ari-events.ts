@@ -1,4 +1,4 @@
-/** A wire to ARI that tampers with the events on it: duplicates and swaps, as a message bus might. Requests pass as they are. */
+/** A wire to ARI that tampers with the events on it: they come twice, swapped or late. Requests pass as they are. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * The private Asterisk (dev/asterisk) for tests, alone or with phones and the adapter. Where a host can't have one, a file of
- * tests is skipped, but not in CI.
+ * The private Asterisk (dev/asterisk) for tests, alone or with phones and the adapter. Where a host can't have one, a file
+ * of tests is skipped, but not in CI.
  */
 import { pino } from 'pino';
 import { installAsterisk, NoAsterisk } from '../../dev/asterisk/install.ts';
@@ -67,10 +67,11 @@ export class AsteriskRig {
   readonly #run = Date.now();
   #legs = 0;
 
-  static async open({ sounds = {}, through = async (origin) => origin, ...options }: RigOptions = {}): Promise<AsteriskRig> {
+  static async open({ sounds = {}, through, ...options }: RigOptions = {}): Promise<AsteriskRig> {
     const phones = await SipPhones.open({ sounds });
     const asterisk = await freshAsterisk({ carrier: phones.address, ...options });
-    return new AsteriskRig(phones, asterisk, await through(new URL(asterisk.ariUrl).origin));
+    const { origin } = new URL(asterisk.ariUrl);
+    return new AsteriskRig(phones, asterisk, through ? await through(origin) : origin);
   }
 
   private constructor(phones: SipPhones, asterisk: RunningAsterisk, origin: string) {
@@ -150,7 +151,11 @@ export class AsteriskRig {
 
   #logger() {
     const level = process.env.ASTERISK_LOG;
-    return pino({ level: level ?? 'info' }, { write: (line) => void (this.log.push(line), level && process.stderr.write(line)) });
+    const write = (line: string): void => {
+      this.log.push(line);
+      if (level) process.stderr.write(line);
+    };
+    return pino({ level: level ?? 'info' }, { write });
   }
 
   get #account() {

@@ -1,4 +1,4 @@
-/** One run of a race between a phone and a switch: what was dialled, and whether both sides tell the same story of it. */
+/** One run of a race between a phone and Asterisk: what was dialled, and whether both sides tell the same story of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { EndWhy, HangUpAnswer, Originate } from '../../telephony/telephony.ts';
@@ -157,7 +157,8 @@ export class Run {
     const told = this.legs.map((leg) => {
       const { phase = '', by = '', why = '', sip = '' } = this.ends(leg)[0] ?? {};
       const wire = this.calls(leg).map((call) => `${call.state} ${call.story}`);
-      return `${leg.party} ${this.rig.story(leg.legId)} (${phase} ${by} ${why}${sip}) · phone ${wire.join(' | ') || 'not called'}`;
+      const story = `${this.rig.story(leg.legId)} (${phase} ${by} ${why}${sip})`;
+      return `${leg.party} ${story} · phone ${wire.join(' | ') || 'not called'}`;
     });
     return told.join('\n');
   }
@@ -165,11 +166,12 @@ export class Run {
 
 /** What the adapter has told of a leg, and what its phone has seen. */
 function agree({ phase, by, sip }: Ended, story: string, call: SipCall): void {
-  const firstOnes = call.wire.filter(({ again }) => !again);
-  const has = (dir: 'in' | 'out', what: string): number => firstOnes.filter((e) => e.dir === dir && e.what === what && !e.to).length;
-  const isOfInvite = ({ message }: SipCall['wire'][number]): boolean => message.cseq === call.invite.cseq;
-  const final = firstOnes.find((entry) => entry.dir === 'out' && entry.to === 'INVITE' && isOfInvite(entry) && Number(entry.what) >= 200);
-  const isAcked = firstOnes.some((entry) => entry.dir === 'in' && entry.what === 'ACK' && isOfInvite(entry));
+  const wire = call.wire.filter(({ again }) => !again);
+  const has = (dir: 'in' | 'out', method: string): number =>
+    wire.filter((entry) => entry.dir === dir && entry.what === method).length;
+  const ofInvite = wire.filter(({ message }) => message.cseq === call.invite.cseq);
+  const final = ofInvite.find(({ dir, to, what }) => dir === 'out' && to === 'INVITE' && Number(what) >= 200);
+  const isAcked = ofInvite.some(({ dir, what }) => dir === 'in' && what === 'ACK');
   const isAnswered = final?.what === '200';
   expect(final, 'the phone has said its last word').toBeDefined();
   expect(isAcked, 'its last word is acknowledged').toBe(true);
@@ -186,14 +188,18 @@ function agree({ phase, by, sip }: Ended, story: string, call: SipCall): void {
   }
   // Asterisk gives up a channel with our hang-up: a 200 that is on its way then is taken and hung up without a word.
   if (isAnswered && by === 'remote') expect([phase, has('out', 'BYE')]).toEqual(['answered', 1]);
-  if (isAnswered && phase !== 'answered') expect(has('in', 'BYE'), 'an answer that nobody is told of is hung up').toBe(1);
+  if (isAnswered && phase !== 'answered') expect(has('in', 'BYE'), 'BYEs to an answer nobody is told of').toBe(1);
 }
 
 /** At the switch and at the adapter. */
 export async function nothingLeft({ ari, telephony }: AsteriskRig): Promise<void> {
   await eventually(async () => {
-    const [channels, bridges, legs] = await Promise.all([ari.ask('GET /channels'), ari.ask('GET /bridges'), telephony.list()]);
-    expect({ channels: channels.map(({ name }) => name), bridges: bridges.map(({ id }) => id), legs }).toEqual({ channels: [], bridges: [], legs: [] });
+    const left = {
+      channels: (await ari.ask('GET /channels')).map(({ name }) => name),
+      bridges: (await ari.ask('GET /bridges')).map(({ id }) => id),
+      legs: await telephony.list(),
+    };
+    expect(left).toEqual({ channels: [], bridges: [], legs: [] });
     return true;
   });
 }
