@@ -53,11 +53,12 @@ export class AsteriskChannels {
     return this.#ari.ask('POST /channels/create', { query, body: { variables } });
   }
 
-  /** Sends the INVITE. False if there is no such channel any more: nobody was called. */
+  /** Sends the INVITE. False if there is no such channel any more, or it is ending: nobody was called. */
   async dial({ legId, setupMs, ringMs }: Originate): Promise<boolean> {
     const path = { channelId: this.names.channel(legId) };
     const timeout = Math.ceil((setupMs + ringMs + DIAL_GRACE_MS) / 1000);
-    const answer = await ifThere(this.#ari.ask('POST /channels/{channelId}/dial', { path, query: { timeout } }));
+    const asked = this.#ari.ask('POST /channels/{channelId}/dial', { path, query: { timeout } });
+    const answer = await ifThere(asked, LEFT);
     return answer !== 'absent';
   }
 
