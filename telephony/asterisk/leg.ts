@@ -74,7 +74,12 @@ export class Leg {
     this.#entered.resolve(true);
   }
 
-  /** Resolves to true when the channel obeys, to false when it has ended or `withinMs` have passed. */
+  /** Resolves to true when the channel obeys, to false when it has ended before. */
+  get hasEntered(): Promise<boolean> {
+    return this.#entered.promise;
+  }
+
+  /** The same, to false too when `withinMs` have passed. */
   async obeys(withinMs: number): Promise<boolean> {
     const timer = setTimeout(() => this.#entered.resolve(false), Math.max(0, withinMs));
     return this.#entered.promise.finally(() => clearTimeout(timer));

@@ -155,6 +155,8 @@ export class Legs {
     const wanted = this.bondOf(leg.legId);
     if (wanted === leg.bond) return;
     leg.bond = null;
+    // Asterisk takes no variables of a channel that was only just made.
+    if (!(await leg.hasEntered)) return;
     await this.#channels.set(leg.legId, VARIABLE.bond, wanted);
     leg.bond = wanted;
   }
