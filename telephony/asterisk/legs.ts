@@ -76,9 +76,8 @@ export class Legs {
     this.gone.add(legId, true);
     void this.#endOthers(leg);
     tellEnd();
-    if (mix === null) return;
-    if (leg.phase !== 'answered') void this.#stopRinging(mix);
-    this.clear(mix);
+    void this.#stopRinging(leg);
+    if (mix !== null) this.clear(mix);
   }
 
   /** A mix whose last leg has ended or left is no more. */
@@ -87,9 +86,10 @@ export class Legs {
     this.#channels.removeBridge(mix).catch((err: unknown) => this.#log.warn({ err, mix }, 'a bridge was left behind'));
   }
 
-  /** Those in the mix go on without the one that they were waiting for. */
-  async #stopRinging(mix: string): Promise<void> {
-    const waiting = this.live.filter((leg) => leg.mix === mix && leg.phase === 'answered' && !leg.ender);
+  /** For those who have waited for it, and go on without it. */
+  async #stopRinging({ mix, phase }: Leg): Promise<void> {
+    if (mix === null || phase === 'answered') return;
+    const waiting = this.live.filter((other) => other.mix === mix && other.phase === 'answered' && !other.ender);
     await Promise.all(waiting.map(({ legId }) => this.#channels.stopRinging(legId))).catch((err: unknown) => {
       this.#log.warn({ err }, 'ring-back goes on');
     });
@@ -99,6 +99,7 @@ export class Legs {
   drop(leg: Leg): void {
     this.lose(leg);
     this.gone.add(leg.legId, false);
+    void this.#stopRinging(leg);
   }
 
   /** It is another process's. */
