@@ -174,8 +174,9 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
         await contact.calls[0]!.waitFor('BYE', { withinMs: 1_000 });
       });
 
+      await held(Date.now());
       await legsOver();
-      await scene.agentIs('wrap_up', 0, RECOVERY_MS);
+      await scene.agentIs('wrap_up', 0, FREE_MS);
       await scene.until('wrap_up', 0, RECOVERY_MS);
       await scene.story('i q:q a:k c:k(agent_hang_up)');
       expect(contact.calls).toHaveLength(1);
