@@ -438,7 +438,7 @@ describe.skipIf(await whyNoAsterisk())('with a real Asterisk', { timeout: 90_000
 
     it('between dial and answer, and another one comes in time: its leg stays', async () => {
       const { proxy, settings, worker } = await connected();
-      const leg = await legAt(manual, { notAfter: Date.now() + 3_000 });
+      const leg = await legAt(manual, { notAfter: Date.now() + 8_000 });
       const held = proxy.hold('answer', dial);
       worker.telephony.originate(leg).catch(() => {});
       await held.reached;
