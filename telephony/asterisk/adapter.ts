@@ -89,6 +89,8 @@ class AsteriskTelephony implements Telephony {
   #tellConnection: (up: boolean, why?: string) => void = () => {};
   #started = Promise.withResolvers<void>();
   #isUp = false;
+  /** Counts connections and losses: what was begun on one must not speak for the next. */
+  #connection = 0;
   #lostTimer: NodeJS.Timeout | undefined;
 
   constructor(settings: AsteriskSettings, log: Logger) {
@@ -418,10 +420,13 @@ class AsteriskTelephony implements Telephony {
   // ---- the connection ------------------------------------------------------------------------------------------------
 
   async #connected(): Promise<void> {
+    const connection = (this.#connection += 1);
     try {
       if (!(await this.#channels.hasDialplan())) throw new Error(NO_DIALPLAN);
       await this.#catchUp.run(EVENTS);
+      if (connection !== this.#connection) return;
     } catch (error) {
+      if (connection !== this.#connection) return;
       this.#noConnection(error instanceof Error ? error.message : String(error));
       this.#ari.restart();
       return;
@@ -435,6 +440,7 @@ class AsteriskTelephony implements Telephony {
   }
 
   #disconnected(why: string): void {
+    this.#connection += 1;
     this.#noConnection(why);
     this.#lostTimer ??= setTimeout(() => {
       this.#log.error({ legs: this.#legs.live.length }, 'Asterisk stays away: its legs count as lost');

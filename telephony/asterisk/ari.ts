@@ -185,10 +185,14 @@ function messageIn(text: string): string {
   }
 }
 
-/** What was given up has the reason in `cause`, and a host with several addresses has one for each. */
+/**
+ * What was given up has the reason in `cause`, and a host with several addresses has one for each. The code says it without
+ * the address, which is for nobody without a key.
+ */
 function reasonOf(error: unknown): string {
   const { cause } = error as { cause?: unknown };
   if (cause) return reasonOf(cause);
   if (error instanceof AggregateError) return reasonOf((error.errors as unknown[])[0]);
-  return error instanceof Error ? error.message : String(error);
+  const { code } = error as NodeJS.ErrnoException;
+  return typeof code === 'string' ? code : error instanceof Error ? error.message : String(error);
 }
