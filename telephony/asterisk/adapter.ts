@@ -56,6 +56,8 @@ const LOST_AFTER_MS = 5_000;
 const CLOSE_WITHIN_MS = 2_000;
 /** Audio is looked for after the answer: at first often, then less, and in the end no more. */
 const MEDIA_LOOKS_MS = [5, 5, 10, 20, 40, 40, 80, ...Array<number>(50).fill(100)];
+/** Asterisk has a channel ready in a tenth of this. */
+const LONG_MS = 250;
 const AWAY = "Asterisk can't be reached";
 const NO_DIALPLAN = 'Asterisk has no dialwright.conf in its dialplan: see "Asterisk" in docs/telephony.md';
 
@@ -243,6 +245,7 @@ class AsteriskTelephony implements Telephony {
    */
   async #send(leg: Leg, request: Originate): Promise<OriginateAnswer> {
     const { legId, notAfter, mix } = request;
+    const askedAt = performance.now();
     const made = await this.#makeChannel(leg, request);
     if (made !== 'made') return made;
     const [obeys] = await Promise.all([
@@ -250,6 +253,7 @@ class AsteriskTelephony implements Telephony {
       this.#legs.bindOthers(leg),
       this.#playSetup(leg),
     ]);
+    if (performance.now() - askedAt > LONG_MS) await this.#channels.limit(request);
     if (leg.ender || !obeys || Date.now() > notAfter) return this.#takeBack(leg);
     if (!(await leg.sentBy(this.#channels.dial(request)))) return this.#takeBack(leg);
     leg.startSetup();

@@ -45,12 +45,17 @@ export class AsteriskChannels {
       [VARIABLE.leg]: this.names.channel(legId),
       [VARIABLE.plan]: JSON.stringify(plan),
       [VARIABLE.bond]: bond,
-      [VARIABLE.limit]: (Math.max(0, notAfter - Date.now()) / 1000).toFixed(3),
+      [VARIABLE.limit]: secondsUntil(notAfter),
       'CHANNEL(hangup_handler_push)': `${DIALPLAN.context},${DIALPLAN.extension},1`,
       ...shown,
     };
     const query = { endpoint, app: this.#app, channelId: this.names.channel(legId) };
     return this.#ari.ask('POST /channels/create', { query, body: { variables } });
+  }
+
+  /** As `create` has said it. The limit counts from when Asterisk hears of it: this is for what was long on its way. */
+  async limit({ legId, notAfter }: Originate): Promise<void> {
+    await this.set(legId, VARIABLE.limit, secondsUntil(notAfter));
   }
 
   /** Sends the INVITE. False if there is no such channel any more, or it is ending: nobody was called. */
@@ -241,6 +246,9 @@ export class AsteriskChannels {
 const LEFT = 409;
 /** Of a bridge: no such channel, the bridge is cleared away after it, or it has left our application or this bridge. */
 const LEAVING = [400, LEFT, 422] as const;
+
+/** Never 0, which would mean no limit. */
+const secondsUntil = (at: number): string => (Math.max(1, at - Date.now()) / 1000).toFixed(3);
 
 /** `absent` when there is no such channel or bridge (any more), or it is ending: a 404, or one of `others`. */
 async function ifThere<T>(answer: Promise<T>, ...others: number[]): Promise<T | 'absent'> {

@@ -481,6 +481,27 @@ describe.skipIf(await whyNoAsterisk())('with a real Asterisk', { timeout: 90_000
       expect(leg.invites()).toBe(0);
     });
 
+    it('when its channel was long on the way: nobody is called when it goes on too late', async () => {
+      const { proxy, worker } = await connected();
+      const leg = await legAt(answers, { notAfter: Date.now() + 4_000 });
+      const heldCreate = proxy.hold('request', create);
+      const heldDial = proxy.hold('request', dial);
+
+      const answer = worker.telephony.originate(leg);
+      await heldCreate.reached;
+      await eventually(() => Date.now() > leg.notAfter - 2_000);
+      heldCreate.release();
+      await heldDial.reached;
+      worker.freeze();
+      await past(leg);
+      heldDial.release();
+      worker.thaw();
+
+      const outcome = await answer.catch(({ code }: { code: string }) => code);
+      expect(['too_late', 'UNAVAILABLE']).toContain(outcome);
+      expect(leg.invites()).toBe(0);
+    });
+
     it('and another one takes over: the late dial of the first calls nobody twice', async () => {
       const { proxy, settings, worker } = await connected();
       const leg = await legAt(answers);
