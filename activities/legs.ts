@@ -11,6 +11,7 @@ import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
 import { lockAgentOfOffer, endOffer } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
+import { legDurations } from '../telephony/snapshot.ts';
 import type { LegEnd, LegFact } from '../telephony/telephony.ts';
 import { legEnded } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
@@ -191,10 +192,11 @@ async function writeEnd(tx: Tx, legId: string, end: LegEnd, at: Date): Promise<E
   if (!before || before.ended_at) return null;
   const offer = (await tx.row<sql.OfferRow>(sql.lockOffer(before.offer_id)))!;
   const result = settle(before, offer, legResult(end));
-  const leg = await tx.row<sql.LegRow>(sql.endLeg(legId, at, result, { setupMs: end.setupMs, alertMs: end.alertMs }));
+  const times = durations(before, end, at);
+  const leg = await tx.row<sql.LegRow>(sql.endLeg(legId, at, result, times));
   if (!leg) return null;
   const context = await contextOf(tx, offer.id);
-  recordLeg(tx, leg, result, end, context);
+  recordLeg(tx, leg, result, times, context);
   const roomMade = context.node_is_limited;
   const nothingElse = { trunkFailing: false, freed: false, requeued: false, talkOver: null };
   const ended: Ended = { leg, alarm: result.alarm, roomMade, ...nothingElse };
@@ -210,7 +212,22 @@ function settle(leg: sql.LegRow, offer: sql.OfferRow, result: LegResult): LegRes
   return abandoned ? { ...result, reason: 'abandoned' } : result;
 }
 
-function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, end: LegEnd, context: sql.CallContext): void {
+type Durations = ReturnType<typeof legDurations>;
+
+/** As the switch says; where it does not know them any more, by what it told before. */
+function durations(leg: sql.LegRow, end: LegEnd, at: Date): Durations {
+  const told = legDurations(
+    {
+      startedAt: leg.created_at.getTime(),
+      alertingAt: leg.alerting_at?.getTime() ?? null,
+      answeredAt: leg.answered_at?.getTime() ?? null,
+    },
+    at.getTime(),
+  );
+  return { setupMs: end.setupMs ?? told.setupMs, alertMs: end.alertMs ?? told.alertMs };
+}
+
+function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, times: Durations, context: sql.CallContext): void {
   const endedAt = leg.ended_at!.getTime();
   const seconds = (from: Date) => Math.max(0, Math.round((endedAt - from.getTime()) / 1000));
   // A phone that was picked up and not confirmed, or without audio, is no answer.
@@ -228,8 +245,8 @@ function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, end: LegEnd, cont
       duration_tot_sec: seconds(leg.created_at),
       dte_speak_start: answeredAt,
       duration_speak_sec: spoke ? seconds(answeredAt) : 0,
-      setup_ms: end.setupMs,
-      alert_ms: end.alertMs,
+      setup_ms: times.setupMs,
+      alert_ms: times.alertMs,
       source: leg.source,
       destination: leg.destination,
       originating: leg.originating,
@@ -338,5 +355,5 @@ async function deliver({ db, workflows, log }: LegBookDeps, before: Date, legId:
 /** The end of a leg of which the switch knows nothing (any more): by how far it had come. */
 export function lostEnd(leg: Pick<sql.LegRow, 'answered_at' | 'alerting_at'>): LegEnd {
   const phase = leg.answered_at ? 'answered' : leg.alerting_at ? 'alerting' : 'setup';
-  return { by: 'switch', phase, why: phase === 'setup' ? 'unknown' : 'switch_lost', setupMs: 0, alertMs: 0 };
+  return { by: 'switch', phase, why: phase === 'setup' ? 'unknown' : 'switch_lost', setupMs: null, alertMs: null };
 }

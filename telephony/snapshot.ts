@@ -1,5 +1,5 @@
 /** How far a leg has come, and how long it took: what every adapter knows of its live legs. */
-import type { LegEnd, LegPhase } from './telephony.ts';
+import type { LegPhase } from './telephony.ts';
 
 /** A live leg, with epoch ms of what has happened to it. */
 export interface LegSnapshot {
@@ -14,7 +14,7 @@ export interface LegSnapshot {
 export function legDurations(
   leg: Pick<LegSnapshot, 'startedAt' | 'alertingAt' | 'answeredAt'>,
   endedAt: number,
-): Pick<LegEnd, 'setupMs' | 'alertMs'> {
+): { setupMs: number; alertMs: number } {
   const over = leg.answeredAt ?? endedAt;
   return {
     // A clock that is set back must not make a duration negative.

@@ -62,12 +62,12 @@ export type LegFact =
   | (FactBase & { type: 'held'; on: boolean })
   | (FactBase & LegEnd & { type: 'ended' });
 
-/** How a leg ended. */
+/** How a leg ended. Both times are null where the switch does not know them any more: then what it told before counts. */
 export interface LegEnd extends LegEnding {
   /** From originate to the first alerting, or to the end if it never alerted. */
-  setupMs: number;
+  setupMs: number | null;
   /** From alerting to the answer or the end; 0 if it never alerted. */
-  alertMs: number;
+  alertMs: number | null;
 }
 
 /** What the adapter can do; the product says so where it can't. */

@@ -72,7 +72,7 @@ export class CatchUp {
   async recall(legId: string): Promise<void> {
     const record = await this.#channels.recordOf(legId);
     if (!record || this.#legs.find(legId) || this.#legs.gone.has(legId)) return;
-    this.#endAsRecorded(this.#legs.make(legId, NO_PLAN, record.at), record);
+    this.#endAsRecorded(this.#legs.make(legId, NO_PLAN, null), record);
   }
 
   /** By the state in which the channel is now. */

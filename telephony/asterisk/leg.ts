@@ -32,7 +32,8 @@ export class Leg {
   readonly #listener: LegListener;
   plan: Plan;
   phase: LegPhase = 'setup';
-  startedAt: number;
+  /** Epoch ms; null for a leg of an earlier worker that ended before this one came. */
+  startedAt: number | null;
   /** Asterisk's name of the channel, once it has one. */
   channelName: string | null = null;
   /** The mix it belongs to, on hold or not. */
@@ -58,7 +59,7 @@ export class Leg {
   #timer: NodeJS.Timeout | undefined;
   #entered = Promise.withResolvers<boolean>();
 
-  constructor(legId: string, plan: Plan, startedAt: number, listener: LegListener) {
+  constructor(legId: string, plan: Plan, startedAt: number | null, listener: LegListener) {
     this.legId = legId;
     this.plan = plan;
     this.startedAt = startedAt;
@@ -103,7 +104,8 @@ export class Leg {
   carryOn(plan: Plan): void {
     this.plan = plan;
     if (this.phase === 'answered' || this.#ender) return;
-    const [since, mayTake] = this.#alertingAt === null ? [this.startedAt, plan.setupMs] : [this.#alertingAt, plan.ringMs];
+    const [since, mayTake] =
+      this.#alertingAt === null ? [this.startedAt ?? Date.now(), plan.setupMs] : [this.#alertingAt, plan.ringMs];
     this.#startTimer(since + mayTake - Date.now());
   }
 
@@ -182,8 +184,11 @@ export class Leg {
     if (this.#isOver) return;
     this.#isOver = true;
     const { legId, startedAt } = this;
-    const times = { startedAt, alertingAt: this.#alertingAt, answeredAt: this.#answeredAt };
-    this.#tell({ type: 'ended', legId, at, ...ending, ...legDurations(times, at) });
+    const times =
+      startedAt === null
+        ? { setupMs: null, alertMs: null }
+        : legDurations({ startedAt, alertingAt: this.#alertingAt, answeredAt: this.#answeredAt }, at);
+    this.#tell({ type: 'ended', legId, at, ...ending, ...times });
   }
 
   #startTimer(ms: number): void {

@@ -40,7 +40,7 @@ export class Legs {
   }
 
   /** Not among the live ones yet. */
-  make(legId: string, plan: Plan, startedAt: number): Leg {
+  make(legId: string, plan: Plan, startedAt: number | null): Leg {
     const fact = (told: LegFact): void => this.#listener.fact(told);
     return new Leg(legId, plan, startedAt, { fact, timedOut: (leg) => void this.#timedOut(leg) });
   }

@@ -179,6 +179,12 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
       await scene.agentIs('wrap_up', 0, FREE_MS);
       await scene.until('wrap_up', 0, RECOVERY_MS);
       await scene.story('i q:q a:k c:k(agent_hang_up)');
+      // Told by one worker, ended under another: how long it rang is on record all the same.
+      const times = `SELECT setup_ms, alert_ms FROM call_events WHERE contact_id = $1 AND event_type = 'c'`;
+      for (const { setup_ms, alert_ms } of (await system.sql.query(times, [scene.contacts[0]])).rows) {
+        expect(setup_ms).toBeGreaterThan(0);
+        expect(alert_ms).toBeGreaterThan(0);
+      }
       expect(contact.calls).toHaveLength(1);
     });
 

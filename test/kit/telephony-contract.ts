@@ -82,7 +82,7 @@ function aCall(suite: Suite): void {
       expect(ended).toMatchObject({ phase: 'answered', by: 'remote' });
       expect(ended.setupMs).toBeGreaterThanOrEqual(40);
       expect(ended.alertMs).toBeGreaterThanOrEqual(90);
-      expect(ended.setupMs + ended.alertMs).toBeLessThan(2_000);
+      expect(ended.setupMs! + ended.alertMs!).toBeLessThan(2_000);
       expect(suite.factsOf(leg).map(({ at }) => at)).toEqual(
         suite
           .factsOf(leg)
