@@ -63,7 +63,7 @@ export class AsteriskChannels {
     const path = { channelId: this.names.channel(legId) };
     const timeout = Math.ceil((setupMs + ringMs + DIAL_GRACE_MS) / 1000);
     const asked = this.#ari.ask('POST /channels/{channelId}/dial', { path, query: { timeout } });
-    const answer = await ifThere(asked, LEFT);
+    const answer = await ifThere(asked, LEFT, UNTAKEN);
     return answer !== 'absent';
   }
 
@@ -74,7 +74,8 @@ export class AsteriskChannels {
 
   async set(legId: string, variable: string, value: string): Promise<void> {
     const query = { variable, value };
-    await ifThere(this.#ari.ask('POST /channels/{channelId}/variable', { path: this.#path(legId), query }), LEFT);
+    const path = this.#path(legId);
+    await ifThere(this.#ari.ask('POST /channels/{channelId}/variable', { path, query }), LEFT, LEAVES);
   }
 
   /** Empty if the channel has no such variable, or is no more. */
@@ -244,8 +245,12 @@ export class AsteriskChannels {
 
 /** A channel that has just left our application: it is hung up. */
 const LEFT = 409;
+/** Its thread takes no command any more. */
+const UNTAKEN = 500;
+/** It leaves in the very moment in which a variable is set. */
+const LEAVES = 400;
 /** Of a bridge: no such channel, the bridge is cleared away after it, or it has left our application or this bridge. */
-const LEAVING = [400, LEFT, 422] as const;
+const LEAVING = [LEAVES, LEFT, 422] as const;
 
 /** Never 0, which would mean no limit. */
 const secondsUntil = (at: number): string => (Math.max(1, at - Date.now()) / 1000).toFixed(3);
