@@ -6,10 +6,12 @@
 import type { Logger } from '../../config/log.ts';
 import type { LegEnding } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
+import { type Bound, Bonds } from '../bonds.ts';
+import { GoneLegs } from '../gone-legs.ts';
+import { legDurations, type LegSnapshot } from '../snapshot.ts';
 import type { EndWhy, HangUpAnswer, LegPhase, Originate, OriginateAnswer } from '../telephony.ts';
 import type { Dial, DialRecord } from './dial-record.ts';
 import { FactQueue } from './fact-queue.ts';
-import { legDurations, type LegSnapshot } from '../snapshot.ts';
 import { phoneFor, type Phone, type Script } from './script.ts';
 
 /** Time as the switch sees it; a test moves its own. */
@@ -75,8 +77,6 @@ interface Leg {
   stopPhone: (() => void)[];
 }
 
-/** How long an ended leg is remembered: longer than any `notAfter` and any retry of a command. */
-const MEMORY_MS = 10 * 60_000;
 const PHONE_STATE: Readonly<Record<LegPhase, PhoneState>> = {
   setup: 'setup',
   alerting: 'ringing',
@@ -91,11 +91,10 @@ export class SimulatedSwitch {
   #speed: number;
   #live = new Map<string, Leg>();
   /** Legs that are over, and tombstones of legs that must never be. Oldest first. */
-  #gone = new Map<string, { at: number; dialled: boolean }>();
+  #gone = new GoneLegs();
   /** By mix: the name of the recording under way. */
   #recordings = new Map<string, string>();
-  /** By mix: whose end ends the others, and why. */
-  #together = new Map<string, Map<string, EndWhy>>();
+  #bonds = new Bonds();
 
   constructor({ script, record, log, clock = systemSwitchClock, speed = 1 }: SimulatedSwitchOptions) {
     this.script = script;
@@ -107,10 +106,9 @@ export class SimulatedSwitch {
 
   originate(request: Originate): OriginateAnswer {
     const { legId, party, to, from, mix } = request;
-    const gone = this.#gone.get(legId);
-    if (this.#live.has(legId) || gone?.dialled) return 'known';
+    if (this.#live.has(legId) || this.#gone.wasDialled(legId)) return 'known';
     const now = this.#clock.now();
-    if (gone || now > request.notAfter) return 'too_late';
+    if (this.#gone.has(legId) || now > request.notAfter) return 'too_late';
 
     const phone = this.#takePhone(request);
     const dial = this.#record.dialled({ at: now, legId, party, to, from });
@@ -145,8 +143,8 @@ export class SimulatedSwitch {
       this.#end(leg, { phase: leg.phase, by: 'command', why });
       return 'ended';
     }
-    if (this.#gone.get(legId)?.dialled) return 'ended';
-    this.#remember(legId, false);
+    if (this.#gone.wasDialled(legId)) return 'ended';
+    this.#gone.add(legId, false, this.#clock.now());
     return 'absent';
   }
 
@@ -184,14 +182,10 @@ export class SimulatedSwitch {
   }
 
   /** A leg that has ended already ends the others now; one not seen yet is bound when it is originated. */
-  endTogether(mix: string, legs: { legId: string; why: EndWhy }[]): void {
-    if (legs.length === 0) {
-      this.#together.delete(mix);
-      return;
-    }
-    this.#together.set(mix, new Map(legs.map(({ legId, why }) => [legId, why])));
+  endTogether(mix: string, legs: Bound[]): void {
+    this.#bonds.set(mix, legs);
     const first = legs.find(({ legId }) => this.#gone.has(legId));
-    if (first) this.#endOthers(mix, first.legId, first.why);
+    if (first) this.#endOthers(first.legId, null);
   }
 
   status(legId: string): LegPhase | 'absent' {
@@ -335,31 +329,20 @@ export class SimulatedSwitch {
     if (!this.#live.delete(legId)) return;
     stop(leg);
     if (leg.mix !== null && ![...this.#live.values()].some(({ mix }) => mix === leg.mix)) this.#recordings.delete(leg.mix);
-    this.#remember(legId, true);
     const at = this.#clock.now();
+    this.#gone.add(legId, true, at);
     const end = { ...ending, ...legDurations(leg, at) };
     this.#record.ended(leg.dial, at, end);
     this.facts.add({ type: 'ended', legId, at, ...end });
-    for (const [mix, legs] of this.#together) {
-      const why = legs.get(legId);
-      // The far end's hang-up carries the reason agreed beforehand; a command carries its own to the others.
-      if (why) this.#endOthers(mix, legId, ending.by === 'command' && ending.why ? ending.why : why);
-    }
+    this.#endOthers(legId, ending.by === 'command' ? (ending.why ?? null) : null);
   }
 
-  #endOthers(mix: string, first: string, why: EndWhy): void {
-    const legs = this.#together.get(mix)!;
-    this.#together.delete(mix);
-    for (const legId of legs.keys()) if (legId !== first) this.hangUp(legId, why);
-  }
-
-  #remember(legId: string, dialled: boolean): void {
-    const at = this.#clock.now();
-    for (const [old, gone] of this.#gone) {
-      if (at - gone.at <= MEMORY_MS) break;
-      this.#gone.delete(old);
+  /** The far end's hang-up carries the reason agreed beforehand; a command carries its own to the others. */
+  #endOthers(first: string, commanded: EndWhy | null): void {
+    for (const { mix, why, legs } of this.#bonds.of(first)) {
+      this.#bonds.set(mix, []);
+      for (const { legId } of legs) if (legId !== first) this.hangUp(legId, commanded ?? why);
     }
-    if (!this.#gone.has(legId)) this.#gone.set(legId, { at, dialled });
   }
 
   #legsAt(number: string): Leg[] {
