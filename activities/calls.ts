@@ -63,8 +63,9 @@ export function createCallActivities(deps: CallDeps) {
       const { context, leg, fresh } = begun;
       const watch = deps.legs.watch(leg);
       try {
-        if (fresh) await send(deps, leg, { party: 'agent', ringSec: context.rules.agent_ring_sec, mix: null }, context);
-        return await untilAnswered(deps, begun.offer.id, context, watch, fresh);
+        const ring = { party: 'agent', ringSec: context.rules.agent_ring_sec, mix: null } as const;
+        const isCertain = fresh && (await send(deps, leg, ring, context));
+        return await untilAnswered(deps, begun.offer.id, context, watch, isCertain);
       } finally {
         watch.close();
       }
@@ -90,8 +91,8 @@ export function createCallActivities(deps: CallDeps) {
           { legId: agentLeg, why: 'agent_hang_up' },
           { legId: leg.id, why: 'call_over' },
         ]);
-        if (fresh) await send(deps, leg, { party: 'contact', ringSec: context.rules.ring_sec, mix }, context);
-        return await untilTalking(deps, agentLeg, watch, fresh);
+        const isCertain = fresh && (await send(deps, leg, { party: 'contact', ringSec: context.rules.ring_sec, mix }, context));
+        return await untilTalking(deps, agentLeg, watch, isCertain);
       } finally {
         watch.close();
       }
@@ -233,13 +234,13 @@ async function untilDue({ db }: CallDeps, offerId: string, ciq: 'a' | 'c'): Prom
   }
 }
 
-/** Sends a leg that was just written. A switch that can't be reached leaves its outcome unknown: it is adopted. */
+/** Sends a leg that was just written. False when the switch gave no answer: its outcome is unknown, it is to be adopted. */
 async function send(
   { telephony, legs, log, db }: CallDeps,
   leg: sql.LegRow,
   { party, ringSec, mix }: Pick<Originate, 'party' | 'mix'> & { ringSec: number },
   { rules }: sql.CallContext,
-): Promise<void> {
+): Promise<boolean> {
   const answer = await telephony
     .originate({
       legId: leg.id,
@@ -255,9 +256,9 @@ async function send(
     })
     .catch((error: unknown) => {
       log.warn({ err: error, leg: leg.id }, 'it is unknown whether the switch took the leg');
-      return 'known' as const;
+      return null;
     });
-  if (answer !== 'too_late') return;
+  if (answer !== 'too_late') return answer !== null;
   // Never sent: a decision was faster than we, the agent has hung up, or we were frozen.
   const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
   const never = { phase: 'setup' as const, setupMs: 0, alertMs: 0 };
@@ -265,6 +266,7 @@ async function send(
     party === 'contact' && (await telephony.status(legId(offer.call_id, offer.offer_no, 'agent'))) === 'absent';
   const why = (offer.withdrawn as ResultReason | null) ?? ((await agentIsGone()) ? 'agent_hang_up' : null);
   await legs.end(leg.id, why ? { ...never, by: 'command', why } : { ...never, by: 'switch', why: 'unknown' });
+  return true;
 }
 
 async function untilAnswered(
@@ -272,10 +274,10 @@ async function untilAnswered(
   offerId: string,
   context: sql.CallContext,
   watch: LegWatch,
-  fresh: boolean,
+  isCertain: boolean,
 ): Promise<RingOutcome> {
   const { telephony, db } = deps;
-  const adopted = fresh ? null : adoption(deps, watch);
+  const adopted = isCertain ? null : adoption(deps, watch);
   let withdrawnSince: number | null = null;
   for (;;) {
     const leg = await upToDate(deps, watch);
@@ -325,10 +327,10 @@ async function untilTalking(
   deps: CallDeps,
   agentLeg: string,
   watch: LegWatch,
-  fresh: boolean,
+  isCertain: boolean,
 ): Promise<DialOutcome> {
   const { db, telephony } = deps;
-  const adopted = fresh ? null : adoption(deps, watch);
+  const adopted = isCertain ? null : adoption(deps, watch);
   for (;;) {
     const leg = await upToDate(deps, watch);
     const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;

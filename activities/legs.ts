@@ -132,7 +132,8 @@ export function createLegBook(deps: LegBookDeps): LegBook {
 /** Digit 1 on the agent's phone confirms that a person is there (docs/domain.md, "The offer"). */
 async function confirmByDigit(db: Db, legId: string): Promise<void> {
   const leg = (await db.pool.query<sql.LegRow>(sql.readLeg(legId))).rows[0];
-  if (leg?.ciq === 'a') await db.pool.query(sql.acceptOffer(db.clock.now(), leg.offer_id));
+  // A key in what is heard before the answer is nobody's: a voicemail might answer after it.
+  if (leg?.ciq === 'a' && leg.answered_at) await db.pool.query(sql.acceptOffer(db.clock.now(), leg.offer_id));
 }
 
 interface Answer {

@@ -107,6 +107,7 @@ class AsteriskTelephony implements Telephony {
     this.#legs = new Legs(this.#channels, log, {
       fact: (fact) => this.#tell(fact),
       look: (leg) => this.#catchUp.look(leg),
+      missed: (leg) => this.#catchUp.endUnheard(leg),
     });
     this.#catchUp = new CatchUp(this.#legs, this.#channels, log, {
       alerting: (leg, at) => this.#alerting(leg, at),
@@ -137,13 +138,15 @@ class AsteriskTelephony implements Telephony {
     const leg = this.#legs.find(legId);
     if (!leg) {
       if (this.#legs.gone.wasDialled(legId)) return 'ended';
+      // One that we have not heard of yet may be up.
+      if (!this.#isUp) throw new TelephonyUnavailable(AWAY);
       this.#legs.gone.add(legId, false);
       return 'absent';
     }
     if (unlessAnswered && leg.phase === 'answered' && !leg.ender) return 'answered';
     this.#legs.endedBy(leg, { by: 'command', why });
     try {
-      await this.#channels.hangUp(legId);
+      if ((await this.#channels.hangUp(legId)) === 'absent') void this.#legs.hangUp(leg);
       return 'ended';
     } catch (error) {
       // It counts as ended from now on, so it must end, be it that nobody asks again.
@@ -154,6 +157,8 @@ class AsteriskTelephony implements Telephony {
 
   async join(mix: string, legId: string): Promise<void> {
     const leg = this.#answeredLeg(legId);
+    // Of one that ended before we came nobody has heard: who is bound to it must not be called.
+    if (!leg && !this.#legs.gone.has(legId)) await this.#catchUp.recall(legId);
     if (!leg || leg.mix === mix) return;
     if (leg.mix !== null) await this.leave(leg.mix, legId);
     // Said first: if it ends meanwhile, its mix must be known to be cleared away.
@@ -333,6 +338,7 @@ class AsteriskTelephony implements Telephony {
     }
     const leg = this.#legs.find(legId) ?? this.#catchUp.adopt(legId, channel);
     if (leg) this.#follow(leg, event, timeOf(event.timestamp));
+    else if (event.type === 'ChannelDestroyed') this.#forgetRecord(legId);
   }
 
   #follow(leg: Leg, event: Exclude<Understood, { type: 'ApplicationReplaced' }>, at: number): void {
@@ -361,12 +367,14 @@ class AsteriskTelephony implements Telephony {
   }
 
   #alerting(leg: Leg, at: number): void {
+    if (!leg.isAdopted) this.#legs.liftSurely(leg);
     if (!leg.alerting(at)) return;
     // For a worker that takes the leg over: the ring timer is started once.
     this.#channels.set(leg.legId, VARIABLE.alerting, String(at)).catch(() => {});
   }
 
   #answered(leg: Leg, at: number): void {
+    if (!leg.isAdopted) this.#legs.liftSurely(leg);
     if (leg.answered(at)) void this.#awaitAudio(leg);
   }
 
@@ -416,9 +424,14 @@ class AsteriskTelephony implements Telephony {
 
   #tell(fact: LegFact): void {
     const delivered = (): void => {
-      if (fact.type === 'ended') this.#channels.forgetRecord(fact.legId).catch(() => {});
+      if (fact.type === 'ended') this.#forgetRecord(fact.legId);
     };
     this.#deliveries?.add({ fact, delivered });
+  }
+
+  /** Of dialwright.conf. What is left behind does no harm. */
+  #forgetRecord(legId: string): void {
+    this.#channels.forgetRecord(legId).catch(() => {});
   }
 
   // ---- the connection ------------------------------------------------------------------------------------------------
@@ -431,7 +444,8 @@ class AsteriskTelephony implements Telephony {
       if (connection !== this.#connection) return;
     } catch (error) {
       if (connection !== this.#connection) return;
-      this.#noConnection(error instanceof Error ? error.message : String(error));
+      this.#log.warn({ err: error }, 'Asterisk is there, but can not be used');
+      this.#noConnection(whyUnusable(error));
       this.#ari.restart();
       return;
     }
@@ -459,9 +473,10 @@ class AsteriskTelephony implements Telephony {
 
   /** Another worker has the events now, and with them the legs. */
   #replaced(): void {
-    this.#log.warn('another worker takes the events of Asterisk');
+    this.#connection += 1;
     this.#legs.forget();
     this.#deliveries?.drop();
+    this.#noConnection('another worker has come with the same ARI_APP');
   }
 
   /** A leg that is over is let pass: its end is a fact on its way. Throws CONFLICT for one that is not answered. */
@@ -474,6 +489,13 @@ class AsteriskTelephony implements Telephony {
 }
 
 const isUnderstood = (event: AriEvent): event is Understood => (EVENTS as readonly string[]).includes(event.type);
+
+/** For anybody to read, so in our own words. */
+function whyUnusable(error: unknown): string {
+  if (error instanceof AriRefused) return `Asterisk refuses (${error.status}): check ARI_URL, and the log of the worker`;
+  if (error instanceof TelephonyUnavailable || (error as Error).message === NO_DIALPLAN) return (error as Error).message;
+  return 'Asterisk answers what is not understood: check ARI_URL, and the log of the worker';
+}
 
 function whyRefused({ to, party }: Originate): string {
   if (overTrunk({ to })) return 'Asterisk has no such endpoint: check ASTERISK_TRUNK';

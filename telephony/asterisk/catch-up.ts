@@ -46,7 +46,7 @@ export class CatchUp {
       }),
     );
     for (const leg of before) {
-      if (!listed.has(leg.legId) && this.#legs.find(leg.legId) === leg) await this.#endUnheard(leg);
+      if (!listed.has(leg.legId) && this.#legs.find(leg.legId) === leg) await this.endUnheard(leg);
     }
     for (const bridge of bridges) this.#adoptBridge(bridge);
   }
@@ -116,7 +116,8 @@ export class CatchUp {
     this.#channels.removeBridge(mix).catch((err: unknown) => this.#log.warn({ err, mix }, 'a bridge was left behind'));
   }
 
-  async #endUnheard(leg: Leg): Promise<void> {
+  /** It ended, and nobody was told. */
+  async endUnheard(leg: Leg): Promise<void> {
     const record = await this.#channels.recordOf(leg.legId);
     if (record) this.#endAsRecorded(leg, record);
     // Asterisk itself was started anew.

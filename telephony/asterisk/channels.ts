@@ -194,7 +194,7 @@ export class AsteriskChannels {
   }
 
   async forgetRecord(legId: string): Promise<void> {
-    await this.#setGlobal(this.names.record(legId), '');
+    await this.#deleteGlobal(this.names.record(legId));
   }
 
   /** Whether Asterisk has dialwright.conf: a channel is asked, which calls nobody. */
@@ -213,11 +213,16 @@ export class AsteriskChannels {
 
   async #forgetRecording(mix: string): Promise<void> {
     this.#recordings.delete(mix);
-    await this.#setGlobal(this.names.recording(mix), '');
+    await this.#deleteGlobal(this.names.recording(mix));
   }
 
   async #getGlobal(variable: string): Promise<string> {
     return (await this.#ari.ask('GET /asterisk/variable', { query: { variable } })).value;
+  }
+
+  /** Without a value: an empty one would stay. */
+  async #deleteGlobal(variable: string): Promise<void> {
+    await this.#ari.ask('POST /asterisk/variable', { query: { variable } });
   }
 
   async #setGlobal(variable: string, value: string): Promise<void> {

@@ -9,7 +9,7 @@ export interface Endpoints {
   agents: string;
 }
 
-/** The endpoint for a leg. Throws INVALID_INPUT for what could mean something else to Asterisk than a name or a number. */
+/** The endpoint for a leg. Throws INVALID for what could mean something else to Asterisk than a name or a number. */
 export function endpointOf({ trunk, agents }: Endpoints, to: string): string {
   if (!/^\+?[\w.*#-]{1,64}$/.test(to)) throw new AppError('INVALID', 'this is neither a number nor an extension');
   const isNumber = to.startsWith('+');

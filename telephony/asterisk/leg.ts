@@ -47,6 +47,8 @@ export class Leg {
   sending: Promise<void> | null = null;
   /** Asterisk takes it away at its `notAfter`: the limit was not lifted yet. */
   isLimited = true;
+  /** While that is being lifted. */
+  lifting: Promise<void> | null = null;
   /** An earlier worker has made it. */
   isAdopted = false;
   /** Asterisk has hung it up by itself: its limit, or the end of a leg bound to it. */
@@ -134,7 +136,8 @@ export class Leg {
     this.phase = 'answered';
     this.#answeredAt = at;
     clearTimeout(this.#timer);
-    if (this.#ender) return false;
+    // Asterisk may tell of the far end's hang-up first, which takes nothing from its answer.
+    if (this.#isOver || (this.#ender && this.#ender.by !== 'remote')) return false;
     this.#tell({ type: 'answered', legId: this.legId, at });
     return true;
   }

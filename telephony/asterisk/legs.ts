@@ -10,11 +10,15 @@ import { bond, VARIABLE } from './names.ts';
 
 /** What Asterisk did not answer is asked for again. */
 const AGAIN_MS = 1_000;
+/** So long the event of an end may be on its way. */
+const MISSED_AFTER_MS = 2_000;
 
 export interface LegsListener {
   fact(fact: LegFact): void;
   /** Brings a leg up to where its channel is now. */
   look(leg: Leg): Promise<void>;
+  /** Asterisk has no channel of this leg, and has told no end of it. */
+  missed(leg: Leg): Promise<void>;
 }
 
 export class Legs {
@@ -52,9 +56,18 @@ export class Legs {
   }
 
   /** It was dialled: Asterisk is not to take it away at its `notAfter` any more. */
-  async lift(leg: Leg): Promise<void> {
-    await this.#channels.set(leg.legId, VARIABLE.limit, '0');
-    leg.isLimited = false;
+  lift(leg: Leg): Promise<void> {
+    if (!leg.isLimited) return Promise.resolve();
+    leg.lifting ??= this.#channels
+      .set(leg.legId, VARIABLE.limit, '0')
+      .then(() => void (leg.isLimited = false))
+      .finally(() => (leg.lifting = null));
+    return leg.lifting;
+  }
+
+  /** A sign of the phone shows that it was dialled, whatever became of the answers to our requests. */
+  liftSurely(leg: Leg): void {
+    if (leg.isLimited) void this.#untilAnswered(leg, 'the limit of a leg could not be lifted', () => this.lift(leg));
   }
 
   // ---- the end of a leg ----------------------------------------------------------------------------------------------
@@ -66,7 +79,12 @@ export class Legs {
 
   /** Hangs up: again until Asterisk has answered, or the leg is over. */
   async hangUp(leg: Leg): Promise<void> {
-    await this.#untilAnswered(leg, 'a leg could not be hung up', () => this.#channels.hangUp(leg.legId));
+    await this.#untilAnswered(leg, 'a leg could not be hung up', async () => {
+      if ((await this.#channels.hangUp(leg.legId)) === 'ended') return;
+      // Its end is an event on its way, unless that was lost.
+      await sleep(MISSED_AFTER_MS);
+      if (this.#live.get(leg.legId) === leg) await this.#listener.missed(leg);
+    });
   }
 
   /** Its channel is no more (or has never been): `tellEnd` tells that, as the last of its facts. */
@@ -114,6 +132,7 @@ export class Legs {
       this.#live.delete(leg.legId);
       this.gone.add(leg.legId, true);
       leg.lost(Date.now(), 'switch_lost');
+      if (leg.mix !== null) this.#bonds.set(leg.mix, []);
     }
   }
 

@@ -11,9 +11,9 @@ export interface EndRecord extends ChannelEnd {
 
 const PHASES: Readonly<Record<string, LegPhase>> = { Up: 'answered', Ringing: 'alerting' };
 
-/** `<epoch s>|<channel state>|<Q.850 cause>|SIP <status> <text>|<why>`; null for anything else. */
+/** `<epoch s>|<channel state>|<Q.850 cause>|<why>|SIP <status> <text of the far end>`; null for anything else. */
 export function readRecord(text: string): EndRecord | null {
-  const [at = '', state = '', cause = '', tech = '', why = ''] = text.split('|');
+  const [at = '', state = '', cause = '', why = '', tech = ''] = text.split('|');
   if (!/^\d+$/.test(at)) return null;
   const sip = Number(/^SIP (\d{3})/.exec(tech)?.[1] ?? 0);
   return {
