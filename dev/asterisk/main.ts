@@ -36,6 +36,9 @@ async function main(): Promise<void> {
   const stopped = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopped.abort());
   const asterisk = await startAsterisk({ dataDir, log: terminal.say, sipBind: values.bind, carrier: values.carrier });
+  if (!asterisk.started) {
+    terminal.say('It was left by an earlier run, with the --bind and --carrier of then: Ctrl-C and start it again for others');
+  }
   const lines = [
     ['ARI', `${asterisk.ariUrl}, user ${ARI_USER}, password ${asterisk.ariPassword}`],
     ['SIP', `${values.bind}:${asterisk.sipPort} over UDP`],
