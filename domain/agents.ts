@@ -1,5 +1,6 @@
 /** What is asked of an agent during an offer, and what becomes of them after it (docs/domain.md, "The offer"). Pure. */
 import type { LegCode, ResultReason } from './codes.ts';
+import { isTelephoneNumber } from './numbers.ts';
 import type { CampaignRules } from './rules.ts';
 import type { AgentState } from './states.ts';
 
@@ -25,7 +26,7 @@ export interface AgentAfter {
  * where nothing keeps a voicemail from answering: it is always asked, whatever `confirm` says. An extension has no `+`.
  */
 export function mustConfirm({ phone, confirm }: { phone: string; confirm: boolean }): boolean {
-  return confirm || phone.startsWith('+');
+  return confirm || isTelephoneNumber(phone);
 }
 
 /** An offer whose agent's leg was not answered: `code` and `reason` of that leg. */

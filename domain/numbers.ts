@@ -26,3 +26,6 @@ export function parseNumber(text: string, country: string): { e164: string } | {
   if (REFUSED_TYPES.includes(parsed.getType() ?? '')) return { problem: 'not_callable' };
   return { e164: parsed.number };
 }
+
+/** A telephone number rather than an extension of the switch: numbers are stored as E.164, with their plus. */
+export const isTelephoneNumber = (phone: string): boolean => phone.startsWith('+');

@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../config/log.ts';
 import { AppError } from '../../domain/errors.ts';
+import { isTelephoneNumber } from '../../domain/numbers.ts';
 import type { Bound } from '../bonds.ts';
 import { Deliveries } from '../deliveries.ts';
 import type {
@@ -24,7 +25,7 @@ import { Ari, AriRefused, type AriSettings } from './ari.ts';
 import type { AriEvent, Channel, ChannelDestroyed, ChannelHangupRequest } from './ari-types.ts';
 import { CatchUp } from './catch-up.ts';
 import { AsteriskChannels } from './channels.ts';
-import { endpointOf, type Endpoints, overTrunk } from './endpoints.ts';
+import { endpointOf, type Endpoints } from './endpoints.ts';
 import type { Ender, Leg } from './leg.ts';
 import { Legs } from './legs.ts';
 import { VARIABLE } from './names.ts';
@@ -498,6 +499,6 @@ function whyUnusable(error: unknown): string {
 }
 
 function whyRefused({ to, party }: Originate): string {
-  if (overTrunk({ to })) return 'Asterisk has no such endpoint: check ASTERISK_TRUNK';
+  if (isTelephoneNumber(to)) return 'Asterisk has no such endpoint: check ASTERISK_TRUNK';
   return `Asterisk has no such endpoint: check ASTERISK_AGENTS, and whether the ${party}'s phone is registered`;
 }
