@@ -55,6 +55,12 @@ type Understood = Extract<AriEvent, { type: (typeof EVENTS)[number] }>;
 /** A connection lost for longer than this has cost its legs: their calls must not wait for ever. */
 const LOST_AFTER_MS = 5_000;
 const CLOSE_WITHIN_MS = 2_000;
+/**
+ * Who has taken the events from us is waited for so long: a worker that has lost its node, and was frozen meanwhile, goes
+ * again sooner, and so does a try of our own that Asterisk, frozen itself, has answered too late. Somebody who stays with our
+ * ARI_APP is disturbed ever more seldom.
+ */
+const RECLAIM_MS = { first: 3_000, longest: 300_000 };
 /** Audio is looked for after the answer: at first often, then less, and in the end no more. */
 const MEDIA_LOOKS_MS = [5, 5, 10, 20, 40, 40, 80, ...Array<number>(50).fill(100)];
 /** Asterisk has a channel ready in a tenth of this. */
@@ -95,6 +101,10 @@ class AsteriskTelephony implements Telephony {
   /** Counts connections and losses: what was begun on one must not speak for the next. */
   #connection = 0;
   #lostTimer: NodeJS.Timeout | undefined;
+  #reclaimTimer: NodeJS.Timeout | undefined;
+  #reclaimMs = RECLAIM_MS.first;
+  /** When the events came to us last (`performance.now()`). */
+  #upSince = 0;
 
   constructor(settings: AsteriskSettings, log: Logger) {
     this.#settings = settings;
@@ -238,6 +248,7 @@ class AsteriskTelephony implements Telephony {
     await this.#ari.close();
     this.#isUp = false;
     clearTimeout(this.#lostTimer);
+    clearTimeout(this.#reclaimTimer);
     this.#legs.forget();
     this.#started.reject(new TelephonyUnavailable('closed'));
     this.#started.promise.catch(() => {});
@@ -453,6 +464,7 @@ class AsteriskTelephony implements Telephony {
     clearTimeout(this.#lostTimer);
     this.#lostTimer = undefined;
     this.#isUp = true;
+    this.#upSince = performance.now();
     this.#ari.isWell();
     this.#started.resolve();
     this.#tellConnection(true);
@@ -472,12 +484,15 @@ class AsteriskTelephony implements Telephony {
     this.#tellConnection(false, why);
   }
 
-  /** Another worker has the events now, and with them the legs. */
+  /** Another connection has the events now, and with them the legs; they are ours again should it have gone by then. */
   #replaced(): void {
     this.#connection += 1;
     this.#legs.forget();
     this.#deliveries?.drop();
     this.#noConnection('another worker has come with the same ARI_APP');
+    if (performance.now() - this.#upSince > RECLAIM_MS.longest) this.#reclaimMs = RECLAIM_MS.first;
+    this.#reclaimTimer = setTimeout(() => this.#ari.restart(), this.#reclaimMs);
+    this.#reclaimMs = Math.min(2 * this.#reclaimMs, RECLAIM_MS.longest);
   }
 
   /** A leg that is over is let pass: its end is a fact on its way. Throws CONFLICT for one that is not answered. */

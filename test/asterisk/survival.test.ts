@@ -285,6 +285,27 @@ describe.skipIf(await whyNoAsterisk())('with a real Asterisk', { timeout: 90_000
     });
   });
 
+  // A worker that was frozen and has lost its node; or a try of its own that a frozen Asterisk answers when it goes on.
+  it('loses its events to a connection that goes again: has them back, with its legs and what became of them', async () => {
+    const { settings, worker } = await connected();
+    const { setup, alerting, answered } = await threeLegs(worker);
+
+    const other = await workerWith(settings);
+    await down(worker);
+    expect(worker.connection.at(-1)!.why).toContain('ARI_APP');
+    await other.kill();
+    await answered.phone.hangUp();
+    await alerting.phone.answer();
+    await up(worker);
+
+    // As whoever holds the node asks for each open leg when the switch is back.
+    expect(await worker.telephony.status(answered.legId)).toBe('absent');
+    expect(await worker.ended(answered.legId)).toMatchObject({ phase: 'answered', by: 'remote' });
+    await worker.heard(alerting.legId, 'answered');
+    expect(await worker.telephony.status(setup.legId)).toBe('setup');
+    await dialled(worker, answers).then(({ legId }) => worker.heard(legId, 'answered'));
+  });
+
   describe('Asterisk is killed', () => {
     it.each([
       ['and started at once', true],
