@@ -15,7 +15,9 @@ import { legId } from '../domain/ids.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
-import { lockAgentOfOffer, lockNumber } from '../matching/sql.ts';
+import { leaveQueueForCap } from '../matching/caps.ts';
+import { isTimeToDial } from '../matching/hours.ts';
+import { lockAgentOfOffer, lockNumber, numberCappedUntil } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Originate, Telephony } from '../telephony/telephony.ts';
 import { type LegBook, lostEnd } from './legs.ts';
@@ -81,6 +83,7 @@ export function createCallActivities(deps: CallDeps) {
         return begun.outcome;
       }
       const { context, leg, fresh } = begun;
+      if (fresh) void capOthers(deps, leg);
       const watch = deps.legs.watch(leg);
       try {
         const mix = leg.call_id;
@@ -131,6 +134,13 @@ export function createCallActivities(deps: CallDeps) {
       deps.legs.nudge(leg.id);
     },
   };
+}
+
+/** Who waits in a queue to be called on the same number is not offered in vain; for whom this fails, the dial is refused. */
+async function capOthers({ db, log }: CallDeps, leg: sql.LegRow): Promise<void> {
+  await leaveQueueForCap(db, leg.destination).catch((error: unknown) => {
+    log.warn({ err: error, leg: leg.id }, 'contacts with this number stay in their queues');
+  });
 }
 
 type Begun<O> = { offer: sql.OfferRow } & (
@@ -199,7 +209,7 @@ async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | nul
   return { offer, outcome: null, context, leg, fresh: true };
 }
 
-/** Why this contact must not be dialled now, or null. Hours and caps have their place here. */
+/** Why this contact must not be dialled now, or null: the last word, whatever the queue has let through. */
 async function refusal(
   tx: Tx,
   offer: sql.OfferRow,
@@ -214,8 +224,11 @@ async function refusal(
   if (context.contact_ended_reason) return 'list_replaced';
   if (context.is_given_up) return 'cap';
   // The cap may have been lowered since the call was queued.
-  if (context.attempts >= context.rules.max_attempts) return 'cap';
+  if (context.attempts >= context.rules.max_attempts + context.granted) return 'cap';
+  if (!(await isTimeToDial(tx, offer.id))) return 'hours';
   if (await tx.row(sql.numberInUse(context.number))) return 'number_in_use';
+  const capped = await tx.row<{ until: Date | null }>(numberCappedUntil(tx.now, context.number, offer.campaign_id));
+  if (!capped || (capped.until !== null && capped.until > tx.now)) return 'cap';
   return null;
 }
 

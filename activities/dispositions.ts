@@ -1,9 +1,16 @@
 /** What an agent registers after a talk, written before it is told: by the API, or for an operator's signal. */
 import { AppError } from '../domain/errors.ts';
 import type { DispositionAction } from '../domain/states.ts';
+import { mustBeLawful } from '../matching/hours.ts';
 import { lockNumber } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import * as sql from './sql.ts';
+
+/** When the contact is to be called back, and whether by the agent who says so. */
+export interface Reschedule {
+  at: Date;
+  toMyself: boolean;
+}
 
 export interface Said {
   callId: string;
@@ -11,6 +18,8 @@ export interface Said {
   action: DispositionAction;
   topics: string[];
   comment: string | null;
+  /** Of a reschedule. */
+  reschedule: Reschedule | null;
   /** The same one once more changes nothing. */
   requestId: string;
   /** Who says so: `agent:7`, `key:3`, `operator`. */
@@ -22,15 +31,17 @@ export interface Said {
  * NOT_FOUND, CONFLICT for an agent who was not connected, and CALL_OVER once the contact's next call has started.
  */
 export async function registerDisposition(db: Db, said: Said): Promise<sql.CallToDispose> {
-  const { callId, agentId, action, topics, comment, requestId } = said;
+  const { callId, agentId, action, topics, comment, reschedule, requestId } = said;
   return inTx(db, async (tx) => {
     const call = await tx.row<sql.CallToDispose>(sql.lockCallToDispose(callId));
     if (!call) throw new AppError('NOT_FOUND', 'there is no such call');
     await mustHaveTalked(tx, call, said);
     if (await tx.row(sql.findDisposition(callId, agentId, requestId))) return call;
+    if (reschedule) await mustBeLawful(tx, call.contact_id, reschedule.at);
     const { contact_id, campaign_id } = call;
+    const scheduled = { reschedule_at: reschedule?.at ?? null, reschedule_to_agent: reschedule?.toMyself ?? null };
     const row = { call_id: callId, agent_id: agentId, contact_id, campaign_id, at: tx.now };
-    tx.record({ table: 'dispositions', row: { ...row, action, topics, comment, request_id: requestId } });
+    tx.record({ table: 'dispositions', row: { ...row, action, topics, comment, request_id: requestId, ...scheduled } });
     if (action === 'do_not_call') await listNumbers(tx, call, said.by);
     return call;
   });

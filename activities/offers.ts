@@ -5,7 +5,7 @@ import { endsCall } from '../domain/offers.ts';
 import { withDefaults } from '../domain/rules.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import { endCalls } from '../matching/queue.ts';
-import { endOffer, holdStatus, lockAgentOfOffer } from '../matching/sql.ts';
+import { callsNow, endOffer, type Held, holdStatus, lockAgentOfOffer } from '../matching/sql.ts';
 import type { Tx } from '../prisma/tx.ts';
 import * as sql from './sql.ts';
 
@@ -84,7 +84,7 @@ export async function endsWithOffer(
     await tx.run(sql.endCallWithOffer(offer.id, 'list_replaced'));
     return true;
   }
-  const campaign = await tx.row<{ status: string }>(holdStatus(offer.campaign_id));
+  const campaign = await tx.row<Held>(holdStatus(offer.campaign_id));
   if (campaign?.status !== 'ended') return false;
   await tx.run(sql.endForCampaign(tx.now, offer.contact_id));
   await tx.run(sql.endCallWithOffer(offer.id, 'campaign_paused'));
@@ -93,9 +93,10 @@ export async function endsWithOffer(
 
 /** The same call back to its old place; where the campaign is not running any more, the call ends instead. */
 export async function returnToQueue(tx: Tx, offer: Pick<sql.OfferRow, 'call_id' | 'contact_id' | 'campaign_id'>) {
-  const campaign = await tx.row<{ status: string }>(holdStatus(offer.campaign_id));
-  if (campaign?.status === 'running') {
-    return (await tx.run(sql.setContactState(tx.now, offer.contact_id, 'queued', ['offered']))) > 0;
+  const campaign = await tx.row<Held>(holdStatus(offer.campaign_id));
+  const isRescheduled = (await tx.row(sql.isRescheduled(offer.contact_id))) !== undefined;
+  if (campaign && callsNow(campaign, isRescheduled)) {
+    return (await tx.run(sql.returnCall(tx.now, offer.contact_id))) > 0;
   }
   if ((await tx.run(sql.waitForCampaign(tx.now, offer.contact_id, ['offered']))) > 0) {
     await endCalls(tx, [offer.call_id], 'campaign_paused');

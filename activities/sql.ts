@@ -1,7 +1,7 @@
 /** The hand-written SQL of the activities, as functions. Every statement takes the time as a parameter: one clock. */
 import type { LegResult } from '../domain/codes.ts';
 import type { CampaignRules } from '../domain/rules.ts';
-import type { ContactState } from '../domain/states.ts';
+import type { ContactState, DispositionAction } from '../domain/states.ts';
 import type { Sql } from '../prisma/tx.ts';
 
 // ---- offers ---------------------------------------------------------------------------------------------------------
@@ -93,8 +93,10 @@ export interface CallContext {
   node_is_limited: boolean;
   rules: CampaignRules;
   contact_ended_reason: string | null;
-  /** Contact legs sent so far. */
+  /** Contact legs sent so far, and attempts over `max_attempts`. */
   attempts: number;
+  granted: number;
+  scheduled_at: Date | null;
   /** The number of the call has been given up: it became the only one after the call was queued. */
   is_given_up: boolean;
 }
@@ -103,7 +105,7 @@ export interface CallContext {
 export const callContext = (offerId: string): Sql => ({
   name: 'call_context',
   text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.rules,
-                c.ended_reason AS contact_ended_reason, c.attempts,
+                c.ended_reason AS contact_ended_reason, c.attempts, c.granted, k.scheduled_at,
                 (c.given_up_1 AND k.number = c.phone_num OR c.given_up_2 AND k.number = c.phone_2) IS TRUE AS is_given_up,
                 EXISTS (SELECT 1 FROM node WHERE name = o.node AND max_calls IS NOT NULL) AS node_is_limited
          FROM offer o
@@ -113,6 +115,13 @@ export const callContext = (offerId: string): Sql => ({
          JOIN campaign cp ON cp.id = o.campaign_id
          WHERE o.id = $1`,
   values: [offerId],
+});
+
+/** A row if the contact is to be called at an agreed time, or now. */
+export const isRescheduled = (contactId: string): Sql => ({
+  name: 'is_rescheduled',
+  text: `SELECT 1 FROM contact WHERE id = $1 AND queue_rank = 1`,
+  values: [contactId],
 });
 
 export interface OpenOfferRow {
@@ -369,6 +378,9 @@ export interface ContactRow {
   next_phone: 1 | 2;
   given_up_1: boolean;
   given_up_2: boolean;
+  /** Attempts over `max_attempts`. */
+  granted: number;
+  queue_rank: number;
   wait_reason: string | null;
   wait_until: Date | null;
   ended_reason: string | null;
@@ -378,7 +390,7 @@ export interface ContactRow {
 export const lockContact = (contactId: string, round: number): Sql => ({
   name: 'lock_contact',
   text: `SELECT id, campaign_id, round, state, attempts, call_id, phone_num, phone_2, next_phone, given_up_1, given_up_2,
-                wait_reason, wait_until, ended_reason, closed_at
+                granted, queue_rank, wait_reason, wait_until, ended_reason, closed_at
          FROM contact WHERE id = $1 AND round = $2 FOR UPDATE`,
   values: [contactId, round],
 });
@@ -396,10 +408,11 @@ export const setContactState = (now: Date, contactId: string, state: ContactStat
   values: [now, contactId, state, from],
 });
 
-/** A leg to the contact is being sent: one more attempt. */
+/** A leg to the contact is being sent: one more attempt, and whoever was to be called back is. */
 export const countAttempt = (now: Date, contactId: string): Sql => ({
   name: 'count_attempt',
-  text: `UPDATE contact SET state = 'dialling', state_since = $1, attempts = attempts + 1, updated_at = $1
+  text: `UPDATE contact SET state = 'dialling', state_since = $1, attempts = attempts + 1, scheduled_at = NULL,
+           reserved_for = NULL, reserved_until = NULL, updated_at = $1
          WHERE id = $2`,
   values: [now, contactId],
 });
@@ -424,6 +437,44 @@ export const waitFor = (
            queue_rank = coalesce($5, queue_rank), next_phone = $6, updated_at = $1
          WHERE id = $2`,
   values: [now, contactId, to.reason, to.until, to.rank, to.phone],
+});
+
+/** Attempts granted to contact $2 by what its agents have registered: a reschedule agreed in a talk is one. */
+const GRANTED = `(
+  SELECT count(*) FROM (SELECT DISTINCT ON (call_id) action FROM dispositions WHERE contact_id = $2
+                        ORDER BY call_id, (action = 'do_not_call') DESC, position DESC) AS said
+  WHERE action = 'reschedule')`;
+
+export const countGranted = (contactId: string): Sql => ({
+  text: `UPDATE contact SET granted = ${GRANTED.replace('$2', '$1')} WHERE id = $1`,
+  values: [contactId],
+});
+
+/** The contact is to be called back at `at`: by `agentId`, unless that agent can't by then; null: by anyone. */
+export const reschedule = (now: Date, contactId: string, at: Date, phone: 1 | 2, agentId: number | null): Sql => ({
+  name: 'reschedule',
+  text: `UPDATE contact SET state = 'waiting', state_since = $1, wait_reason = 'rescheduled', wait_until = $3, scheduled_at = $3,
+           queue_rank = 1, next_phone = $4, reserved_for = $5, reserved_until = NULL, granted = ${GRANTED}, updated_at = $1
+         WHERE id = $2`,
+  values: [now, contactId, at, phone, agentId],
+});
+
+/** The call of a turned down or missed offer is back at its place; a reschedule is for anyone from now on. */
+export const returnCall = (now: Date, contactId: string): Sql => ({
+  name: 'return_call',
+  text: `UPDATE contact SET state = 'queued', state_since = $1, reserved_for = NULL, reserved_until = NULL, updated_at = $1
+         WHERE id = $2 AND state = 'offered'`,
+  values: [now, contactId],
+});
+
+/** Contacts whose time came before then, and whose workflow has not queued them. */
+export const overdue = (before: Date, limit: number): Sql => ({
+  name: 'overdue',
+  text: `SELECT id, round FROM contact
+         WHERE state = 'waiting' AND wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use') AND wait_until <= $1
+           AND ended_reason IS NULL
+         ORDER BY wait_until LIMIT $2`,
+  values: [before, limit],
 });
 
 /** The contact waits for its campaign to run again, at its old place. */
@@ -480,10 +531,18 @@ export const holdCampaign = (campaignId: number): Sql => ({
   values: [campaignId],
 });
 
+export interface SaidRow {
+  action: DispositionAction;
+  agent_id: number;
+  reschedule_at: Date | null;
+  /** "To myself". */
+  reschedule_to_agent: boolean | null;
+}
+
 /** What was registered for a call: do-not-call by anyone wins, else the last word of who talked last. */
 export const dispositionOfCall = (callId: string): Sql => ({
   name: 'disposition_of_call',
-  text: `SELECT action, agent_id FROM dispositions WHERE call_id = $1
+  text: `SELECT action, agent_id, reschedule_at, reschedule_to_agent FROM dispositions WHERE call_id = $1
          ORDER BY (action = 'do_not_call') DESC, position DESC LIMIT 1`,
   values: [callId],
 });
@@ -563,13 +622,23 @@ export interface Claimed {
   offer_no: number;
 }
 
-/** The next page of the list, claimed before its workflows start; what an earlier try left claimed comes first. */
+/**
+ * The next page of the list, claimed before its workflows start: who is to be called back or again, what an earlier try
+ * left claimed, then the rest.
+ */
 export const claimPage = (now: Date, campaignId: number, limit: number): Sql => ({
   text: `
     WITH page AS (
       SELECT id FROM contact
-      WHERE campaign_id = $2 AND state IN ('starting', 'new') AND ended_reason IS NULL
-      ORDER BY state DESC, id LIMIT $3 FOR UPDATE
+      WHERE id = ANY(ARRAY(
+              (SELECT id FROM contact
+               WHERE campaign_id = $2 AND state = 'new' AND queue_rank < 3 AND ended_reason IS NULL ORDER BY id LIMIT $3)
+              UNION ALL
+              (SELECT id FROM contact
+               WHERE campaign_id = $2 AND state IN ('starting', 'new') AND ended_reason IS NULL
+               ORDER BY state DESC, id LIMIT $3)))
+        AND state IN ('starting', 'new') AND ended_reason IS NULL
+      ORDER BY queue_rank, state DESC, id LIMIT $3 FOR UPDATE
     )
     UPDATE contact c SET state = 'starting', state_since = $1, updated_at = $1
     FROM page WHERE c.id = page.id
@@ -580,7 +649,8 @@ export const claimPage = (now: Date, campaignId: number, limit: number): Sql => 
 /** Started contacts that are due later, and those whose campaign has stopped running meanwhile. */
 export const startedWaiting = (now: Date, contactIds: string[], running: boolean): Sql => ({
   text: `UPDATE contact SET state = 'waiting', state_since = $1, updated_at = $1,
-           wait_reason = CASE WHEN wait_until IS NULL THEN 'campaign_not_running' ELSE 'retry_delay' END
+           wait_reason = CASE WHEN wait_until IS NULL THEN 'campaign_not_running'
+                              WHEN scheduled_at IS NOT NULL THEN 'rescheduled' ELSE 'retry_delay' END
          WHERE id = ANY($2::bigint[]) AND state = 'starting' AND (wait_until IS NOT NULL OR NOT $3)`,
   values: [now, contactIds, running],
 });
@@ -639,10 +709,10 @@ export interface Final {
   ended_by: string;
 }
 
-/** Rows that are final, or are to be, while their workflow still runs. */
+/** Rows that are disabled, or are to be, while their workflow still runs. */
 export const toDrain = (campaignId: number, after: string, limit: number): Sql => ({
   text: `SELECT id, round, ended_reason, ended_by FROM contact
-         WHERE campaign_id = $1 AND id > $2 AND ended_reason IS NOT NULL AND closed_at IS NULL
+         WHERE campaign_id = $1 AND id > $2 AND ended_reason <> 'answered' AND closed_at IS NULL
          ORDER BY id LIMIT $3`,
   values: [campaignId, after, limit],
 });

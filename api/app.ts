@@ -23,6 +23,7 @@ import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { offerRoutes } from './routes/offers.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
+import { waitRoutes } from './routes/waits.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
@@ -34,6 +35,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
   return [
     ...campaignRoutes(deps),
     ...contactRoutes(deps),
+    ...waitRoutes(deps),
     ...importRoutes(deps),
     ...agentRoutes(deps, createAgentStreams(deps)),
     ...offerRoutes(deps),

@@ -64,7 +64,7 @@ export const intId = anId(MAX_INT).transform(Number).meta({ examples: ['7'] });
 export const bigId = anId(MAX_BIGINT).meta({ examples: ['7000001'] });
 
 /** Ids as they are given out. */
-const id = z.string().regex(/^\d{1,19}$/).meta({ examples: ['7'] });
+export const id = z.string().regex(/^\d{1,19}$/).meta({ examples: ['7'] });
 export const time = z.iso.datetime().describe('ISO 8601, UTC');
 
 export const zone = text(1, 64)
@@ -261,6 +261,7 @@ const contactShape = {
   since: time,
   wait_reason: z.enum(WAIT_REASONS).nullable(),
   waits_until: time.nullable(),
+  scheduled_at: time.nullable().describe('When it is to be called back'),
   attempts: count,
   call_id: id.nullable().describe('The open call, else the last'),
   last_code: z.enum(LEG_CODES).nullable(),
@@ -432,7 +433,18 @@ export const newDisposition = z
     action: z.enum(DISPOSITION_ACTIONS),
     topics: z.array(text(1, 100)).max(50).default([]),
     comment: text(0, 4000).nullable().default(null),
+    reschedule: z
+      .strictObject({
+        at: time.transform((at) => new Date(at)).describe('When to call back; within the legal hours of the contact'),
+        to_myself: z.boolean().default(false).describe('By this agent, if ready then; else by anyone'),
+      })
+      .optional()
+      .describe('For the action reschedule'),
     agent_id: forAgent,
+  })
+  .refine(({ action, reschedule }) => (action === 'reschedule') === (reschedule !== undefined), {
+    path: ['reschedule'],
+    message: 'goes with the action reschedule, and with no other',
   })
   .meta({ id: 'NewDisposition' });
 export const wrapUpExtension = z

@@ -5,6 +5,7 @@
  */
 import { HAS_ROOM, IS_DUE } from '../matching/sql.ts';
 import type { Sql } from '../prisma/tx.ts';
+import { SEEN_CONTACT } from './waits-sql.ts';
 
 // ---- keys and tickets -----------------------------------------------------------------------------------------------
 
@@ -92,6 +93,7 @@ export const lockCampaign = (id: number): Sql => ({
 export const setStatus = (now: Date, id: number, status: string, stopRequested: boolean): Sql => ({
   name: 'api_set_status',
   text: `UPDATE campaign SET status = $3, stop_requested = $4 OR (stop_requested AND $3 <> 'running'),
+           lets_reschedules = $3 = 'paused' AND NOT $4 AND coalesce((rules -> 'reschedule' ->> 'while_paused')::boolean, false),
            revision = revision + 1, updated_at = $1
          WHERE id = $2`,
   values: [now, id, status, stopRequested],
@@ -146,9 +148,19 @@ export const updateCampaign = (
   };
 };
 
+/** An edit of order or filter is a new version of the order: contacts that stand in a former one are sorted anew. */
 export const updateRules = (now: Date, id: number, rules: object): Sql => ({
-  text: `UPDATE campaign SET rules = $3, revision = revision + 1, updated_at = $1 WHERE id = $2`,
+  text: `UPDATE campaign SET rules = $3, revision = revision + 1, updated_at = $1,
+           order_version = order_version + CASE WHEN (rules -> 'order', rules -> 'filter')
+             IS DISTINCT FROM ($3::jsonb -> 'order', $3::jsonb -> 'filter') THEN 1 ELSE 0 END
+         WHERE id = $2`,
   values: [now, id, JSON.stringify(rules)],
+});
+
+/** The caps of a campaign were changed: who waits for one is looked at again. */
+export const lookAtCapsAgain = (now: Date, id: number): Sql => ({
+  text: `UPDATE contact SET wait_until = $1 WHERE campaign_id = $2 AND state = 'waiting' AND wait_reason = 'cap'`,
+  values: [now, id],
 });
 
 export const queueKeysLike = (prefix: string): Sql => ({
@@ -164,11 +176,16 @@ export interface CountRow {
 }
 
 /** The list in one pass, so that every way of counting it adds up to the same. */
-export const countContacts = (campaignId: number): Sql => ({
+export const countContacts = (now: Date, campaignId: number): Sql => ({
   name: 'api_count_contacts',
-  text: `SELECT state, coalesce(last_code, 'none') AS code,
-           CASE state WHEN 'waiting' THEN coalesce(wait_reason, 'none') ELSE 'none' END AS reason, count(*)::int AS n
-         FROM contact WHERE campaign_id = $1 AND deleted_at IS NULL GROUP BY 1, 2, 3`,
+  text: `SELECT seen_state AS state, coalesce(last_code, 'none') AS code,
+           CASE seen_state WHEN 'waiting' THEN coalesce(seen_reason, 'none') ELSE 'none' END AS reason, count(*)::int AS n
+         FROM ${SEEN_CONTACT} contact WHERE campaign_id = $2 AND deleted_at IS NULL GROUP BY 1, 2, 3`,
+  values: [now, campaignId],
+});
+
+export const maxAttempts = (campaignId: number): Sql => ({
+  text: `SELECT (rules ->> 'max_attempts')::int AS max_attempts FROM campaign WHERE id = $1`,
   values: [campaignId],
 });
 
@@ -214,6 +231,7 @@ export const nodeTroubles = (now: Date): Sql => ({
 
 /** A page of the list by id; `q` is the beginning of an external id or of a number, `+` and spaces as people write them. */
 export const listContacts = (
+  now: Date,
   campaignId: number,
   after: bigint,
   limit: number,
@@ -222,21 +240,21 @@ export const listContacts = (
   const q = filter.q ?? null;
   const number = q === null ? null : q.replace(/[\s()./-]/g, '').replace(/^00/, '+');
   return {
-    text: `SELECT * FROM contact
-           WHERE campaign_id = $1 AND deleted_at IS NULL AND id > $2
-             AND ($3::text IS NULL OR state = $3)
-             AND ($4::text IS NULL OR starts_with(external_id, $4)
-                  OR ($5 <> '' AND (starts_with(phone_num, $5) OR starts_with(phone_2, $5)
-                                    OR starts_with(phone_num, '+' || $5) OR starts_with(phone_2, '+' || $5))))
-           ORDER BY id LIMIT $6`,
-    values: [campaignId, String(after), filter.state ?? null, q, number, limit],
+    text: `SELECT * FROM ${SEEN_CONTACT} contact
+           WHERE campaign_id = $2 AND deleted_at IS NULL AND id > $3
+             AND ($4::text IS NULL OR seen_state = $4)
+             AND ($5::text IS NULL OR starts_with(external_id, $5)
+                  OR ($6 <> '' AND (starts_with(phone_num, $6) OR starts_with(phone_2, $6)
+                                    OR starts_with(phone_num, '+' || $6) OR starts_with(phone_2, '+' || $6))))
+           ORDER BY id LIMIT $7`,
+    values: [now, campaignId, String(after), filter.state ?? null, q, number, limit],
   };
 };
 
-export const findContact = (id: string): Sql => ({
+export const findContact = (now: Date, id: string): Sql => ({
   name: 'api_find_contact',
-  text: `SELECT * FROM contact WHERE id = $1 AND deleted_at IS NULL`,
-  values: [id],
+  text: `SELECT * FROM ${SEEN_CONTACT} contact WHERE id = $2 AND deleted_at IS NULL`,
+  values: [now, id],
 });
 
 export const lockContact = (id: string): Sql => ({
@@ -285,7 +303,9 @@ export const updateContact = (now: Date, id: string, data: ContactData): Sql => 
            list_key = CASE WHEN external_id IS NULL THEN $3 ELSE list_key END,
            given_up_1 = given_up_1 AND phone_num = $3,
            given_up_2 = given_up_2 AND phone_2 IS NOT DISTINCT FROM $4 AND $4 IS NOT NULL,
-           next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END
+           next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END,
+           hours_1 = CASE WHEN (phone_num, zone) IS NOT DISTINCT FROM ($3, $6) THEN hours_1 END,
+           hours_2 = CASE WHEN (phone_2, zone) IS NOT DISTINCT FROM ($4, $6) THEN hours_2 END, order_version = 0
          WHERE id = $2 RETURNING *`,
   values: [now, id, data.phone_num, data.phone_2, JSON.stringify(data.variables), data.zone, data.priority],
 });
@@ -394,7 +414,7 @@ export const legsOfContact = (contactId: string): Sql => ({
 /** A contact that was to be called once more, and whose new round has not started. */
 export const closeReopened = (now: Date, contactId: string, callId: string): Sql => ({
   text: `UPDATE contact SET state = 'done', state_since = $1, ended_reason = 'answered', ended_by = 'system', ended_at = $1,
-           closed_at = $1, wait_reason = NULL, wait_until = NULL, updated_at = $1
+           closed_at = $1, wait_reason = NULL, wait_until = NULL, scheduled_at = NULL, updated_at = $1
          WHERE id = $2 AND call_id = $3 AND state = 'new' AND ended_reason IS NULL`,
   values: [now, contactId, callId],
 });

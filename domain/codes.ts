@@ -39,6 +39,7 @@ export const RESULT_REASONS = [
   'hours',
   'cap',
   'number_in_use',
+  'rescheduled',
   'abandoned',
   'switch_lost',
   'unknown',

@@ -53,6 +53,7 @@ function queueingRow(
     originating: null,
     service_num: call.service_num,
     queue_key: call.queue_key,
+    dte_scheduled_callback: call.scheduled_at,
     agent_id: null,
     result_response: null,
     result_reason: null,

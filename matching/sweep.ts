@@ -5,6 +5,8 @@
 import { AGENT_ENGAGED } from '../domain/states.ts';
 import { inTx } from '../prisma/tx.ts';
 import { type AgentRow, changeAgent, endDueState } from './agents.ts';
+import { endCapWaits } from './caps.ts';
+import { renewWindows } from './hours.ts';
 import type { Matching } from './matching.ts';
 import * as sql from './sql.ts';
 import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
@@ -19,6 +21,8 @@ export function matchingSteps(deps: TellDeps, matching: Matching): Record<string
     'lost agents': () => serveLostAgents(deps),
     'leaving agents': () => serveLeavingAgents(deps),
     'offers not told': () => tellOffers(deps),
+    'calling hours': () => renewWindows(deps.db),
+    caps: () => endCapWaits(deps.db, matching),
     matching: () => matchReady(deps, matching),
   };
 }

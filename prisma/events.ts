@@ -27,6 +27,7 @@ export interface CallEventRow {
   result_reason: ResultReason | null;
   answered: boolean;
   leg_type: string | null;
+  dte_scheduled_callback: Date | null;
   request_id: string | null;
   contact_id: string;
   campaign_id: number;
@@ -56,6 +57,8 @@ export interface DispositionRow {
   topics: string[];
   comment: string | null;
   request_id: string;
+  reschedule_at: Date | null;
+  reschedule_to_agent: boolean | null;
 }
 
 export interface WrapUpRow {
@@ -79,10 +82,11 @@ export type NewEvent =
 const COLUMNS = {
   call_events: `position, call_id, call_sequence, event_type, internal_iq_session_id, ciq, dte_start, duration_tot_sec,
     dte_speak_start, duration_speak_sec, setup_ms, alert_ms, source, destination, originating, service_num, queue_key,
-    agent_id, result_code, result_response, result_reason, answered, leg_type, request_id, contact_id, campaign_id,
+    agent_id, result_code, result_response, result_reason, answered, leg_type, dte_scheduled_callback, request_id, contact_id, campaign_id,
     attempt, recording`,
   agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code`,
-  dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id`,
+  dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id,
+    reschedule_at, reschedule_to_agent`,
   wrap_ups: `position, call_id, agent_id, contact_id, campaign_id, started_at, wrap_up_sec, ended_by, registered`,
 } as const;
 const TABLES = Object.keys(COLUMNS) as (keyof typeof COLUMNS)[];

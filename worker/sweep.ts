@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { carryOutStops, tellUnsettled } from '../activities/campaigns.ts';
+import { tellOverdue } from '../activities/contacts.ts';
 import type { LegBook } from '../activities/legs.ts';
 import { endUnrungOffers, tellNodeLost } from '../activities/lost.ts';
 import type { Matching } from '../matching/matching.ts';
@@ -79,7 +80,11 @@ async function sweep(deps: SweepDeps, round: number): Promise<number> {
     'offers not rung': () => endUnrungOffers(deps),
     'lost nodes': () => tellNodeLost(deps, node),
   };
-  const seldom = { 'unsettled campaigns': () => tellUnsettled(deps), repairs: repair };
+  const seldom = {
+    'unsettled campaigns': () => tellUnsettled(deps),
+    'overdue contacts': () => tellOverdue(deps),
+    repairs: repair,
+  };
   for (const [step, run] of Object.entries(round % SELDOM === 0 ? { ...always, ...seldom } : always)) {
     await run().catch((error: unknown) => log.warn({ err: error, step }, 'a step of the sweep failed; it is repeated'));
   }

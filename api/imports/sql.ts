@@ -113,7 +113,9 @@ export const updateChanged = (now: Date, campaignId: number): Sql => ({
            variables = s.variables, zone = s.zone, priority = s.priority, updated_at = $1,
            given_up_1 = c.given_up_1 AND c.phone_num = s.phone_num,
            given_up_2 = c.given_up_2 AND c.phone_2 IS NOT DISTINCT FROM s.phone_2 AND s.phone_2 IS NOT NULL,
-           next_phone = CASE WHEN s.phone_2 IS NULL THEN 1 ELSE c.next_phone END
+           next_phone = CASE WHEN s.phone_2 IS NULL THEN 1 ELSE c.next_phone END, order_version = 0,
+           hours_1 = CASE WHEN (c.phone_num, c.zone) IS NOT DISTINCT FROM (s.phone_num, s.zone) THEN c.hours_1 END,
+           hours_2 = CASE WHEN (c.phone_2, c.zone) IS NOT DISTINCT FROM (s.phone_2, s.zone) THEN c.hours_2 END
          FROM import_stage s
          WHERE c.campaign_id = $2 AND c.deleted_at IS NULL AND c.list_key = s.list_key AND s.phone_num IS NOT NULL
            AND (c.external_id, c.phone_num, c.phone_2, c.variables, c.zone, c.priority)

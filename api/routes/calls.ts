@@ -1,6 +1,6 @@
 /** What an agent does in and after a call. */
 import { registerDisposition, type Said } from '../../activities/dispositions.ts';
-import type { CallToDispose } from '../../activities/sql.ts';
+import { type CallToDispose, countGranted } from '../../activities/sql.ts';
 import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
@@ -14,6 +14,7 @@ import { invalid, notFound } from '../problems.ts';
 import { callParams, done, newDisposition, wrapUpEnd, wrapUpExtension } from '../schemas.ts';
 import * as sql from '../sql.ts';
 import { listChanged } from '../tell.ts';
+import { rescheduleDone } from '../waits-sql.ts';
 import type { ContactRow } from './contacts.ts';
 
 const OWN_OR_MANAGERS: readonly Role[] = [...MANAGERS, 'agent'];
@@ -54,7 +55,9 @@ export function callRoutes(deps: Deps): Route[] {
       async handle({ params: { call_id }, body, caller, req, requestKey }) {
         const agentId = agentOf(caller, body.agent_id);
         const requestId = idempotencyKey(req) ?? requestKey;
-        const said: Said = { ...body, callId: call_id, agentId, requestId, by: by(caller) };
+        const { action, topics, comment } = body;
+        const reschedule = body.reschedule ? { at: body.reschedule.at, toMyself: body.reschedule.to_myself } : null;
+        const said: Said = { action, topics, comment, reschedule, callId: call_id, agentId, requestId, by: by(caller) };
         const call = await registerDisposition(db, said);
         await tell(deps, call, said, requestKey);
         return ok({ done: true });
@@ -137,6 +140,17 @@ async function applyToClosed(deps: Deps, { contact_id, campaign_id }: CallToDisp
   }
   // Marked as unanswered before, and not called again yet: a correction.
   if (said.action === 'done') await db.pool.query(sql.closeReopened(db.clock.now(), contact_id, said.callId));
+  if (said.reschedule) {
+    const { at, toMyself } = said.reschedule;
+    const isOpen = await inTx(db, async (tx) => {
+      const changed = await tx.run(rescheduleDone(tx.now, contact_id, at, toMyself ? said.agentId : null));
+      if (changed === 0) return false;
+      await tx.run(countGranted(contact_id));
+      await tx.run(sql.bumpRevision(tx.now, campaign_id));
+      return true;
+    });
+    if (isOpen) await listChanged(deps, campaign_id);
+  }
   if (said.action !== 'mark_as_unanswered') return;
   const reopened = await inTx(db, (tx) => reopen(tx, contact_id, said.callId));
   if (reopened) await listChanged(deps, campaign_id);
@@ -149,6 +163,7 @@ async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolea
   const legs = await tx.rows<{ code: LegCode; destination: string }>(sql.legsOfContact(contact.id));
   const history: AttemptHistory = {
     attempts: contact.attempts,
+    granted: contact.granted,
     codes: Object.fromEntries(LEG_CODES.map((code) => [code, legs.filter((leg) => leg.code === code).length])),
     phones: { 1: !contact.given_up_1, 2: contact.phone_2 !== null && !contact.given_up_2 },
     lastPhone: legs.at(-1)?.destination === contact.phone_2 ? 2 : 1,

@@ -5,6 +5,8 @@ import { type CampaignRules, campaignRulesSchema, withDefaults } from '../../dom
 import { CONTACT_STATES, type CampaignStatus } from '../../domain/states.ts';
 import type { Campaign } from '../../prisma/generated/client.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
+import { closeWindows } from '../../matching/hours-sql.ts';
+import { renewWindowsOf } from '../../matching/hours.ts';
 import { MANAGERS, READERS } from '../auth.ts';
 import { created, type Deps, ok, page, readIntCursor, route, type Route } from '../http.ts';
 import { invalidInput, notFound } from '../problems.ts';
@@ -81,7 +83,11 @@ export function campaignRoutes(deps: Deps): Route[] {
           if (!before) throw notFound('campaign');
           await tx.run(sql.updateCampaign(tx.now, id, settings));
           if (rules) await tx.run(sql.updateRules(tx.now, id, mergeRules(before.rules, rules)));
+          // Closed until they have been reckoned by what holds now.
+          if (rules?.hours !== undefined || settings.zone) await tx.run(closeWindows(tx.now, id));
+          if (rules?.max_per_number_per_day || rules?.min_gap_sec !== undefined) await tx.run(sql.lookAtCapsAgain(tx.now, id));
         });
+        await renewWindowsOf(db, id);
         if (rules) {
           await listChanged(deps, id);
           await matching.matchCampaign(id);
@@ -237,7 +243,7 @@ async function carryOut({ matching }: Deps, tx: Tx, id: number, control: Control
 async function stats({ db }: Deps, id: number): Promise<z.input<typeof campaignStats>> {
   const [found, contacts, agents, abandoned, nodes] = await Promise.all([
     db.prisma.campaign.findUnique({ where: { id }, select: { status: true } }),
-    db.pool.query<sql.CountRow>(sql.countContacts(id)),
+    db.pool.query<sql.CountRow>(sql.countContacts(db.clock.now(), id)),
     db.pool.query<{ state: string; n: number }>(sql.countAgents(id)),
     db.pool.query<{ n: number }>(sql.countAbandoned(id)),
     db.pool.query<sql.NodesReady>(sql.nodesReady(db.clock.now())),

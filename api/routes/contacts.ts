@@ -25,9 +25,10 @@ import {
   text,
 } from '../schemas.ts';
 import * as sql from '../sql.ts';
+import type { Seen } from '../waits-sql.ts';
 import { listChanged } from '../tell.ts';
 
-export interface ContactRow extends sql.ContactData {
+export interface ContactRow extends sql.ContactData, Partial<Seen> {
   id: string;
   campaign_id: number;
   external_id: string | null;
@@ -40,6 +41,9 @@ export interface ContactRow extends sql.ContactData {
   given_up_2: boolean;
   wait_reason: WaitReason | null;
   wait_until: Date | null;
+  scheduled_at: Date | null;
+  /** Attempts over `max_attempts`. */
+  granted: number;
   last_code: LegCode | null;
   ended_reason: EndedReason | null;
   ended_by: string | null;
@@ -74,7 +78,8 @@ export function contactRoutes(deps: Deps): Route[] {
       query: listFilter,
       response: listOf(contact),
       async handle({ params: { id }, query: { cursor, limit, ...filter } }) {
-        const { rows } = await db.pool.query<ContactRow>(sql.listContacts(id, readCursor(cursor), limit + 1, filter));
+        const list = sql.listContacts(db.clock.now(), id, readCursor(cursor), limit + 1, filter);
+        const { rows } = await db.pool.query<ContactRow>(list);
         if (rows.length === 0) await campaignOf(deps, id);
         return ok(page(rows.map(contactJson), limit));
       },
@@ -95,8 +100,8 @@ export function contactRoutes(deps: Deps): Route[] {
       async handle({ params: { id, external_id }, body }) {
         if (!externalId.safeParse(external_id).success) throw invalid('external_id', 'must have 1 to 200 characters');
         const { row, isNew } = await put(deps, id, external_id, body);
-        if (!isNew) return ok(contactJson(row));
         await listChanged(deps, id);
+        if (!isNew) return ok(contactJson(await find(deps, row.id)));
         return created(contactJson(row), `/v1/contacts/${row.id}`);
       },
     }),
@@ -135,7 +140,8 @@ export function contactRoutes(deps: Deps): Route[] {
           if (!row || row.deleted_at) throw notFound('contact');
           return write(tx, row, { ...row, ...changes });
         });
-        return ok(contactJson(changed));
+        await listChanged(deps, changed.campaign_id);
+        return ok(contactJson(await find(deps, id)));
       },
     }),
     ...endingRoutes(deps),
@@ -194,8 +200,11 @@ function endingRoutes(deps: Deps): Route[] {
   ];
 }
 
-async function find({ db }: Deps, id: string): Promise<ContactRow> {
-  const { rows } = await db.pool.query<ContactRow>(sql.findContact(id));
+const find = ({ db }: Deps, id: string): Promise<ContactRow> => findContact(db, id);
+
+/** The contact with what it waits for. Throws NOT_FOUND, also for one that was deleted. */
+export async function findContact(db: Deps['db'], id: string): Promise<ContactRow> {
+  const { rows } = await db.pool.query<ContactRow>(sql.findContact(db.clock.now(), id));
   if (!rows[0]) throw notFound('contact');
   return rows[0];
 }
@@ -270,6 +279,8 @@ async function write(tx: Tx, before: ContactRow, after: sql.ContactData): Promis
     throw new AppError('CONFLICT', `${issue.field} ${issue.reason}`, { issues: [issue] });
   });
   if (numbersChange) await tx.run(sql.updateQueuedNumber(before.id));
+  // Its hours and its place in the queue may be others now.
+  await tx.run(sql.bumpRevision(tx.now, before.campaign_id));
   return row!;
 }
 
@@ -354,10 +365,11 @@ export function contactJson(row: ContactRow): ContactJson {
     variables: row.variables,
     zone: row.zone,
     priority: row.priority,
-    state: row.state,
+    state: row.seen_state ?? row.state,
     since: row.state_since.toISOString(),
-    wait_reason: row.wait_reason,
-    waits_until: iso(row.wait_until),
+    wait_reason: row.seen_state ? row.seen_reason : row.wait_reason,
+    waits_until: iso(row.seen_state ? row.seen_until : row.wait_until),
+    scheduled_at: iso(row.scheduled_at),
     attempts: row.attempts,
     call_id: row.call_id,
     last_code: row.last_code,

@@ -46,6 +46,8 @@ export class ContactLife {
   private offer: OpenOffer | null = null;
   /** Told that there is an offer; the row says which. */
   private isOffered = false;
+  /** Told that it waits for another time; the row says which. */
+  private isMoved = false;
   private lastOfferNo: number;
   private callId: string | null;
   private dueAt: number | null = null;
@@ -99,28 +101,30 @@ export class ContactLife {
   // ---- phases -------------------------------------------------------------------------------------------------------
 
   private async waitUntilDue(dueAt: number): Promise<Standing> {
-    this.enter('waiting', `the retry at ${new Date(dueAt).toISOString()}`);
+    this.enter('waiting', `the call at ${new Date(dueAt).toISOString()}`);
     this.dueAt = dueAt;
     this.disposed = false;
-    await condition(() => this.decision !== null || this.disposed, Math.max(dueAt - Date.now(), 1), {
+    await condition(() => this.decision !== null || this.disposed || this.isMoved, Math.max(dueAt - Date.now(), 1), {
       summary: 'until the contact is due',
     });
     this.dueAt = null;
     if (this.decision) return this.conclude(this.decision);
     if (this.disposed) return this.conclude({ kind: 'disposed' });
-    return steps.enqueueDue(this.ref());
+    return this.isMoved ? this.standing() : steps.enqueueDue(this.ref());
   }
 
   /** `isReserved`: the row is reserved already, whether or not the workflow has been told. */
   private async serveQueue(isReserved: boolean): Promise<Standing> {
     this.enter('queued', 'an agent (and the campaign running)');
-    await condition(() => isReserved || this.isOffered || this.decision !== null || this.disposed || this.isLong());
+    await condition(
+      () => isReserved || this.isOffered || this.decision !== null || this.disposed || this.isMoved || this.isLong(),
+    );
     if (this.decision && !isReserved) return this.conclude(this.decision);
     if (this.disposed && !isReserved) {
       this.disposed = false;
       return this.conclude({ kind: 'disposed' });
     }
-    if (!isReserved && !this.isOffered) return { at: 'queue' };
+    if (!isReserved && !this.isOffered) return this.isMoved ? this.standing() : { at: 'queue' };
     const offer = await this.openOffer();
     return offer ? this.runOffer(offer) : { at: 'queue' };
   }
@@ -273,6 +277,11 @@ export class ContactLife {
     }
   }
 
+  private standing(): Promise<Standing> {
+    this.isMoved = false;
+    return steps.standing(this.ref());
+  }
+
   private async conclude(decision: Decision | null): Promise<Standing> {
     return steps.conclude({ ...this.ref(), callId: this.callId, decision });
   }
@@ -302,10 +311,14 @@ export class ContactLife {
   private async canHandOver(): Promise<boolean> {
     if (!this.isLong()) return false;
     await condition(() => allHandlersFinished() || this.decision !== null);
-    return !this.isOffered && this.decision === null && !this.disposed;
+    return !this.isOffered && this.decision === null && !this.disposed && !this.isMoved;
   }
 
   // ---- what is told ---------------------------------------------------------------------------------------------------
+
+  moved(): void {
+    this.isMoved = true;
+  }
 
   offered({ offerNo }: messages.Offered): void {
     if (offerNo > this.lastOfferNo) this.isOffered = true;

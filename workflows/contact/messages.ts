@@ -54,6 +54,9 @@ export interface WrapUpEnded {
 /** The agent left wrap-up before its timer. */
 export const wrapUpEnded = defineSignal<[WrapUpEnded]>('wrapUpEnded');
 
+/** The contact's row was changed by hand: it waits for another time (or for none). */
+export const moved = defineSignal<[Record<string, never>]>('moved');
+
 export interface Withdraw {
   offerNo: number;
   why: Extract<ResultReason, 'campaign_paused'>;

@@ -44,6 +44,7 @@ const SHAPES = {
   nodeLost: { offerNo: number },
   agentGone: { offerNo: number, why: oneOf(['agent_logged_off', 'agent_lost']) },
   wrapUpEnded: { callId: id },
+  moved: {},
   withdraw: { offerNo: number, why: oneOf(['campaign_paused']) },
   reject: offerAnswer,
   cancel: offerAnswer,

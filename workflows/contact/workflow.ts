@@ -46,6 +46,7 @@ export async function contact(input: messages.ContactInput): Promise<Closed> {
   listen(messages.wrapUpEnded, (message) => life.wrapUpEnded(message));
   listen(messages.agentGone, (message) => life.agentGone(message));
   listen(messages.withdraw, (message) => life.withdraw(message));
+  listen(messages.moved, () => life.moved());
   setHandler(messages.state, () => life.view());
 
   const { asSignals } = messages;
