@@ -69,7 +69,7 @@ export const campaignRulesSchema = z
     hours: hoursSchema
       .nullable()
       .default(null)
-      .describe("When this campaign calls, in each contact's own place, within the legal hours; null: whenever those allow it"),
+      .describe("The campaign's calling hours, within the legal hours of the contact's country; null: those alone"),
     order: orderSchema,
     filter: filterSchema,
     reschedule: z
