@@ -21,6 +21,7 @@ import { campaignRoutes } from './routes/campaigns.ts';
 import { contactRoutes } from './routes/contacts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
+import { legalHoursRoutes } from './routes/legal-hours.ts';
 import { offerRoutes } from './routes/offers.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
 import { waitRoutes } from './routes/waits.ts';
@@ -42,6 +43,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...callRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
     ...simulatorRoutes(deps),
+    ...legalHoursRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps, metrics),
   ];

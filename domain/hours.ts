@@ -18,22 +18,25 @@ export type Weekday = (typeof WEEKDAYS)[number];
 const TIME = /^([01]\d|2[0-3]):[0-5]\d$/;
 const CLOSING_TIME = /^(([01]\d|2[0-3]):[0-5]\d|24:00)$/;
 /** Local time from which something is open: `HH:MM`. */
-export const openingTime = z.string().regex(TIME, 'must be a time from 00:00 to 23:59').meta({ examples: ['09:00'] });
+export const openingTime = z
+  .string()
+  .regex(TIME, { error: 'must be a time from 00:00 to 23:59', abort: true })
+  .meta({ examples: ['09:00'] });
 /** Local time until which something is open: `HH:MM`, or `24:00`. */
 export const closingTime = z
   .string()
-  .regex(CLOSING_TIME, 'must be a time from 00:00 to 24:00')
-  .describe('Not after `from`: it runs into the next day, and belongs to the day on which it begins')
+  .regex(CLOSING_TIME, { error: 'must be a time from 00:00 to 24:00', abort: true })
+  .describe('Before `from`: it runs into the next day, and belongs to the day on which it begins')
   .meta({ examples: ['20:00'] });
 
-const date = z.iso.date('must be a date such as 2026-12-24');
+const date = z.iso.date({ error: 'must be a date such as 2026-12-24', abort: true });
 
 const periodFields = { from: openingTime, to: closingTime };
 const SAME = 'is the same as from, so nothing is ever open: for a whole day say 00:00 to 24:00';
 const opens = ({ from, to }: { from: string; to: string }) => from !== to;
 
 const period = z
-  .strictObject({ days: z.array(z.enum(WEEKDAYS)).min(1, 'must name at least one day'), ...periodFields })
+  .strictObject({ days: z.array(z.enum(WEEKDAYS)).min(1, { error: 'must name at least one day', abort: true }), ...periodFields })
   .refine(opens, { path: ['to'], error: SAME });
 
 const holiday = z.strictObject({
@@ -48,7 +51,7 @@ const holiday = z.strictObject({
 const common = {
   periods: z
     .array(period)
-    .min(1, 'must have at least one period')
+    .min(1, { error: 'must have at least one period', abort: true })
     .max(100)
     .describe('Periods of the week; those that overlap count as one'),
   holidays: z
@@ -279,11 +282,12 @@ function union(intervals: Interval[]): readonly Interval[] {
 
 function intersection(a: readonly Interval[], b: readonly Interval[]): readonly Interval[] {
   const both: Interval[] = [];
-  for (const [from, to] of a) {
-    for (const other of b) {
-      const common: Interval = [Math.max(from, other[0]), Math.min(to, other[1])];
-      if (common[0] < common[1]) both.push(common);
-    }
+  for (let i = 0, j = 0; i < a.length && j < b.length; ) {
+    const [one, other] = [a[i]!, b[j]!];
+    const [from, to] = [Math.max(one[0], other[0]), Math.min(one[1], other[1])];
+    if (from < to) both.push([from, to]);
+    if (one[1] < other[1]) i++;
+    else j++;
   }
   return both;
 }
