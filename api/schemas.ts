@@ -528,6 +528,8 @@ const dispositionEvent = z
     topics: z.array(z.string()),
     comment: z.string().nullable(),
     request_id: z.string(),
+    reschedule_at: time.nullable(),
+    reschedule_to_agent: z.boolean().nullable().describe('Whether this agent is to call back'),
   })
   .meta({ id: 'DispositionEvent' });
 const wrapUpEvent = z

@@ -8,7 +8,7 @@ import pg from 'pg';
 import { type Config, loadConfig, requirePhones } from '../config/config.ts';
 import { adminKeyOf } from './admin-key.ts';
 import { ApiClient, ApiProblem } from './api-client.ts';
-import { BadList, demoList, type List, load, unfinishedList } from './demo.ts';
+import { BadList, demoList, type List, load, unfinishedList, widenLegalHours } from './demo.ts';
 import { writeAgents } from './demo-agents.ts';
 import { lockDataDir } from './lock.ts';
 import { freePort } from './process.ts';
@@ -224,6 +224,7 @@ class Start {
     const unfinished = await this.#patiently(() => unfinishedList(context));
     if (unfinished) await this.#patiently(() => load(context, unfinished));
     const isEmpty = (await this.#patiently(() => api.all('/v1/campaigns'))).length === 0;
+    if (isEmpty && this.#config.telephony === 'simulator') await this.#patiently(() => widenLegalHours(context));
     const list = this.#list ?? (isEmpty ? demoList : undefined);
     if (list && list.file !== unfinished?.file) await this.#patiently(() => load(context, list));
   }

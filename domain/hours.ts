@@ -8,6 +8,7 @@
  * Not for workflows: the zones come from the machine, and change with it.
  */
 import { z } from 'zod';
+import type { CLOSED_REASONS } from './states.ts';
 import { isZone, stretchAt } from './zone-time.ts';
 
 // ---- what is stored -------------------------------------------------------------------------------------------------
@@ -115,7 +116,6 @@ export interface CallingRules {
   latest: string | null;
 }
 
-export const CLOSED_REASONS = ['outside_hours', 'holiday', 'out_of_season', 'unknown_zone', 'unreadable_rule'] as const;
 export type ClosedReason = (typeof CLOSED_REASONS)[number];
 
 export interface Open {

@@ -41,7 +41,7 @@ const condition = z
   .object({
     variable: variableName,
     values: z
-      .array(z.string().max(1_000).transform((value) => value.trim().toLowerCase()))
+      .array(z.string().max(1_000).overwrite((value) => value.trim().toLowerCase()))
       .min(1, 'must have at least one value; "" stands for a contact without it')
       .max(MAX_VALUES),
   })

@@ -70,9 +70,15 @@ export interface Place {
 export function placeOf(contactZone: string | null, e164: string, campaignZone: string): Place {
   if (contactZone !== null) return { zones: [contactZone], from: 'contact' };
   const zones = zonesOfNumber(e164);
-  if (zones.length === 0) return { zones: [campaignZone], from: 'campaign' };
+  const counting = zonesIn(zones, campaignZone);
+  return { zones: counting, from: counting === zones ? 'number' : 'campaign' };
+}
+
+/** Which of the zones of a number count in a campaign: they themselves or, where they say too little, the campaign's. */
+export function zonesIn(zones: readonly string[], campaignZone: string): readonly string[] {
+  if (zones.length === 0) return [campaignZone];
   const tooWide = spread(zones) > HALF_A_DAY && isZone(campaignZone);
-  return tooWide && zones.some((zone) => sameClock(zone, campaignZone)) ? { zones: [campaignZone], from: 'campaign' } : { zones, from: 'number' };
+  return tooWide && zones.some((zone) => sameClock(zone, campaignZone)) ? [campaignZone] : zones;
 }
 
 const HALF_A_DAY = 12 * 3_600_000;

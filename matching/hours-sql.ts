@@ -167,12 +167,25 @@ export const writeWindows = (campaignId: number, windows: Reckoned[]): Sql => ({
   values: [campaignId, JSON.stringify(windows)],
 });
 
-/** Closes windows until they are reckoned anew: of one campaign, or (`country`) of one country's legal hours. */
+/** The hours of a campaign are being changed: closed until its windows are reckoned anew. */
 export const closeWindows = (now: Date, campaignId: number): Sql => ({
   name: 'close_windows',
   text: `UPDATE hours_window SET open_until = NULL, opens_at = NULL, legal_until = NULL, legal_opens_at = NULL, due_at = $1
          WHERE campaign_id = $2`,
   values: [now, campaignId],
+});
+
+/** Whoever changes legal hours waits for those who reckon by them, and they for the change. */
+export const lockLegalHours: Sql = {
+  text: `SELECT 1 FROM legal_hours WHERE country = '*' FOR UPDATE`,
+  values: [],
+};
+
+/** Legal hours of a country are being changed, or (`*`) those of all countries without their own. */
+export const closeLegalWindows = (now: Date, country: string): Sql => ({
+  text: `UPDATE hours_window w SET open_until = NULL, opens_at = NULL, legal_until = NULL, legal_opens_at = NULL, due_at = $1
+         FROM hours_profile p WHERE p.id = w.profile_id AND (p.country = $2 OR $2 = '*')`,
+  values: [now, country],
 });
 
 // ---- one contact, exactly -------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ const AGAIN_MS = 86_400_000;
  * Gives contacts their profiles, with windows for them: some that are named, or the next page of those that no workflow
  * has taken up (`new`), or of the others (`live`). Returns how many; a repeat goes on where it was.
  */
-export async function placeContacts(db: Db, campaignId: number, which: 'live' | 'new' | string[]): Promise<number> {
+export async function placeContacts(db: Pick<Db, 'pool' | 'clock'>, campaignId: number, which: 'live' | 'new' | string[]): Promise<number> {
   const wanted = typeof which === 'string' ? sql.unplaced(campaignId, which === 'new', PAGE) : sql.unplacedOf(campaignId, which);
   const placed = await inTx(db, async (tx) => {
     const contacts = await tx.rows<sql.Unplaced>(wanted);
@@ -54,13 +54,13 @@ function profilesOf({ phone_num, phone_2, zone, earliest, latest }: sql.Unplaced
 }
 
 /** Reckons the windows whose time has come, of every campaign; the sweep's share of this file. */
-export async function renewWindows(db: Db): Promise<void> {
+export async function renewWindows(db: Pick<Db, 'pool' | 'clock'>): Promise<void> {
   const { rows } = await db.pool.query<{ id: number }>(sql.campaignsDue(db.clock.now()));
   for (const { id } of rows) await renewWindowsOf(db, id);
 }
 
 /** The same of one campaign. What they depend on is held meanwhile: whoever changes it closes them, and comes after. */
-export async function renewWindowsOf(db: Db, campaignId: number): Promise<void> {
+export async function renewWindowsOf(db: Pick<Db, 'pool' | 'clock'>, campaignId: number): Promise<void> {
   await inTx(db, async (tx) => {
     const campaign = await tx.row<{ rules: CampaignRules; zone: string }>(sql.holdHours(campaignId));
     if (!campaign) return;

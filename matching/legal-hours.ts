@@ -2,7 +2,7 @@
  * Legal hours in the database, as SQL: one row a country, `*` for those without. Each change is one statement that writes
  * its own history, so there is none without the other; a repeat changes nothing and leaves no trace.
  */
-import type { LegalHours } from '../domain/hours.ts';
+import { type LegalHours, WEEKDAYS } from '../domain/hours.ts';
 import type { Sql } from '../prisma/tx.ts';
 
 /** Every country without hours of its own. */
@@ -45,6 +45,24 @@ export const putLegalHours = (now: Date, country: string, hours: LegalHours, by:
          INSERT INTO legal_hours_change (country, hours, changed_by, changed_at) SELECT * FROM put`,
   values: [country, JSON.stringify(hours), by, now],
 });
+
+/** Whole days: for phones that nobody minds ringing at night, since they are simulated. */
+export const ANY_TIME: LegalHours = {
+  periods: [{ days: [...WEEKDAYS], from: '00:00', to: '24:00' }],
+  holidays: [],
+};
+/** As in the migration that made the table. */
+const DEFAULT: LegalHours = { ...ANY_TIME, periods: [{ days: [...WEEKDAYS], from: '08:00', to: '21:00' }] };
+const DEMO = 'demo';
+
+/** Before a demo on simulated phones, which is looked at at any time of day. */
+export const widenForDemo = (now: Date): Sql => putLegalHours(now, ANY_COUNTRY, ANY_TIME, DEMO);
+
+/** Before real phones: hours that only a demo has widened are the default again. 1 row if so. */
+export const narrowAfterDemo = (now: Date): Sql => {
+  const { text, values } = putLegalHours(now, ANY_COUNTRY, DEFAULT, 'system');
+  return { text: text.replace('WHERE l.hours <> $2', `WHERE l.updated_by = '${DEMO}'`), values };
+};
 
 /** 1 row when it had some. */
 export const removeLegalHours = (now: Date, country: string, by: string): Sql => ({

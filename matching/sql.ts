@@ -50,7 +50,7 @@ const ALLOWED = `
        OR EXISTS (SELECT 1 FROM agent r WHERE r.id = c.reserved_for AND r.state = 'logged_off'))`;
 
 /** Ranks that window `w` lets through: a reschedule needs the legal hours only, and is all that a pause may let through. */
-const RANKS = `c.queue_rank BETWEEN 1 AND CASE WHEN w.open_until > $1 AND cp.status = 'running' THEN 3 ELSE 1 END`;
+const RANKS = `c.queue_rank BETWEEN 0 AND CASE WHEN w.open_until > $1 AND cp.status = 'running' THEN 3 ELSE 1 END`;
 
 /**
  * The most urgent contact of campaign `cp` that agent `a` may be offered; $1 is the time. The index contact_queue holds each

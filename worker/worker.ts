@@ -8,8 +8,10 @@ import { createLegBook } from '../activities/legs.ts';
 import { createRepairs } from '../activities/repair.ts';
 import { systemClock } from '../config/clock.ts';
 import type { Phones, WorkerConfig } from '../config/config.ts';
+import { narrowAfterDemo } from '../matching/legal-hours.ts';
 import { createMatching } from '../matching/matching.ts';
 import { createPool, createPrisma } from '../prisma/client.ts';
+import type { Db } from '../prisma/tx.ts';
 import { createAsteriskTelephony } from '../telephony/asterisk/adapter.ts';
 import { createSimulatorTelephony } from '../telephony/simulator/adapter.ts';
 import type { Telephony } from '../telephony/telephony.ts';
@@ -62,6 +64,8 @@ export async function startWorker(
     maxHeartbeatThrottleInterval: '5s',
     shutdownGraceTime: '2s',
   });
+  // Whoever has looked at the demo first must not call people at night.
+  if (config.phones.adapter !== 'simulator') await narrowLegalHours(db, log);
   const node = keepNode({
     name: config.telephonyNode,
     holder: config.workerId,
@@ -95,6 +99,11 @@ export async function startWorker(
       await finished;
     },
   };
+}
+
+async function narrowLegalHours(db: Db, log: Logger): Promise<void> {
+  const { rowCount } = await db.pool.query(narrowAfterDemo(db.clock.now()));
+  if (rowCount) log.warn('legal hours, which the demo had widened, are 8 to 21 again: see PUT /v1/legal-hours');
 }
 
 function createTelephony(phones: Phones, log: Logger): Telephony {

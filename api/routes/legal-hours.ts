@@ -11,6 +11,9 @@ import {
   removeLegalHours,
 } from '../../matching/legal-hours.ts';
 import type { LegalHoursChange } from '../../prisma/generated/client.ts';
+import { closeLegalWindows, lockLegalHours } from '../../matching/hours-sql.ts';
+import { renewWindows } from '../../matching/hours.ts';
+import { inTx } from '../../prisma/tx.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
 import { type Deps, noContent, ok, page, readCursor, route, type Route } from '../http.ts';
 import { notFound } from '../problems.ts';
@@ -52,7 +55,12 @@ export function legalHoursRoutes({ db }: Deps): Route[] {
       response: legalHours,
       async handle({ params: { country }, body, caller }) {
         mustBeCountry(country);
-        await db.pool.query(putLegalHours(db.clock.now(), country, body, by(caller)));
+        await inTx(db, async (tx) => {
+          await tx.run(lockLegalHours);
+          await tx.run(putLegalHours(tx.now, country, body, by(caller)));
+          await tx.run(closeLegalWindows(tx.now, country));
+        });
+        await renewWindows(db);
         const { rows } = await db.pool.query<LegalHoursRow>(legalHoursOf(country));
         return ok(legalHoursJson(rows[0]!));
       },
@@ -70,8 +78,13 @@ export function legalHoursRoutes({ db }: Deps): Route[] {
         if (country === ANY_COUNTRY) {
           throw new AppError('CONFLICT', 'without the hours of * nobody could be called; put others in their place');
         }
-        const { rowCount } = await db.pool.query(removeLegalHours(db.clock.now(), country, by(caller)));
-        const hadSome = rowCount === 1 || (await db.prisma.legalHoursChange.findFirst({ where: { country } }));
+        const removed = await inTx(db, async (tx) => {
+          await tx.run(lockLegalHours);
+          await tx.run(closeLegalWindows(tx.now, country));
+          return tx.run(removeLegalHours(tx.now, country, by(caller)));
+        });
+        await renewWindows(db);
+        const hadSome = removed === 1 || (await db.prisma.legalHoursChange.findFirst({ where: { country } }));
         if (!hadSome) throw new AppError('NOT_FOUND', `${country} has no legal hours of its own`);
         return noContent;
       },

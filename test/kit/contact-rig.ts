@@ -445,6 +445,11 @@ export class TestContact {
     return standing;
   }
 
+  async standing(): Promise<Standing> {
+    this.asked.push('standing');
+    return this.standings.length > 0 ? answer(this.standings.shift()!) : { at: 'queue' };
+  }
+
   async enqueueDue(): Promise<Standing> {
     this.asked.push('enqueueDue');
     return this.standings.length > 0 ? answer(this.standings.shift()!) : { at: 'queue' };
@@ -477,6 +482,7 @@ function steps(contacts: Contacts): ContactActivities {
     register: ({ callId: call, agentId, action }) =>
       once(() => void of(contactOfCall(call)).asked.push(`register ${action} of agent ${agentId}`)),
     outcomeOf: ({ offerId }) => once(() => ofOffer(contacts, offerId).outcomeOf(offerId)),
+    standing: ({ contactId }) => once(() => of(contactId).standing()),
     enqueueDue: ({ contactId }) => once(() => of(contactId).enqueueDue()),
     conclude: (input) => once(() => of(input.contactId).conclude(input)),
     takeBack: ({ offerId, reason }) => once(() => ofOffer(contacts, offerId).takeBack(offerId, reason)),

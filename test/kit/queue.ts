@@ -4,12 +4,14 @@
  */
 import { pino } from 'pino';
 import type { Pool } from 'pg';
+import type { z } from 'zod';
 import { createLegBook, type LegBook } from '../../activities/legs.ts';
 import * as legSql from '../../activities/sql.ts';
 import type { Clock } from '../../config/clock.ts';
 import { legId } from '../../domain/ids.ts';
 import { campaignRulesSchema } from '../../domain/rules.ts';
 import { type AgentRow, changeAgent } from '../../matching/agents.ts';
+import { placeContacts } from '../../matching/hours.ts';
 import { createMatching, type Matching } from '../../matching/matching.ts';
 import { enqueueContacts } from '../../matching/queue.ts';
 import { lockAgentOfOffer } from '../../matching/sql.ts';
@@ -58,7 +60,7 @@ export interface OpenOffer {
 }
 
 export interface NewCampaign {
-  rules?: Partial<{ reoffer_after_sec: number; rest_sec: number; missed_limit: number; error_limit: number }>;
+  rules?: z.input<typeof campaignRulesSchema>;
 }
 
 export interface NewAgent {
@@ -148,7 +150,7 @@ export class Queue {
     const [row] = await this.rows<{ id: number }>(
       `INSERT INTO campaign (name, queue_key, status, country, zone, rules, created_at, updated_at)
        VALUES ('test', '__Dialer' || gen_random_uuid(), 'running', 'NO', 'Europe/Oslo', $1, $2, $2) RETURNING id`,
-      [campaignRulesSchema.parse(rules), this.clock.now()],
+      [campaignRulesSchema.parse({ max_per_number_per_day: 100, min_gap_sec: 0, ...rules }), this.clock.now()],
     );
     return row!.id;
   }
@@ -180,7 +182,9 @@ export class Queue {
        RETURNING id`,
       [campaign, JSON.stringify(numbered), this.clock.now()],
     );
-    return rows.map((row) => row.id);
+    const ids = rows.map((row) => row.id);
+    await placeContacts({ pool: this.pool, clock: this.clock }, campaign, ids);
+    return ids;
   }
 
   /** Puts contacts into the queue; no match is run. */
