@@ -147,10 +147,11 @@ const HORIZON = 366 * DAY;
  * left out is not open.
  */
 export function openWindow(rules: CallingRules, at: number): Window {
-  const unknown = rules.zones.find((zone) => !isZone(zone));
-  if (unknown !== undefined || rules.zones.length === 0) return closedForGood('unknown_zone', null, unknown);
-  let by: Closed['by'] = 'legal';
+  let by: Closed['by'] = null;
   try {
+    const unknown = rules.zones.find((zone) => !isZone(zone));
+    if (unknown !== undefined || rules.zones.length === 0) return closedForGood('unknown_zone', null, unknown);
+    by = 'legal';
     const legal = compiled(legalHoursSchema, rules.legal);
     by = 'campaign';
     const campaign = rules.campaign === null ? null : compiled(hoursSchema, rules.campaign);
@@ -306,6 +307,7 @@ interface Span {
 }
 
 function windowOf(rules: Rules, zones: readonly string[], at: number): Window {
+  if (!Number.isFinite(at)) throw new RangeError('no such time');
   const end = at + HORIZON;
   const span = nextSpan(rules, zones, at, end);
   if (span?.from !== at) return { opensAt: span?.from ?? null, ...whyClosed(rules, zones, at) };
