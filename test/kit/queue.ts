@@ -74,6 +74,9 @@ export interface NewContact {
   /** Its place among equals, in seconds: lower first. */
   place?: number;
   phone?: string;
+  phone2?: string;
+  zone?: string;
+  variables?: Record<string, string>;
 }
 
 export const NODE = 'node-1';
@@ -174,11 +177,11 @@ export class Queue {
   async contacts(campaign: number, contacts: NewContact[]): Promise<string[]> {
     const numbered = contacts.map((contact) => ({ phone: `+47${22_000_000 + ++this.#phone}`, ...contact }));
     const rows = await this.rows<{ id: string }>(
-      `INSERT INTO contact (campaign_id, list_key, phone_num, state, state_since, priority, queue_rank, place,
-         created_at, updated_at)
-       SELECT $1, gen_random_uuid(), c.phone, 'starting', $3, coalesce(c.priority, 0), coalesce(c.rank, 3),
-         $3::timestamptz + coalesce(c.place, 0) * interval '1 s', $3, $3
-       FROM jsonb_to_recordset($2) AS c (phone text, priority int, rank int, place int)
+      `INSERT INTO contact (campaign_id, list_key, phone_num, phone_2, zone, variables, state, state_since, priority,
+         queue_rank, place, created_at, updated_at)
+       SELECT $1, gen_random_uuid(), c.phone, c."phone2", c.zone, coalesce(c.variables, '{}'), 'starting', $3,
+         coalesce(c.priority, 0), coalesce(c.rank, 3), $3::timestamptz + coalesce(c.place, 0) * interval '1 s', $3, $3
+       FROM jsonb_to_recordset($2) AS c (phone text, "phone2" text, zone text, variables jsonb, priority int, rank int, place int)
        RETURNING id`,
       [campaign, JSON.stringify(numbered), this.clock.now()],
     );

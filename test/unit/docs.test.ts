@@ -83,7 +83,9 @@ describe('docs/domain.md', () => {
   });
 
   test('has every rule with its default', () => {
-    const { retry, ...others } = defaultRules();
+    const { retry, filter, reschedule, ...flat } = defaultRules();
+    const within = (name: string, of: object) => Object.fromEntries(Object.entries(of).map(([key, value]) => [`${name}.${key}`, value]));
+    const others = { ...flat, ...within('filter', filter), ...within('reschedule', reschedule) };
     const inWords = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
     const delays = Object.entries(retry).map(([code, { delay_sec }]) => [`retry.${code}.delay_sec`, String(delay_sec)]);
     const rules = [...delays, ...Object.entries(others).map(([name, value]) => [name, inWords(value)])];

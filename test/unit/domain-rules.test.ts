@@ -32,7 +32,12 @@ test('defaults', () => {
     error_limit: 5,
     after_reject: 'ready',
     wrap_up_sec: 30,
+    max_per_number_per_day: 3,
+    min_gap_sec: 300,
     hours: null,
+    order: [],
+    filter: { include: [], exclude: [] },
+    reschedule: { reserve_sec: 600, while_paused: false },
     record_calls: false,
   });
 });
