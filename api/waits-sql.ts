@@ -6,7 +6,7 @@ import type { Sql } from '../prisma/tx.ts';
 /**
  * Contacts as people see them: one that is queued and can't be called now waits, with the one reason and when that ends
  * (docs/domain.md, "What a contact waits for"). Its row says `queued` meanwhile, since hours open and close for a million
- * contacts without a word written. $1 is the time.
+ * contacts without a word written. One whose hours are just being looked up is shown as queued. $1 is the time.
  */
 export const SEEN_CONTACT = `(
   SELECT c.*, coalesce(why.reason, c.wait_reason) AS seen_reason, coalesce(why.until, c.wait_until) AS seen_until,
@@ -17,7 +17,7 @@ export const SEEN_CONTACT = `(
   LEFT JOIN LATERAL (
     SELECT reason, until FROM (VALUES
       ('filtered', NULL::timestamptz, NOT contact_included(c.variables, cp.rules -> 'filter')),
-      (coalesce(w.why, 'outside_hours'), w.shut_until, w.is_shut IS NOT FALSE),
+      (coalesce(w.why, 'outside_hours'), w.shut_until, w.is_shut),
       ('number_in_use', NULL, EXISTS (
         SELECT 1 FROM leg l WHERE l.ciq = 'c' AND l.ended_at IS NULL AND l.contact_id <> c.id
           AND l.destination = CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END)),

@@ -268,7 +268,10 @@ describe('disposition', () => {
 
   test.each([
     [{}, ['action']],
-    [{ action: 'reschedule' }, ['action']],
+    [{ action: 'call_back' }, ['action']],
+    [{ action: 'reschedule' }, ['reschedule']],
+    [{ action: 'done', reschedule: { at: '2030-01-07T10:00:00Z' } }, ['reschedule']],
+    [{ action: 'reschedule', reschedule: { at: 'tomorrow' } }, ['reschedule.at']],
     [{ action: 'done', topics: 'sale' }, ['topics']],
     [{ action: 'done', topics: [''] }, ['topics.0']],
     [{ action: 'done', topics: Array(51).fill('x') }, ['topics']],
