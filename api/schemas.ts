@@ -1,9 +1,8 @@
 /** What goes in and out, written once: validation, types and the OpenAPI document come from here. */
-import { isSupportedCountry } from 'libphonenumber-js/max';
 import { z } from 'zod';
 import { LEG_CODES, RESULT_REASONS } from '../domain/codes.ts';
-import { NUMBER_PROBLEM_TEXT, parseNumber } from '../domain/numbers.ts';
-import { campaignRulesSchema } from '../domain/rules.ts';
+import { isCountry, NUMBER_PROBLEM_TEXT, parseNumber } from '../domain/numbers.ts';
+import { campaignRulesSchema, NO_COUNTRY } from '../domain/rules.ts';
 import {
   AGENT_STATES,
   CAMPAIGN_STATUSES,
@@ -84,7 +83,7 @@ function isZone(value: string): boolean {
 
 const country = z
   .string()
-  .refine((value) => isSupportedCountry(value), 'is not an ISO 3166 country code, two capital letters such as NO')
+  .refine(isCountry, NO_COUNTRY)
   .meta({ description: 'ISO 3166-1 alpha-2', examples: ['NO'] });
 
 /** A number in E.164; national notation is a mistake where no country is at hand. */

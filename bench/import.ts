@@ -42,6 +42,7 @@ async function makeEmptyCampaign(api: Product, round: number): Promise<string> {
     name: `Import ${round}`,
     country: 'NO',
     zone: 'Europe/Oslo',
+    rules: { countries: ['NO', 'SE'] },
   });
   return id;
 }

@@ -1,5 +1,6 @@
 /** The rules of a campaign: one schema gives validation, types, defaults and the API's documentation. */
 import { z } from 'zod';
+import { isCountry } from './numbers.ts';
 
 const seconds = (min: number, max: number) => z.number().int().min(min).max(max);
 
@@ -22,6 +23,9 @@ const retryRule = (delaySec: number) =>
     .prefault({});
 
 const minutes = (n: number) => n * 60;
+
+/** Of a country code that is none. */
+export const NO_COUNTRY = 'is not an ISO 3166 country code, two capital letters such as NO';
 
 export const campaignRulesSchema = z
   .object({
@@ -50,6 +54,13 @@ export const campaignRulesSchema = z
     error_limit: z.number().int().min(1).max(100).default(5).describe('Phone errors in a row, then logged off'),
     after_reject: z.enum(['ready', 'paused']).default('ready').describe('State of an agent who clicked Reject'),
     wrap_up_sec: seconds(0, 3600).default(30).describe('Time for the disposition after a talk'),
+    countries: z
+      .array(z.string().refine(isCountry, NO_COUNTRY))
+      .min(1, 'must name one country or more; null: the campaign\'s own')
+      .max(250)
+      .nullable()
+      .default(null)
+      .describe("Countries (ISO 3166-1 alpha-2) whose numbers may be called; null: only the campaign's own"),
     record_calls: z.boolean().default(false).describe('Whether talks are recorded, by a switch that can'),
   })
   .strict();

@@ -34,6 +34,7 @@ export const ENDED_REASONS = [
   'numbers_given_up',
   'agent_cancel',
   'do_not_call',
+  'number_not_allowed',
   'disabled',
   'deleted',
   'list_replaced',

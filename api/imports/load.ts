@@ -4,7 +4,10 @@
  * with are touched only when the whole file is known to be good, so a slow upload holds nobody up.
  */
 import { AppError } from '../../domain/errors.ts';
+import type { Dialling } from '../../domain/numbers.ts';
+import { withDefaults } from '../../domain/rules.ts';
 import type { Matching } from '../../matching/matching.ts';
+import { ownNumbers } from '../../prisma/own-numbers.ts';
 import { type Db, inTx, type Sql, type Tx } from '../../prisma/tx.ts';
 import { type Format, readRows, Unreadable } from './read.ts';
 import { type ContactRow, createRowReader, duplicateProblem, type Problem, problemOf } from './rows.ts';
@@ -58,9 +61,9 @@ type LoadDeps = { db: Pick<Db, 'pool' | 'clock'>; matching: Pick<Matching, 'lock
  */
 export function importList(deps: LoadDeps, request: ImportRequest): Promise<ImportAnswer> {
   return inTx(deps.db, async (tx) => {
-    const country = await openCampaign(tx, request.campaignId);
+    const campaign = await openCampaign(tx, request.campaignId);
     const problems = new Problems();
-    const staged = await stageRows(tx, request, country, problems).catch(busyIfDeadlocked);
+    const staged = await stageRows(tx, request, campaign, problems).catch(busyIfDeadlocked);
     // Every row that was not inserted is in the list already, or twice in the file.
     if (staged.added < staged.good) await findDuplicates(tx, request, staged, problems);
     mustBeUsable(request, staged, problems);
@@ -73,14 +76,15 @@ export function importList(deps: LoadDeps, request: ImportRequest): Promise<Impo
   });
 }
 
-async function openCampaign(tx: Tx, id: number): Promise<string> {
-  const campaign = await tx.row<{ country: string; status: string; free: boolean }>(sql.openCampaign(id));
+async function openCampaign(tx: Tx, id: number): Promise<Dialling> {
+  const campaign = await tx.row<sql.OpenCampaign>(sql.openCampaign(id));
   if (!campaign) throw new AppError('NOT_FOUND', 'there is no such campaign');
   if (campaign.status === 'ended') throw campaignEnded();
   if (!campaign.free) throw new AppError('IMPORT_RUNNING', 'an import is running on this campaign; repeat when it is done');
   await tx.run(sql.createStage);
   await tx.run(sql.createMissing);
-  return campaign.country;
+  const { country, rules } = campaign;
+  return { country, countries: withDefaults(rules).countries, own: await ownNumbers(tx, null) };
 }
 
 const campaignEnded = () =>
@@ -115,8 +119,8 @@ interface Staged {
   added: number;
 }
 
-async function stageRows(tx: Tx, request: ImportRequest, country: string, problems: Problems): Promise<Staged> {
-  const readRow = createRowReader(request.format, country, problems.note);
+async function stageRows(tx: Tx, request: ImportRequest, campaign: Dialling, problems: Problems): Promise<Staged> {
+  const readRow = createRowReader(request.format, campaign, problems.note);
   const pages = new Pages(tx, request.campaignId);
   const staged: Staged = { rows: 0, good: 0, added: 0 };
   // Once it is clear that nothing will be imported, rows are only staged, to find those that are there twice.

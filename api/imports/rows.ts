@@ -1,5 +1,5 @@
 /** A row of the file → a row of the list, or all that is wrong with it, in words for the people who made the file. */
-import { NUMBER_PROBLEM_TEXT, parseNumber } from '../../domain/numbers.ts';
+import { type Dialling, NUMBER_PROBLEM_TEXT, readNumber } from '../../domain/numbers.ts';
 import { AppError } from '../../domain/errors.ts';
 import type { Format, SourceRow } from './read.ts';
 
@@ -54,11 +54,11 @@ type Cells = Record<string, string>;
 type Report = (column: string | null, reason: string) => void;
 
 /**
- * Reads the rows of one file. National numbers are of `country` (ISO 3166 alpha-2). The header of a CSV file counts as
- * blank; a bad row whose key can be read comes without `phoneNum`. Every problem goes to `report`. Throws AppError INVALID
- * for a header that can't be used.
+ * Reads the rows of one file, for what `campaign` may dial. The header of a CSV file counts as blank; a bad row whose key
+ * can be read comes without `phoneNum`. Every problem goes to `report`. Throws AppError INVALID for a header that can't be
+ * used.
  */
-export function createRowReader(format: Format, country: string, report: (problem: Problem) => void) {
+export function createRowReader(format: Format, campaign: Dialling, report: (problem: Problem) => void) {
   const zones = new Zones();
   let header: string[] | undefined;
 
@@ -75,7 +75,7 @@ export function createRowReader(format: Format, country: string, report: (proble
     if (broken !== undefined) say(null, broken);
     const cells = broken !== undefined ? null : header ? csvCells(header, value as string[], say) : jsonCells(value, say);
     if (cells === null) return good ? 'blank' : 'bad';
-    const row = contactOf(line, cells, country, zones, say);
+    const row = contactOf(line, cells, campaign, zones, say);
     if (good) return row;
     return row.listKey === '' ? 'bad' : { ...row, phoneNum: null };
   };
@@ -158,14 +158,14 @@ function addJsonCell(cells: Cells, name: string, cell: unknown, say: Report): vo
 
 // ---- the contact ----------------------------------------------------------------------------------------------------
 
-function contactOf(line: number, cells: Cells, country: string, zones: Zones, say: Report): ContactRow {
+function contactOf(line: number, cells: Cells, campaign: Dialling, zones: Zones, say: Report): ContactRow {
   const { external_id, phone_num, phone_2, zone, priority, ...variables } = cells;
   for (const name in variables) checkText(name, variables[name]!, MAX_VALUE_LENGTH, say);
   const externalId = external_id?.trim() ?? null;
   const keyIsText = externalId === null || checkText('external_id', externalId, MAX_KEY_LENGTH, say);
-  const first = phone_num === undefined ? null : readNumber('phone_num', phone_num, country, say);
+  const first = phone_num === undefined ? null : numberOf('phone_num', phone_num, campaign, say);
   if (phone_num === undefined) say('phone_num', 'is missing');
-  const second = phone_2 === undefined ? null : readNumber('phone_2', phone_2, country, say);
+  const second = phone_2 === undefined ? null : numberOf('phone_2', phone_2, campaign, say);
   return {
     line,
     listKey: (keyIsText ? (externalId ?? first) : null) ?? '',
@@ -190,8 +190,8 @@ function checkText(column: string, value: string, max: number, say: Report): boo
   return reason === null;
 }
 
-function readNumber(column: string, written: string, country: string, say: Report): string | null {
-  const read = parseNumber(written, country);
+function numberOf(column: string, written: string, campaign: Dialling, say: Report): string | null {
+  const read = readNumber(written, campaign);
   if ('e164' in read) return read.e164;
   say(column, NUMBER_PROBLEM_TEXT[read.problem]);
   return null;

@@ -1,4 +1,5 @@
 /** The hand-written SQL of the import, as functions. Every statement takes the time as a parameter: one clock. */
+import type { CampaignRules } from '../../domain/rules.ts';
 import { EVENTS_CHANNEL } from '../../prisma/events.ts';
 import type { Sql } from '../../prisma/tx.ts';
 import type { ContactRow } from './rows.ts';
@@ -6,9 +7,16 @@ import type { ContactRow } from './rows.ts';
 /** Class of the advisory locks of imports; 1 and 2 are those of matching (matching/sql.ts). */
 const IMPORT_LOCK = 3;
 
+export interface OpenCampaign {
+  country: string;
+  rules: CampaignRules;
+  status: string;
+  free: boolean;
+}
+
 /** The campaign, and whether this transaction got the lock that lets one import at a time run on it. */
 export const openCampaign = (campaignId: number): Sql => ({
-  text: `SELECT country, status, pg_try_advisory_xact_lock(${IMPORT_LOCK}, id) AS free FROM campaign WHERE id = $1`,
+  text: `SELECT country, rules, status, pg_try_advisory_xact_lock(${IMPORT_LOCK}, id) AS free FROM campaign WHERE id = $1`,
   values: [campaignId],
 });
 

@@ -15,7 +15,7 @@ import { type Answer, type Api, type Json, makeCampaign, startTestApi } from './
 
 let api: Api;
 let pool: Pool;
-/** Id of this test's campaign, in Norway. */
+/** Id of this test's campaign, in Norway; it may call Sweden too. */
 let id: string;
 
 beforeAll(async () => {
@@ -23,7 +23,7 @@ beforeAll(async () => {
   ({ pool } = api.db);
 });
 beforeEach(async () => {
-  id = (await makeCampaign(api)).id;
+  id = (await makeCampaign(api, { rules: { countries: ['NO', 'SE'] } })).id;
   api.workflows.campaigns.length = 0;
 });
 afterEach(() => eventually(() => pool.idleCount === pool.totalCount)); // every connection is back in the pool

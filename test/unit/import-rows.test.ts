@@ -2,11 +2,14 @@ import { describe, expect, it } from 'vitest';
 import type { Format } from '../../api/imports/read.ts';
 import { columnOf, type ContactRow, createRowReader, type Problem } from '../../api/imports/rows.ts';
 import { AppError } from '../../domain/errors.ts';
+import { NUMBER_PROBLEM_TEXT } from '../../domain/numbers.ts';
+
+const NORWAY = { country: 'NO', countries: ['NO', 'SE'], own: new Set(['+4722865099']) };
 
 /** Reads CSV rows below a header (lines 2, 3, …), or JSON items (1, 2, …), with the problems found. */
 function readAll(header: string[] | null, values: unknown[], format: Format = header ? 'csv' : 'json') {
   const problems: Problem[] = [];
-  const readRow = createRowReader(format, 'NO', (problem) => problems.push(problem));
+  const readRow = createRowReader(format, NORWAY, (problem) => problems.push(problem));
   if (header) expect(readRow({ line: 1, value: header })).toBe('blank');
   const first = header ? 2 : 1;
   return { rows: values.map((value, i) => readRow({ line: first + i, value })), problems };
@@ -138,7 +141,11 @@ describe('a bad row', () => {
     ['phone_num', '', 'is missing'],
     ['phone_num', 'Kari', 'is not a phone number'],
     ['phone_num', '1', 'is not a phone number'],
-    ['phone_num', '+47 123', 'is not a valid number of its country'],
+    ['phone_num', '+47 123', NUMBER_PROBLEM_TEXT.short_number],
+    ['phone_num', '112', NUMBER_PROBLEM_TEXT.short_number],
+    ['phone_num', '22 86 50 99', NUMBER_PROBLEM_TEXT.own_number],
+    ['phone_num', '+45 32 12 34 56', NUMBER_PROBLEM_TEXT.country_not_allowed],
+    ['phone_2', '+45 32 12 34 56', NUMBER_PROBLEM_TEXT.country_not_allowed],
     ['phone_num', '22 86 50 0', 'is not a valid number of its country'],
     ['phone_num', '829 00 000', 'is a premium-rate, shared-cost or service number, which is never dialled'],
     ['phone_2', '22 86', 'is not a valid number of its country'],
@@ -218,7 +225,7 @@ describe('a JSON row', () => {
     ['an object', { phone: '22865000', var1: {} }, 'var1', 'is not a text, a number or true/false'],
     ['variables within variables', { phone: '22865000', variables: { variables: {} } }, 'variables', 'is not a known field'],
     ['half a surrogate pair', { phone: '22865000', var1: '\ud83c' }, 'var1', 'contains NUL or a broken character'],
-    ['a number that is none', { phone: 12 }, 'phone_num', 'is not a valid number of its country'],
+    ['a number that is none', { phone: 12345 }, 'phone_num', 'is not a valid number of its country'],
   ])('is bad with %s', (_name, value, column, reason) => {
     const { problems } = readAll(null, [value]);
     expect(problems).toHaveLength(1);
@@ -233,7 +240,7 @@ describe('a JSON row', () => {
 
   it('may be broken as a whole', () => {
     const problems: Problem[] = [];
-    const readRow = createRowReader('ndjson', 'NO', (problem) => problems.push(problem));
+    const readRow = createRowReader('ndjson', NORWAY, (problem) => problems.push(problem));
     expect(readRow({ line: 7, value: null, broken: 'is not well-formed JSON' })).toBe('bad');
     expect(problems).toEqual([{ field: 'line 7', reason: 'is not well-formed JSON', line: 7, column: null }]);
   });
