@@ -6,6 +6,7 @@ import { AppError } from '../../domain/errors.ts';
 import { NUMBER_PROBLEM_TEXT, parseNumber, readNumber } from '../../domain/numbers.ts';
 import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
 import { CONTACT_STATES, type ContactState, type EndedReason, type WaitReason } from '../../domain/states.ts';
+import { NO_TIME_LEFT } from '../../domain/time-of-day.ts';
 import { ownNumbers } from '../../prisma/own-numbers.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { disable } from '../../workflows/contact/messages.ts';
@@ -242,8 +243,9 @@ async function readNumbers<T extends Numbers>(tx: Tx, body: T, campaign: Campaig
   return result;
 }
 
-function mustDiffer({ phone_num, phone_2 }: sql.ContactData): void {
+function mustDiffer({ phone_num, phone_2, earliest, latest }: sql.ContactData): void {
   if (phone_num === phone_2) throw invalid('phone_2', 'is the same number as phone_num; leave one out');
+  if (earliest !== null && earliest === latest) throw invalid('latest', NO_TIME_LEFT);
 }
 
 async function put(deps: Deps, campaignId: number, key: string, body: sql.ContactData): Promise<Written> {
@@ -369,6 +371,8 @@ export function contactJson(row: ContactRow): ContactJson {
     variables: row.variables,
     zone: row.zone,
     priority: row.priority,
+    earliest: row.earliest,
+    latest: row.latest,
     state: row.state,
     since: row.state_since.toISOString(),
     wait_reason: row.wait_reason,
