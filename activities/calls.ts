@@ -12,12 +12,14 @@ import type { Logger } from 'pino';
 import { mustConfirm } from '../domain/agents.ts';
 import type { ResultReason } from '../domain/codes.ts';
 import { legId } from '../domain/ids.ts';
+import { whyNotDialled } from '../domain/numbers.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
 import { leaveQueueForCap } from '../matching/caps.ts';
 import { isTimeToDial } from '../matching/hours.ts';
 import { lockAgentOfOffer, lockNumber, numberCappedUntil } from '../matching/sql.ts';
+import { ownNumbers } from '../prisma/own-numbers.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Originate, Telephony } from '../telephony/telephony.ts';
 import { type LegBook, lostEnd } from './legs.ts';
@@ -222,6 +224,7 @@ async function refusal(
     return 'do_not_call';
   }
   if (context.contact_ended_reason) return 'list_replaced';
+  if (await isForbidden(tx, context.number, context)) return 'number_not_allowed';
   if (context.is_given_up) return 'cap';
   // The cap may have been lowered since the call was queued.
   if (context.attempts >= context.rules.max_attempts + context.granted) return 'cap';
@@ -230,6 +233,12 @@ async function refusal(
   const capped = await tx.row<{ until: Date | null }>(numberCappedUntil(tx.now, context.number, offer.campaign_id));
   if (!capped || (capped.until !== null && capped.until > tx.now)) return 'cap';
   return null;
+}
+
+/** True if the campaign must not dial this number, whoever it is of. */
+async function isForbidden(tx: Tx, number: string, { country, rules }: sql.CallContext): Promise<boolean> {
+  const campaign = { country, countries: rules.countries, own: await ownNumbers(tx, [number]) };
+  return whyNotDialled(number, campaign) !== null;
 }
 
 /**

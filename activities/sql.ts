@@ -89,6 +89,8 @@ export interface CallContext {
   caller_id: string | null;
   service_num: string | null;
   queue_key: string;
+  /** The campaign's. */
+  country: string;
   /** Calls at once are a limit of its node. */
   node_is_limited: boolean;
   rules: CampaignRules;
@@ -104,7 +106,7 @@ export interface CallContext {
 /** What is needed to ring the agent and dial the contact of an offer. */
 export const callContext = (offerId: string): Sql => ({
   name: 'call_context',
-  text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.rules,
+  text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.country, cp.rules,
                 c.ended_reason AS contact_ended_reason, c.attempts, c.granted, k.scheduled_at,
                 (c.given_up_1 AND k.number = c.phone_num OR c.given_up_2 AND k.number = c.phone_2) IS TRUE AS is_given_up,
                 EXISTS (SELECT 1 FROM node WHERE name = o.node AND max_calls IS NOT NULL) AS node_is_limited

@@ -1,9 +1,9 @@
 /** What goes in and out, written once: validation, types and the OpenAPI document come from here. */
-import { isSupportedCountry } from 'libphonenumber-js/max';
 import { z } from 'zod';
 import { LEG_CODES, RESULT_REASONS } from '../domain/codes.ts';
-import { NUMBER_PROBLEM_TEXT, parseNumber } from '../domain/numbers.ts';
-import { campaignRulesSchema } from '../domain/rules.ts';
+import { isCountry, NUMBER_PROBLEM_TEXT, parseNumber } from '../domain/numbers.ts';
+import { campaignRulesSchema, NO_COUNTRY } from '../domain/rules.ts';
+import { NO_TIME_OF_DAY, TIME_OF_DAY } from '../domain/time-of-day.ts';
 import {
   AGENT_STATES,
   CAMPAIGN_STATUSES,
@@ -84,7 +84,7 @@ function isZone(value: string): boolean {
 
 const country = z
   .string()
-  .refine((value) => isSupportedCountry(value), 'is not an ISO 3166 country code, two capital letters such as NO')
+  .refine(isCountry, NO_COUNTRY)
   .meta({ description: 'ISO 3166-1 alpha-2', examples: ['NO'] });
 
 /** A number in E.164; national notation is a mistake where no country is at hand. */
@@ -226,12 +226,15 @@ export const campaignStats = z
 
 // ---- contacts -------------------------------------------------------------------------------------------------------
 
+const timeOfDay = z.string().regex(TIME_OF_DAY, NO_TIME_OF_DAY).nullable().meta({ examples: ['08:30'] });
 const contactFields = {
   phone_num: writtenNumber.describe("Read in the campaign's country"),
   phone_2: writtenNumber.nullable(),
   variables,
   zone: zone.nullable().describe("The contact's own zone; null: the campaign's"),
   priority: z.int().min(-1000).max(1000).describe('Higher first'),
+  earliest: timeOfDay.describe('From when on in the day it may be called, local time; null: no limit of its own'),
+  latest: timeOfDay.describe('Until when; before `earliest`: over midnight'),
 };
 
 export const externalId = text(1, 200);
@@ -243,6 +246,8 @@ export const contactPut = z
     variables: contactFields.variables.default({}),
     zone: contactFields.zone.default(null),
     priority: contactFields.priority.default(0),
+    earliest: contactFields.earliest.default(null),
+    latest: contactFields.latest.default(null),
   })
   .meta({ id: 'ContactPut' });
 export const contactChange = nothingLeftOut(z.strictObject(contactFields).partial()).meta({ id: 'ContactChange' });
@@ -257,6 +262,8 @@ const contactShape = {
   variables: z.record(z.string(), z.string()),
   zone: z.string().nullable(),
   priority: z.int(),
+  earliest: z.string().nullable(),
+  latest: z.string().nullable(),
   state: z.enum(CONTACT_STATES),
   since: time,
   wait_reason: z.enum(WAIT_REASONS).nullable(),

@@ -274,13 +274,15 @@ export interface ContactData {
   variables: Record<string, string>;
   zone: string | null;
   priority: number;
+  earliest: string | null;
+  latest: string | null;
 }
 
 /** 0 rows when somebody else has inserted the same row of the list meanwhile. */
 export const insertContact = (now: Date, campaignId: number, externalId: string, data: ContactData): Sql => ({
   text: `INSERT INTO contact (campaign_id, list_key, external_id, phone_num, phone_2, variables, zone, priority,
-           state_since, place, created_at, updated_at)
-         VALUES ($2, $3, $3, $4, $5, $6, $7, $8, $1, $1, $1, $1)
+           earliest, latest, state_since, place, created_at, updated_at)
+         VALUES ($2, $3, $3, $4, $5, $6, $7, $8, $9, $10, $1, $1, $1, $1)
          ON CONFLICT (campaign_id, list_key) WHERE deleted_at IS NULL DO NOTHING RETURNING *`,
   values: [
     now,
@@ -291,6 +293,8 @@ export const insertContact = (now: Date, campaignId: number, externalId: string,
     JSON.stringify(data.variables),
     data.zone,
     data.priority,
+    data.earliest,
+    data.latest,
   ],
 });
 
@@ -299,15 +303,26 @@ export const insertContact = (now: Date, campaignId: number, externalId: string,
  * and a second number that is gone can't be the next one.
  */
 export const updateContact = (now: Date, id: string, data: ContactData): Sql => ({
-  text: `UPDATE contact SET phone_num = $3, phone_2 = $4, variables = $5, zone = $6, priority = $7, updated_at = $1,
+  text: `UPDATE contact SET phone_num = $3, phone_2 = $4, variables = $5, zone = $6, priority = $7, earliest = $8,
+           latest = $9, updated_at = $1,
            list_key = CASE WHEN external_id IS NULL THEN $3 ELSE list_key END,
            given_up_1 = given_up_1 AND phone_num = $3,
            given_up_2 = given_up_2 AND phone_2 IS NOT DISTINCT FROM $4 AND $4 IS NOT NULL,
            next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END,
-           hours_1 = CASE WHEN (phone_num, zone) IS NOT DISTINCT FROM ($3, $6) THEN hours_1 END,
-           hours_2 = CASE WHEN (phone_2, zone) IS NOT DISTINCT FROM ($4, $6) THEN hours_2 END, order_version = 0
+           hours_1 = CASE WHEN (phone_num, zone, earliest, latest) IS NOT DISTINCT FROM ($3, $6, $8, $9) THEN hours_1 END,
+           hours_2 = CASE WHEN (phone_2, zone, earliest, latest) IS NOT DISTINCT FROM ($4, $6, $8, $9) THEN hours_2 END, order_version = 0
          WHERE id = $2 RETURNING *`,
-  values: [now, id, data.phone_num, data.phone_2, JSON.stringify(data.variables), data.zone, data.priority],
+  values: [
+    now,
+    id,
+    data.phone_num,
+    data.phone_2,
+    JSON.stringify(data.variables),
+    data.zone,
+    data.priority,
+    data.earliest,
+    data.latest,
+  ],
 });
 
 /** The call that a queued contact waits with is to the number that it has now. */

@@ -43,6 +43,8 @@ export interface List {
   name: string;
   /** ISO 3166 country of its national numbers. */
   country: string;
+  /** ISO 3166 countries whose numbers may be called; left out: `country` only. */
+  countries?: string[];
   /** IANA zone of those contacts who have none of their own. */
   zone: string;
 }
@@ -72,7 +74,13 @@ export class BadList extends Error {
 }
 
 /** The list that a start without one brings to an empty database. */
-export const demoList: List = { file: SAMPLE, name: 'Demo', country: 'NO', zone: 'Europe/Oslo' };
+export const demoList: List = {
+  file: SAMPLE,
+  name: 'Demo',
+  country: 'NO',
+  countries: ['NO', 'SE', 'DK', 'DE', 'GB', 'FR', 'US', 'AU'],
+  zone: 'Europe/Oslo',
+};
 
 /** Who looks at simulated phones does so at any time of day; before real ones the hours are the default again. */
 export async function widenLegalHours({ databaseUrl, say }: Context): Promise<void> {
@@ -137,13 +145,13 @@ async function queueKeyOf({ file, name }: List): Promise<string> {
 
 async function ensureCampaign(
   api: ApiClient,
-  { name, country, zone }: List,
+  { name, country, countries, zone }: List,
   queueKey: string,
 ): Promise<{ campaign: Campaign; made: boolean }> {
   const found = (await api.all<Campaign>('/v1/campaigns')).find((one) => one.queue_key === queueKey);
   if (found) return { campaign: found, made: false };
   const numbers = { caller_id: '+4722865001', service_num: '+4722865000' };
-  const settings = { name, country, zone, queue_key: queueKey, ...numbers, rules: RULES };
+  const settings = { name, country, zone, queue_key: queueKey, ...numbers, rules: { ...RULES, countries } };
   return { campaign: await api.post<Campaign>('/v1/campaigns', settings), made: true };
 }
 

@@ -32,6 +32,7 @@ export const RESULT_REASONS = [
   'agent_lost',
   'no_media',
   'do_not_call',
+  'number_not_allowed',
   'disabled',
   'deleted',
   'list_replaced',

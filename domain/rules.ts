@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { hoursSchema } from './hours.ts';
 import { filterSchema, orderSchema } from './order.ts';
+import { isCountry } from './numbers.ts';
 
 const seconds = (min: number, max: number) => z.number().int().min(min).max(max);
 
@@ -28,6 +29,8 @@ const minutes = (n: number) => n * 60;
 /** Of a campaign whose stored rules do not say. */
 export const MAX_PER_NUMBER_PER_DAY = 3;
 export const MIN_GAP_SEC = minutes(5);
+/** Of a country code that is none. */
+export const NO_COUNTRY = 'is not an ISO 3166 country code, two capital letters such as NO';
 
 export const campaignRulesSchema = z
   .object({
@@ -81,6 +84,13 @@ export const campaignRulesSchema = z
       })
       .strict()
       .prefault({}),
+    countries: z
+      .array(z.string().refine(isCountry, NO_COUNTRY))
+      .min(1, 'must name one country or more; null: the campaign\'s own')
+      .max(250)
+      .nullable()
+      .default(null)
+      .describe("Countries (ISO 3166-1 alpha-2) whose numbers may be called; null: only the campaign's own"),
     record_calls: z.boolean().default(false).describe('Whether talks are recorded, by a switch that can'),
   })
   .strict();

@@ -38,6 +38,7 @@ export const ENDED_REASONS = [
   'numbers_given_up',
   'agent_cancel',
   'do_not_call',
+  'number_not_allowed',
   'disabled',
   'deleted',
   'list_replaced',

@@ -1,13 +1,16 @@
-/** `POST /v1/campaigns/{id}/imports`: a whole list in one request, streamed. */
+/** `/v1/campaigns/{id}/imports`: a whole list in one request, streamed; and how far it is, for others. */
 import type { Request } from 'express';
-import { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
-import { by, MANAGERS } from '../auth.ts';
-import { type Deps, ok, route, type Route } from '../http.ts';
-import { idParams } from '../schemas.ts';
+import { by, MANAGERS, READERS } from '../auth.ts';
+import { type Deps, ok, page, readIntCursor, route, type Route } from '../http.ts';
+import { notFound } from '../problems.ts';
+import { idParams, listOf, listQuery } from '../schemas.ts';
 import { listChanged } from '../tell.ts';
+import { Columns } from './columns.ts';
 import { importList } from './load.ts';
 import { type Format, MAX_FILE_BYTES } from './read.ts';
+import { listImports } from './record.ts';
+import { importAnswer, importQuery, importState } from './schemas.ts';
 
 const FORMAT_OF: Readonly<Record<string, Format>> = {
   'text/csv': 'csv',
@@ -23,42 +26,14 @@ const DESCRIPTION = `The body is \`text/csv\` with a header, \`application/json\
 semicolon or tab.
 
 Columns: \`phone_num\` (required), \`phone_2\`, \`external_id\`, \`zone\` (IANA), \`priority\` (-1000 to 1000, higher
-first) and \`var1\` to \`var30\`. National numbers are of the campaign's country. The key of a row is \`external_id\`, else
-the number: a contact that is in the list already keeps its id, history and place and takes everything else from the row.
+first), \`earliest\` and \`latest\` (HH:MM) and \`var1\` to \`var30\`. A file with other names says which is which by
+\`map\` and \`ignore\`; a column that nobody knows is an error. National numbers are of the campaign's country. The key of
+a row is \`external_id\`, else the number: a contact that is in the list already keeps its id, history and place and takes
+everything else from the row.
 
 An import is done whole or not at all. A bad row is reported with line, column and reason (the first 1,000) and nothing is
 imported, unless \`bad_rows=skip\`. With \`mode=replace\` contacts that are not in the file become disabled. The same
-file again changes nothing.`;
-
-const query = z.strictObject({
-  mode: z.enum(['add', 'replace']).default('add').describe('`replace`: contacts not in the file become disabled'),
-  bad_rows: z.enum(['reject', 'skip']).default('reject').describe('`skip`: import the good rows, report the others'),
-});
-
-const count = z.int().min(0);
-const answer = z
-  .strictObject({
-    mode: z.enum(['add', 'replace']),
-    rows: count.describe('Rows of the file: added + updated + unchanged + skipped'),
-    added: count,
-    updated: count,
-    unchanged: count,
-    skipped: count.describe('Bad rows left out'),
-    closed: count.describe('Contacts of the file that are done or disabled; an import does not call them again'),
-    disabled: count.describe('Contacts not in the file (`mode=replace`); those in a call when it is over'),
-    do_not_call: count.describe('Rows with a number that must not be called; they are in the list, and not dialled'),
-    problems: z
-      .array(
-        z.strictObject({
-          field: z.string(),
-          reason: z.string(),
-          line: z.int().describe('From 1; of a JSON array, which item'),
-          column: z.string().nullable(),
-        }),
-      )
-      .describe('Why rows were skipped, the first 1,000'),
-  })
-  .meta({ id: 'ImportAnswer' });
+file again changes nothing. With \`dryRun=true\` nothing is written, and the answer is the one that the import would give.`;
 
 /** `idleMs`: see {@link IDLE_MS}. */
 export function importRoutes(
@@ -74,16 +49,34 @@ export function importRoutes(
       description: DESCRIPTION,
       roles: MANAGERS,
       params: idParams,
-      query,
+      query: importQuery,
       consumes: Object.keys(FORMAT_OF),
-      response: answer,
+      response: importAnswer,
       fails: ['CONFLICT', 'IMPORT_RUNNING', 'TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'],
       repeats: 'natural',
-      async handle({ params: { id }, query: { mode, bad_rows }, caller, req }) {
-        const file = { format: formatOf(req), body: uploaded(req, idleMs) };
-        const done = await importList(deps, { campaignId: id, mode, badRows: bad_rows, by: by(caller), ...file });
-        await listChanged(deps, id);
+      async handle({ params: { id }, query: { mode, bad_rows, dryRun, ...mapping }, caller, req }) {
+        const file = { format: formatOf(req), columns: new Columns(mapping), body: uploaded(req, idleMs) };
+        const how = { mode, badRows: bad_rows, dryRun };
+        const done = await importList(deps, { campaignId: id, by: by(caller), ...how, ...file });
+        if (!dryRun) await listChanged(deps, id);
         return ok(done);
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/v1/campaigns/{id}/imports',
+      tag: 'Contacts',
+      summary: 'List the imports of a campaign, the latest first: how far the running one is, and what came of the others',
+      roles: READERS,
+      params: idParams,
+      query: listQuery,
+      response: listOf(importState),
+      async handle({ params: { id }, query: { cursor, limit } }) {
+        const items = await listImports(deps.db.pool, id, readIntCursor(cursor), limit + 1);
+        if (items.length === 0 && !(await deps.db.prisma.campaign.findUnique({ where: { id }, select: { id: true } }))) {
+          throw notFound('campaign');
+        }
+        return ok(page(items, limit));
       },
     }),
   ];

@@ -3,8 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { type LegCode, SIP_TABLE } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
-import { NUMBER_PROBLEM_TEXT, parseNumber } from '../../domain/numbers.ts';
+import { NUMBER_PROBLEM_TEXT, parseNumber, readNumber } from '../../domain/numbers.ts';
+import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
 import { CONTACT_STATES, type ContactState, type EndedReason, type WaitReason } from '../../domain/states.ts';
+import { NO_TIME_LEFT } from '../../domain/time-of-day.ts';
+import { ownNumbers } from '../../prisma/own-numbers.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { disable } from '../../workflows/contact/messages.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
@@ -133,9 +136,9 @@ export function contactRoutes(deps: Deps): Route[] {
       fails: ['CONFLICT'],
       async handle({ params: { id }, body }) {
         const { campaign_id } = await find(deps, id);
-        const { country } = await campaignOf(deps, campaign_id);
-        const changes = readNumbers(body, country);
+        const campaign = await campaignOf(deps, campaign_id);
         const changed = await inTx(db, async (tx) => {
+          const changes = await readNumbers(tx, body, campaign);
           const row = await tx.row<ContactRow>(sql.lockContact(id));
           if (!row || row.deleted_at) throw notFound('contact');
           return write(tx, row, { ...row, ...changes });
@@ -209,10 +212,18 @@ export async function findContact(db: Deps['db'], id: string): Promise<ContactRo
   return rows[0];
 }
 
-async function campaignOf({ db }: Deps, id: number): Promise<{ country: string; status: string }> {
-  const row = await db.prisma.campaign.findUnique({ where: { id }, select: { country: true, status: true } });
+interface CampaignOfContact {
+  status: string;
+  country: string;
+  /** Its rule: ISO 3166 countries that it may call. */
+  countries: readonly string[] | null;
+}
+
+async function campaignOf({ db }: Deps, id: number): Promise<CampaignOfContact> {
+  const row = await db.prisma.campaign.findUnique({ where: { id }, select: { country: true, status: true, rules: true } });
   if (!row) throw notFound('campaign');
-  return row;
+  const { rules, ...campaign } = row;
+  return { ...campaign, countries: withDefaults(rules as CampaignRules).countries };
 }
 
 // ---- data -----------------------------------------------------------------------------------------------------------
@@ -222,14 +233,18 @@ interface Numbers {
   phone_2?: string | null | undefined;
 }
 
-/** The numbers in E.164; every one that can't be read is reported. */
-function readNumbers<T extends Numbers>(body: T, country: string): T {
+const NUMBERS = ['phone_num', 'phone_2'] as const;
+
+/** The numbers in E.164; every one that can't be read, or that the campaign may not call, is reported. */
+async function readNumbers<T extends Numbers>(tx: Tx, body: T, campaign: CampaignOfContact): Promise<T> {
+  const parsed = NUMBERS.map((field) => parseNumber(body[field] ?? '', campaign.country));
+  const own = await ownNumbers(tx, parsed.flatMap((read) => ('e164' in read ? [read.e164] : [])));
   const issues: { field: string; reason: string }[] = [];
   const result = { ...body };
-  for (const field of ['phone_num', 'phone_2'] as const) {
+  for (const field of NUMBERS) {
     const written = body[field];
     if (written === undefined || written === null) continue;
-    const read = parseNumber(written, country);
+    const read = readNumber(written, { ...campaign, own });
     if ('e164' in read) result[field] = read.e164;
     else issues.push({ field, reason: NUMBER_PROBLEM_TEXT[read.problem] });
   }
@@ -237,16 +252,18 @@ function readNumbers<T extends Numbers>(body: T, country: string): T {
   return result;
 }
 
-function mustDiffer({ phone_num, phone_2 }: sql.ContactData): void {
+function mustDiffer({ phone_num, phone_2, earliest, latest }: sql.ContactData): void {
   if (phone_num === phone_2) throw invalid('phone_2', 'is the same number as phone_num; leave one out');
+  if (earliest !== null && earliest === latest) throw invalid('latest', NO_TIME_LEFT);
 }
 
 async function put(deps: Deps, campaignId: number, key: string, body: sql.ContactData): Promise<Written> {
-  const { country, status } = await campaignOf(deps, campaignId);
+  const campaign = await campaignOf(deps, campaignId);
+  const { status } = campaign;
   if (status === 'ended') throw new AppError('CONFLICT', 'the campaign has ended; nothing is added to it', { state: status });
-  const data = readNumbers(body, country);
-  mustDiffer(data);
   return inTx(deps.db, async (tx) => {
+    const data = await readNumbers(tx, body, campaign);
+    mustDiffer(data);
     const made = await tx.row<ContactRow>(sql.insertContact(tx.now, campaignId, key, data));
     if (made) {
       await tx.run(sql.bumpRevision(tx.now, campaignId));
@@ -365,6 +382,8 @@ export function contactJson(row: ContactRow): ContactJson {
     variables: row.variables,
     zone: row.zone,
     priority: row.priority,
+    earliest: row.earliest,
+    latest: row.latest,
     state: row.seen_state ?? row.state,
     since: row.state_since.toISOString(),
     wait_reason: row.seen_reason === undefined ? row.wait_reason : row.seen_reason,

@@ -26,6 +26,7 @@ const MAY: Record<string, string> = {
   'get /v1/campaigns/{id}/stats': 'admin manager operator',
   'get /v1/campaigns/{id}/contacts': 'admin manager operator',
   'put /v1/campaigns/{id}/contacts/by-external-id/{external_id}': 'admin manager',
+  'get /v1/campaigns/{id}/imports': 'admin manager operator',
   'post /v1/campaigns/{id}/imports': 'admin manager',
   'get /v1/contacts/{id}': 'admin manager operator',
   'patch /v1/contacts/{id}': 'admin manager',

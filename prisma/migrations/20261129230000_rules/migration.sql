@@ -3,8 +3,6 @@
 ALTER TABLE "campaign" ADD COLUMN "order_version" INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE "campaign" ADD COLUMN "lets_reschedules" BOOLEAN NOT NULL DEFAULT false;
 
-ALTER TABLE "contact" ADD COLUMN "earliest" TEXT;
-ALTER TABLE "contact" ADD COLUMN "latest" TEXT;
 ALTER TABLE "contact" ADD COLUMN "hours_1" INTEGER;
 ALTER TABLE "contact" ADD COLUMN "hours_2" INTEGER;
 ALTER TABLE "contact" ADD COLUMN "sort_key" BYTEA NOT NULL DEFAULT '\x';
