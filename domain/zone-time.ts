@@ -28,6 +28,18 @@ export function stretchAt(zone: string, at: number): Stretch {
   throw new RangeError(`no time ${at} in ${zone}`);
 }
 
+/** A winter's and a summer's day, on which clocks that are not the same show it. */
+const DAYS = [Date.UTC(2026, 0, 15), Date.UTC(2026, 6, 15)] as const;
+
+/** How far the clocks of zones are apart at most, ms. */
+export function apart(zones: readonly string[]): number {
+  const distances = DAYS.map((day) => {
+    const offsets = zones.map((zone) => stretchAt(zone, day).offset);
+    return Math.max(...offsets) - Math.min(...offsets);
+  });
+  return Math.max(...distances);
+}
+
 function stretchesOf(zone: string, year: number): Stretch[] {
   let years = known.get(zone);
   if (!years) known.set(zone, (years = new Map<number, Stretch[]>()));

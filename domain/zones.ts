@@ -4,7 +4,7 @@
  */
 import { type NumberType, parsePhoneNumberFromString } from 'libphonenumber-js/max';
 import data from './zone-prefixes.json' with { type: 'json' };
-import { isZone, stretchAt } from './zone-time.ts';
+import { apart, isZone } from './zone-time.ts';
 
 /** Zones by the beginning of a number, without its plus. */
 const BY_PREFIX = new Map<string, Match>();
@@ -18,17 +18,16 @@ const MOBILES_HAVE_AREAS: readonly string[] = ['1', '52', '54', '55', '62'];
 const IN_AN_AREA: readonly (NumberType | undefined)[] = ['FIXED_LINE', 'FIXED_LINE_OR_MOBILE'];
 
 /**
- * The IANA zones in which a number (E.164) may be; empty where nothing is known. A number without an area, such as most
- * mobile numbers, may be anywhere in its country: these are all zones of the country.
+ * The IANA zones in which a number (E.164) may be, one for each clock; empty where nothing is known. An area is known to
+ * within an hour only, so where a country has several clocks its neighbours are among them. A number without an area, such
+ * as most mobile numbers, may be anywhere in its country: these are all zones of the country.
  */
 export function zonesOfNumber(e164: string): readonly string[] {
   const digits = e164.slice(1);
   const country = match(digits, 1, 2, 3);
   const area = match(digits, 9, 8, 7, 6, 5, 4, 3, 2, 1);
   if (area === country || country === undefined || area === undefined) return country?.zones ?? [];
-  // Asking for the kind of number takes ten times as long as the rest, and most countries have one clock.
-  if (spread(country.zones) === 0 || hasArea(e164, country.prefix)) return area.zones;
-  return country.zones;
+  return hasArea(e164, country.prefix) ? area.zones : country.zones;
 }
 
 interface Match {
@@ -77,34 +76,17 @@ export function placeOf(contactZone: string | null, e164: string, campaignZone: 
 /** Which of the zones of a number count in a campaign: they themselves or, where they say too little, the campaign's. */
 export function zonesIn(zones: readonly string[], campaignZone: string): readonly string[] {
   if (zones.length === 0) return [campaignZone];
-  const tooWide = spread(zones) > HALF_A_DAY && isZone(campaignZone);
-  return tooWide && zones.some((zone) => sameClock(zone, campaignZone)) ? [campaignZone] : zones;
+  const isNear = isWide(zones) && isZone(campaignZone) && zones.some((zone) => apart([zone, campaignZone]) === 0);
+  return isNear ? [campaignZone] : zones;
 }
 
 const HALF_A_DAY = 12 * 3_600_000;
-/** A winter's and a summer's day, on which zones that are not the same show it. */
-const DAYS = [Date.UTC(2026, 0, 15), Date.UTC(2026, 6, 15)] as const;
+const wide = new Map<readonly string[], boolean>();
 
-/** Wall clock minus UTC on these days, ms. */
-const clockOf = remembered((zone: string) => DAYS.map((day) => stretchAt(zone, day).offset));
-
-/** How far the clocks of zones are apart at most, ms. */
-const spread = remembered((zones: readonly string[]): number => {
-  const apart = DAYS.map((_, day) => {
-    const offsets = zones.map((zone) => clockOf(zone)[day]!);
-    return Math.max(...offsets) - Math.min(...offsets);
-  });
-  return Math.max(...apart);
-});
-
-const sameClock = (a: string, b: string): boolean => String(clockOf(a)) === String(clockOf(b));
-
-/** For arguments of which there are few. */
-function remembered<K, V>(work: (of: K) => V): (of: K) => V {
-  const known = new Map<K, V>();
-  return (of) => {
-    let value = known.get(of);
-    if (value === undefined) known.set(of, (value = work(of)));
-    return value;
-  };
+/** Remembered, since the lists are few and the numbers many. */
+function isWide(zones: readonly string[]): boolean {
+  if (zones.length === 1) return false;
+  let known = wide.get(zones);
+  if (known === undefined) wide.set(zones, (known = apart(zones) > HALF_A_DAY));
+  return known;
 }
