@@ -23,6 +23,8 @@ import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { offerRoutes } from './routes/offers.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
+import { measureWebhooks } from './webhook-metrics.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
@@ -39,6 +41,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...offerRoutes(deps),
     ...callRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
+    ...webhookRoutes(deps),
     ...simulatorRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps, metrics),
@@ -49,6 +52,7 @@ export function createApp(deps: Deps): Express {
   const app = express();
   const auth = createAuth(deps.db);
   const metrics = createMetrics();
+  measureWebhooks(metrics.registry, deps.db);
   const routes = allRoutes(deps, metrics);
   app.disable('x-powered-by');
   app.disable('etag');
