@@ -25,6 +25,8 @@ import { legalHoursRoutes } from './routes/legal-hours.ts';
 import { offerRoutes } from './routes/offers.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
 import { waitRoutes } from './routes/waits.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
+import { measureWebhooks } from './webhook-metrics.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
@@ -42,6 +44,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...offerRoutes(deps),
     ...callRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
+    ...webhookRoutes(deps),
     ...simulatorRoutes(deps),
     ...legalHoursRoutes(deps),
     ...keyRoutes(deps),
@@ -53,6 +56,7 @@ export function createApp(deps: Deps): Express {
   const app = express();
   const auth = createAuth(deps.db);
   const metrics = createMetrics();
+  measureWebhooks(metrics.registry, deps.db);
   const routes = allRoutes(deps, metrics);
   app.disable('x-powered-by');
   app.disable('etag');

@@ -8,6 +8,7 @@ import type { z } from 'zod';
 import type { ErrorCode } from '../domain/errors.ts';
 import type { Matching } from '../matching/matching.ts';
 import type { Db } from '../prisma/tx.ts';
+import type { Addresses } from '../webhooks/addresses.ts';
 import type { Workflows } from '../workflows/client.ts';
 import type { Caller, Role } from './auth.ts';
 import type { Listener } from './listener.ts';
@@ -21,6 +22,8 @@ export interface Deps {
   checkTemporal: () => Promise<void>;
   /** `simulatorUrl` is null with a real switch: there is nothing under /v1/simulator then. */
   telephony: { simulatorUrl: string | null };
+  /** What webhooks may lead to. */
+  addresses: Addresses;
   listen: Listener;
   log: Logger;
 }
@@ -72,7 +75,7 @@ export interface Route {
   fails?: ErrorCode[];
   /**
    * What a POST with an Idempotency-Key leaves for its repeats: `stored`, its answer (default) · `natural`, nothing, as a
-   * repeat does no harm · `secretless`, its answer without the field `key`, which is shown once.
+   * repeat does no harm · `secretless`, its answer without the fields `key` and `secret`, which are shown once.
    */
   repeats?: 'stored' | 'natural' | 'secretless';
   /** `sent`: the handler has written to `res` itself. */

@@ -553,25 +553,3 @@ export const screenPops = (offerIds: string[]): Sql => ({
          WHERE o.id = ANY($1::bigint[])`,
   values: [offerIds],
 });
-
-// ---- events for readers ---------------------------------------------------------------------------------------------
-
-/** Every position up to this one is committed, and so is seen by the statements that follow. */
-export const lastPosition: Sql = {
-  name: 'api_last_position',
-  text: `SELECT last FROM event_position WHERE id = 1`,
-  values: [],
-};
-
-/** Rows of one of the four tables, after one position and up to another. */
-export const eventsBetween = (
-  table: string,
-  columns: readonly string[],
-  after: string,
-  last: string,
-  limit: number,
-): Sql => ({
-  name: `api_events_of_${table}`,
-  text: `SELECT ${columns.join(', ')} FROM ${table} WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3`,
-  values: [after, last, limit],
-});

@@ -132,6 +132,7 @@ async function startProduct(
     PORT: String(apiPort),
     DIALWRIGHT_ADMIN_KEY: ADMIN_KEY,
     WORKER_ID: 'bench',
+    WEBHOOK_NETWORKS: '127.0.0.0/8',
     LOG_LEVEL: 'warn',
   };
   const processes = [

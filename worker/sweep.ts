@@ -37,7 +37,7 @@ export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
 }
 
 /** Does it over and over, with a pause of as many milliseconds as `work` says. */
-function repeat(work: (round: number) => Promise<number>): { stop(): Promise<void> } {
+export function repeat(work: (round: number) => Promise<number>): { stop(): Promise<void> } {
   let stopping = false;
   let wake: (() => void) | undefined;
   const loop = (async () => {

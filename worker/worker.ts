@@ -19,6 +19,7 @@ import { createWorkflows } from '../workflows/client.ts';
 import { failuresAsCodes } from './failures.ts';
 import { keepNode } from './node.ts';
 import { startSweep } from './sweep.ts';
+import { startWebhooks } from './webhooks.ts';
 
 /** Hot statements are short: more connections than this would only queue in PostgreSQL. */
 const POOL = 24;
@@ -80,11 +81,18 @@ export async function startWorker(
   });
   const repair = createRepairs({ db, legs, conclude: (input) => contacts.conclude(input), workflows, log });
   const sweep = startSweep({ db, workflows, matching, legs, node: config.telephonyNode, repair, log });
+  const webhooks = startWebhooks({
+    databaseUrl: config.databaseUrl,
+    clock: db.clock,
+    holder: config.workerId,
+    networks: config.webhookNetworks,
+    log,
+  });
   const run = worker.run();
 
   const cleanUp = async () => {
-    await sweep.stop();
-    log.info('sweep stopped');
+    await Promise.all([sweep.stop(), webhooks.stop()]);
+    log.info('sweep and webhooks stopped');
     await node.stop();
     log.info('telephony node given up');
     await Promise.all([db.pool.end(), db.prisma.$disconnect(), clientConnection.close()]);

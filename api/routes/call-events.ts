@@ -3,15 +3,14 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { stringify } from 'csv-stringify';
 import type { Request, Response } from 'express';
+import { type EventRow, readEvents } from '../../prisma/event-rows.ts';
 import type { Db } from '../../prisma/tx.ts';
 import { READERS } from '../auth.ts';
-import { readEvents, type EventRow } from '../event-rows.ts';
 import type { EventStreams } from '../event-streams.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
 import { invalid } from '../problems.ts';
-import { resumeAt } from '../resume.ts';
+import { mustHaveBeenReached, resumeAt } from '../resume.ts';
 import { CALL_EVENT_COLUMNS, type EventKind, eventPage, eventsQuery, eventStreamQuery } from '../schemas.ts';
-import * as sql from '../sql.ts';
 import { openEventStream } from '../sse.ts';
 
 const TAG = 'Raw data';
@@ -60,14 +59,6 @@ export function callEventRoutes({ db }: Deps, streams: EventStreams): Route[] {
       },
     }),
   ];
-}
-
-/** A position in the future is one of another database: who read on from it would miss what comes before. */
-async function mustHaveBeenReached({ pool }: Db, field: string, position: string): Promise<string> {
-  const { rows } = await pool.query<{ last: string }>(sql.lastPosition);
-  const { last } = rows[0]!;
-  if (BigInt(position) > BigInt(last)) throw invalid(field, `is ahead of the last position, which is ${last}`);
-  return last;
 }
 
 function wantsCsv(req: Request, format: 'json' | 'csv' | undefined): boolean {
