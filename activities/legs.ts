@@ -154,6 +154,8 @@ async function writeAnswer(tx: Tx, legId: string, at: Date): Promise<Answer | nu
   if (!offer || offer.ended_at) return { leg, connection: null };
   // What a repeat goes on with is what the first one wrote, whatever the rules say by now.
   const recording = offer.state === 'talking' ? leg.recording : await beginTalk(tx, offer);
+  // Told once more, it does not bring back who has been put on hold since.
+  if (leg.held_since) return { leg, connection: null };
   const agentLeg = legIdOf(offer.call_id, offer.offer_no, 'agent');
   return { leg, connection: { mix: offer.call_id, legIds: [agentLeg, legId], recording } };
 }
@@ -258,6 +260,10 @@ function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, times: Durations,
       result_response: result.response,
       result_reason: result.reason,
       answered: result.code === 'k',
+      call_transfer: 0,
+      hold: leg.hold,
+      consult: leg.consult,
+      caller_on_hold_sec: Math.round(heldMs(leg, endedAt) / 1000),
       leg_type: leg.leg_type,
       request_id: null,
       contact_id: leg.contact_id,
@@ -267,6 +273,10 @@ function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, times: Durations,
     },
   });
 }
+
+/** How long the contact was on hold while this leg was in the talk. */
+const heldMs = ({ held_ms, held_since }: sql.LegRow, endedAt: number): number =>
+  held_ms + (held_since ? Math.max(0, endedAt - held_since.getTime()) : 0);
 
 async function agentLegEnded(
   tx: Tx,

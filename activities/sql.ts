@@ -143,8 +143,9 @@ export interface LegRow {
   contact_id: string;
   campaign_id: number;
   agent_id: number;
-  ciq: 'a' | 'c';
-  leg_type: string;
+  /** Null: to a number that a talk is transferred to. */
+  ciq: 'a' | 'c' | null;
+  leg_type: 'agent' | 'contact' | 'transfer';
   sequence: number;
   attempt: number;
   node: string;
@@ -161,10 +162,14 @@ export interface LegRow {
   result_response: number | null;
   result_reason: LegResult['reason'];
   recording: string | null;
+  hold: number;
+  consult: number;
+  held_since: Date | null;
+  held_ms: number;
 }
 const LEG_COLUMNS = `id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
   source, destination, originating, not_after, created_at, alerting_at, answered_at, media_at, ended_at, result_code,
-  result_response, result_reason, recording`;
+  result_response, result_reason, recording, hold, consult, held_since, held_ms`;
 
 export const readLeg = (id: string): Sql => ({
   name: 'read_leg',

@@ -23,6 +23,7 @@ import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { offerRoutes } from './routes/offers.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
+import { talkRoutes } from './routes/talks.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
@@ -38,6 +39,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...agentRoutes(deps, createAgentStreams(deps)),
     ...offerRoutes(deps),
     ...callRoutes(deps),
+    ...talkRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
     ...simulatorRoutes(deps),
     ...keyRoutes(deps),

@@ -317,7 +317,7 @@ export const contactDetail = z
             z.strictObject({
               id: z.string(),
               offer_id: id,
-              ciq: z.enum(['a', 'c']),
+              ciq: z.enum(['a', 'c']).nullable(),
               leg_type: z.string(),
               sequence: count,
               agent_id: id,

@@ -12,6 +12,7 @@ import { afterAll, beforeAll, inject, onTestFinished, type TestContext } from 'v
 import type { CallActivities, EndOutcome, Spare } from '../../activities/calls.ts';
 import type { ConcludeInput, ContactActivities, OpenOffer, Standing } from '../../activities/contacts.ts';
 import type { DialOutcome, OfferOutcome, RingOutcome } from '../../activities/offers.ts';
+import type { TalkActivities } from '../../activities/talks.ts';
 import type { ResultReason } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { callId, contactOfCall, contactWorkflowId, nodeTaskQueue } from '../../domain/ids.ts';
@@ -33,6 +34,9 @@ const UPDATES = {
   dispose: messages.dispose,
   extendWrapUp: messages.extendWrapUp,
   disable: messages.disable,
+  hold: messages.hold,
+  resume: messages.resume,
+  sendKeys: messages.sendKeys,
 } as const;
 export type Click = keyof typeof UPDATES;
 
@@ -212,6 +216,7 @@ export class TestContact {
   /** Answers of the next `endOffer`s; when there are none it ends what rings, as a switch does. */
   readonly endings: (EndOutcome | Promise<EndOutcome> | Error)[] = [];
   readonly confirmations: Error[] = [];
+  readonly commands: Error[] = [];
   /** The offer made last. */
   offer!: OpenOffer;
   /** What the rows say of an offer when the workflow asks; nothing: it stands. */
@@ -322,7 +327,7 @@ export class TestContact {
     const { offerNo, callId: call, agentId } = this.offer;
     if (name === 'disable') return { reason: 'disabled', by: 'key:1' };
     if (name === 'reject' || name === 'cancel' || name === 'accept') return { offerNo, agentId };
-    const more = { hangUp: {}, dispose: { action: 'done' }, extendWrapUp: { until: Date.now() + 60_000 } };
+    const more = { hangUp: {}, hold: {}, resume: {}, sendKeys: { keysId: '1' }, dispose: { action: 'done' }, extendWrapUp: { until: Date.now() + 60_000 } };
     return { callId: call, agentId, ...more[name] };
   }
 
@@ -419,6 +424,12 @@ export class TestContact {
     if (this.confirmations.length > 0) throw this.confirmations.shift()!;
   }
 
+  /** What is done in a talk; the next answer of `commands` makes it fail. */
+  async command(what: string, offerId: string): Promise<void> {
+    this.asked.push(`${what} ${offerId.slice(this.id.length)}`);
+    if (this.commands.length > 0) throw this.commands.shift()!;
+  }
+
   openOffer(): OpenOffer | null {
     const isTakenBack = this.asked.some((what) => what.startsWith(`takeBack ${this.offer.offerNo} `));
     return this.#offers > 0 && !isTakenBack ? this.offer : null;
@@ -498,12 +509,14 @@ function repeatable(): <T>(step: () => T | Promise<T>) => Promise<T> {
   };
 }
 
-function phones(contacts: Contacts): CallActivities {
+function phones(contacts: Contacts): CallActivities & TalkActivities {
   return {
     ring: async ({ offerId }) => ofOffer(contacts, offerId).lastingRing(offerId),
     dial: async ({ offerId }) => ofOffer(contacts, offerId).lastingDial(offerId),
     endOffer: async (input) => ofOffer(contacts, input.offerId).endOffer(input),
     confirm: async ({ offerId }) => ofOffer(contacts, offerId).confirm(offerId),
+    hold: async ({ offerId, on }) => ofOffer(contacts, offerId).command(on ? 'hold' : 'resume', offerId),
+    sendKeys: async ({ offerId, keysId }) => ofOffer(contacts, offerId).command(`sendKeys ${keysId}`, offerId),
   };
 }
 

@@ -398,6 +398,30 @@ export class ContactLife {
     return { done: true };
   }
 
+  /** For what an agent does with the contact on the line. */
+  checkInTalk({ callId, agentId }: messages.CallAnswer): void {
+    this.checkCall(callId, agentId);
+    if (this.phase !== 'talking') refuse('CONFLICT', 'they do not talk', this.phase);
+  }
+
+  checkHold(message: messages.CallAnswer): void {
+    this.checkInTalk(message);
+  }
+
+  async hold(on: boolean): Promise<messages.Done> {
+    const { node, offerId, agentId } = this.offer!;
+    const what = on ? `Agent ${agentId} puts the contact on hold` : `Agent ${agentId} takes the contact back`;
+    await this.orUnavailable(() => command(node, what).hold({ offerId, on }));
+    this.story.note(`agent ${agentId} ${on ? 'has put the contact on hold' : 'is back with the contact'}`);
+    return { done: true };
+  }
+
+  async sendKeys({ keysId }: messages.KeysToSend): Promise<messages.Done> {
+    const { node, offerId, agentId } = this.offer!;
+    await this.orUnavailable(() => command(node, `Agent ${agentId} sends keys`).sendKeys({ offerId, keysId }));
+    return { done: true };
+  }
+
   checkDispose({ callId, action }: messages.Disposed): void {
     if (action === 'do_not_call') return;
     if (callId !== this.callId) refuse('CALL_OVER', "the contact's next call has started", this.phase);

@@ -104,6 +104,11 @@ export interface ExtendWrapUp {
   until: number;
 }
 
+export interface KeysToSend extends CallAnswer {
+  /** Of the row that has them. */
+  keysId: string;
+}
+
 export const reject = defineUpdate<Done, [OfferAnswer]>('reject');
 export const cancel = defineUpdate<Done, [OfferAnswer]>('cancel');
 export const accept = defineUpdate<Done, [OfferAnswer]>('accept');
@@ -111,6 +116,9 @@ export const hangUp = defineUpdate<Done, [CallAnswer]>('hangUp');
 export const dispose = defineUpdate<Done, [Disposed]>('dispose');
 export const extendWrapUp = defineUpdate<Done, [ExtendWrapUp]>('extendWrapUp');
 export const disable = defineUpdate<Done, [Disable]>('disable');
+export const hold = defineUpdate<Done, [CallAnswer]>('hold');
+export const resume = defineUpdate<Done, [CallAnswer]>('resume');
+export const sendKeys = defineUpdate<Done, [KeysToSend]>('sendKeys');
 
 export interface ContactView {
   phase: 'waiting' | 'queued' | 'ringing' | 'dialling' | 'talking' | 'wrap_up' | 'closed';
@@ -129,4 +137,7 @@ export const asSignals = {
   dispose: defineSignal<[Disposed]>(dispose.name),
   extendWrapUp: defineSignal<[ExtendWrapUp]>(extendWrapUp.name),
   disable: defineSignal<[Disable]>(disable.name),
+  hold: defineSignal<[CallAnswer]>(hold.name),
+  resume: defineSignal<[CallAnswer]>(resume.name),
+  sendKeys: defineSignal<[KeysToSend]>(sendKeys.name),
 };

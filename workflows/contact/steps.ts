@@ -2,6 +2,7 @@
 import { type ActivityOptions, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { CallActivities } from '../../activities/calls.ts';
 import type { ContactActivities } from '../../activities/contacts.ts';
+import type { TalkActivities } from '../../activities/talks.ts';
 import { nodeTaskQueue } from '../../domain/ids.ts';
 
 /** Only writes, each repeatable: repeated until the database answers. A code of ours is final. */
@@ -22,9 +23,9 @@ const PHONE: ActivityOptions = {
 export const phone = (node: string, summary: string) =>
   proxyActivities<Pick<CallActivities, 'ring' | 'dial'>>({ ...PHONE, taskQueue: nodeTaskQueue(node), summary });
 
-/** Commands to what rings: the asker waits, so a node that does not answer in time means "unknown". */
+/** Commands to what rings or talks: the asker waits, so a node that does not answer in time means "unknown". */
 export const command = (node: string, summary: string) =>
-  proxyActivities<Pick<CallActivities, 'endOffer' | 'confirm'>>({
+  proxyActivities<Pick<CallActivities, 'endOffer' | 'confirm'> & TalkActivities>({
     taskQueue: nodeTaskQueue(node),
     startToCloseTimeout: '5s',
     scheduleToCloseTimeout: '8s',

@@ -61,6 +61,9 @@ export async function contact(input: messages.ContactInput): Promise<Closed> {
     (a) => life.disposeByHand(a),
   );
   answer(messages.extendWrapUp, asSignals.extendWrapUp, (a) => life.checkExtendWrapUp(a), (a) => life.extendWrapUp(a));
+  answer(messages.hold, asSignals.hold, (a) => life.checkHold(a), () => life.hold(true));
+  answer(messages.resume, asSignals.resume, (a) => life.checkHold(a), () => life.hold(false));
+  answer(messages.sendKeys, asSignals.sendKeys, (a) => life.checkInTalk(a), (a) => life.sendKeys(a));
   answer(messages.disable, asSignals.disable, () => life.checkDisable(), (a) => life.disable(a));
 
   // "Request cancellation" in the Temporal UI is Disable by another name: what rings is ended in order, a talk goes on.
