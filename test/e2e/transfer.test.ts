@@ -104,3 +104,132 @@ describe('a talk', () => {
     await scene.phone(contact, 'hang-up');
   });
 });
+
+describe('a talk transferred to a number', () => {
+  it('blind: the agent leaves at once, the contact hears music, then talks with the number', async () => {
+    const { scene, contact, clicks } = await talking();
+    const target = number();
+    await clicks('transfer', { mode: 'blind', to: { number: target } });
+    await legIs(contact, { onHold: true, sound: 'music' });
+    await scene.agentIs('wrap_up');
+    await legIs(target, { phase: 'alerting' });
+    expect((await scene.contact()).state).toBe('talking');
+    await scene.phone(target, 'answer');
+    await legIs(contact, { onHold: false, sound: null, mix: (await legAt(target)).mix });
+
+    await scene.phone(target, 'hang-up');
+    await scene.until('wrap_up');
+    await scene.story('i q:q a:k c:k null:k');
+    const found = await rows(scene, 'ciq', 'leg_type', 'destination', 'queue_key', 'call_transfer', 'hold', 'consult');
+    expect(found).toMatchObject([
+      { ciq: 'a', leg_type: 'agent', call_transfer: 1, hold: 1, consult: 0 },
+      { ciq: 'c', leg_type: 'contact', call_transfer: 0, hold: 1, consult: 0 },
+      { ciq: null, leg_type: 'transfer', destination: target, queue_key: null, call_transfer: 0, consult: 0 },
+    ]);
+  });
+
+  it('attended: the agent speaks with the number, and leaves it to the contact', async () => {
+    const { scene, contact, clicks } = await talking();
+    const target = number();
+    await clicks('transfer', { mode: 'attended', to: { number: target } });
+    await legIs(target, { phase: 'alerting' });
+    await scene.phone(target, 'answer');
+    await consulting(scene);
+    await scene.agentIs('connected');
+    await legIs(contact, { onHold: true, sound: 'music' });
+
+    await clicks('complete-transfer');
+
+    await legIs(contact, { onHold: false, sound: null });
+    await scene.agentIs('wrap_up');
+    await scene.phone(contact, 'hang-up');
+    await scene.until('wrap_up');
+    await scene.story('i q:q a:k c:k null:k');
+    const found = await rows(scene, 'call_transfer', 'hold', 'consult');
+    expect(found).toEqual([
+      { call_transfer: 1, hold: 1, consult: 1 },
+      { call_transfer: 0, hold: 1, consult: 0 },
+      { call_transfer: 0, hold: 0, consult: 1 },
+    ]);
+  });
+
+  it('attended, and taken back: the number is hung up, they talk on', async () => {
+    const { scene, contact, clicks } = await talking();
+    const target = number();
+    await clicks('transfer', { mode: 'attended', to: { number: target } });
+    await legIs(target, { phase: 'alerting' });
+    await scene.phone(target, 'answer');
+    await consulting(scene);
+    await clicks('take-back');
+    await legIs(contact, { onHold: false, sound: null });
+    await eventually(async () => !(await legAt(target)));
+    await scene.agentIs('connected');
+    // Bound as before: the agent's hanging up is the end of it.
+    await scene.phone(scene.agents[0]!.phone, 'hang-up');
+    await scene.until('wrap_up');
+    await scene.story('i q:q a:k c:k(agent_hang_up) null:k(agent_hang_up)');
+    expect(await rows(scene, 'call_transfer')).toEqual([{ call_transfer: 0 }, { call_transfer: 0 }, { call_transfer: 0 }]);
+  });
+
+  it('attended, and the agent hangs up: that completes it', async () => {
+    const { scene, contact, clicks } = await talking();
+    const target = number();
+    await clicks('transfer', { mode: 'attended', to: { number: target } });
+    await legIs(target, { phase: 'alerting' });
+    await scene.phone(target, 'answer');
+    await consulting(scene);
+    await scene.phone(scene.agents[0]!.phone, 'hang-up');
+    await legIs(contact, { onHold: false, sound: null });
+    await scene.agentIs('wrap_up');
+    await scene.phone(contact, 'hang-up');
+    await scene.story('i q:q a:k c:k null:k');
+    expect((await rows(scene, 'call_transfer'))[0]).toEqual({ call_transfer: 1 });
+  });
+
+  it('attended, not answered: back to the agent', async () => {
+    const { scene, contact, clicks } = await talking();
+    const target = number();
+    await clicks('transfer', { mode: 'attended', to: { number: target } });
+    await legIs(target, { phase: 'alerting' });
+    await scene.phone(target, 'reject');
+    await legIs(contact, { onHold: false, sound: null });
+    await scene.agentIs('connected');
+    await clicks('hold');
+    await clicks('resume');
+    await clicks('hang-up');
+    await scene.story('i q:q a:k(agent_hang_up) c:k(agent_hang_up) null:b');
+    expect((await rows(scene, 'call_transfer', 'consult'))[0]).toEqual({ call_transfer: 0, consult: 0 });
+  });
+
+  it('is ended by the contact who hangs up, whatever the others are doing', async () => {
+    const { scene, contact, clicks } = await talking();
+    const target = number();
+    await clicks('transfer', { mode: 'attended', to: { number: target } });
+    await legIs(target, { phase: 'alerting' });
+    await scene.phone(contact, 'hang-up');
+    await scene.until('wrap_up');
+    await scene.agentIs('wrap_up');
+    await eventually(async () => !(await legAt(target)));
+    await scene.story('i q:q a:k c:k null:h');
+    expect((await rows(scene, 'call_transfer'))[0]).toEqual({ call_transfer: 0 });
+  });
+
+  it('is refused for a number that is none, and while another one is under way', async () => {
+    const { scene, contact, click, clicks } = await talking();
+    expect((await click('transfer', { mode: 'blind', to: { number: '112' } })).body.issues[0]).toMatchObject({ field: 'to.number' });
+    expect((await click('transfer', { mode: 'blind', to: {} })).body.issues[0]).toMatchObject({ field: 'to' });
+    expect((await click('complete-transfer')).body).toMatchObject({ code: 'CONFLICT' });
+    await clicks('transfer', { mode: 'attended', to: { number: number() } });
+    const again = await click('transfer', { mode: 'blind', to: { number: number() } });
+    expect(again.body).toMatchObject({ code: 'CONFLICT', detail: 'a transfer is under way' });
+    expect((await click('hold')).body).toMatchObject({ code: 'CONFLICT' });
+    await scene.phone(contact, 'hang-up');
+  });
+});
+
+/** The transferring agent speaks with the target, as far as the rows know. */
+const consulting = (scene: Scene) =>
+  eventually(async () => {
+    const { rows: found } = await system.sql.query(`SELECT state FROM transfer WHERE contact_id = $1 AND ended_at IS NULL`, [scene.contacts[0]]);
+    return found[0]?.state === 'consulting';
+  });
