@@ -40,12 +40,22 @@ export function createTalkActivities({ db, telephony }: TalkDeps) {
       const keys = (await db.pool.query<{ call_id: string; digits: string | null }>(transferSql.keysToSend(keysId))).rows[0];
       if (!keys) throw ApplicationFailure.nonRetryable('there are no such keys', 'NOT_FOUND');
       if (keys.digits === null) return;
-      const { offer, contactLeg } = await inTx(db, (tx) => lockTalk(tx, offerId));
-      if (keys.call_id !== offer.call_id) throw conflict('these keys are for another call');
-      await telephony.sendDtmf(contactLeg.id, keys.digits, keysId);
+      const to = await inTx(db, async (tx) => {
+        const { offer, contactLeg } = await lockTalk(tx, offerId);
+        if (keys.call_id !== offer.call_id) throw conflict('these keys are for another call');
+        return partnerOf(await tx.row<transferSql.TransferRow>(transferSql.openTransferOf(offer.call_id)), contactLeg);
+      });
+      await telephony.sendDtmf(to, keys.digits, keysId);
       await db.pool.query(transferSql.forgetKeys(keysId));
     },
   };
+}
+
+/** Whom the agent speaks with: the target of a transfer, else the contact. */
+function partnerOf(transfer: transferSql.TransferRow | undefined, contactLeg: sql.LegRow): string {
+  if (!transfer) return contactLeg.id;
+  if (transfer.state !== 'consulting' || transfer.leg_id === null) throw conflict('nobody is there to hear them');
+  return transfer.leg_id;
 }
 
 export const conflict = (message: string, state = 'talking') => ApplicationFailure.nonRetryable(message, 'CONFLICT', state);

@@ -103,11 +103,17 @@ export const readTransfer = (id: string): Sql => ({
   values: [id],
 });
 
-/** After its target's offer, where there is one: always in this order. */
+/** After the contact's leg and its target's offer, where there is one: always in this order. */
 export const lockTransfer = (id: string): Sql => ({
   name: 'lock_transfer',
   text: `SELECT ${COLUMNS} FROM transfer WHERE id = $1 FOR UPDATE`,
   values: [id],
+});
+
+export const lockContactLeg = (callId: string): Sql => ({
+  name: 'lock_contact_leg',
+  text: `SELECT 1 FROM leg WHERE call_id = $1 AND ciq = 'c' FOR NO KEY UPDATE`,
+  values: [callId],
 });
 
 /** A call's transfer that is under way; there is one at most. */

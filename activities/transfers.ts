@@ -230,9 +230,10 @@ async function look({ db }: Pick<TransferDeps, 'db'>, transferId: string): Promi
   };
 }
 
-/** The target's offer is locked before the transfer, as everywhere. */
+/** In the order in which the end of the contact's leg takes them: that leg, the target's offer, the transfer. */
 async function lockWithTarget(tx: Tx, transferId: string): Promise<transferSql.TransferRow> {
   const found = await tx.row<transferSql.TransferRow>(transferSql.readTransfer(transferId));
+  if (found) await tx.run(transferSql.lockContactLeg(found.call_id));
   if (found?.target_offer_id) await tx.row(sql.lockOffer(found.target_offer_id));
   return (await tx.row<transferSql.TransferRow>(transferSql.lockTransfer(transferId)))!;
 }

@@ -50,7 +50,10 @@ export const agentsForLive = (now: Date): Sql => ({
   values: [now],
 });
 
-/** Reserves the agent and writes the offer, like `reserve` of sql.ts; the contact's state stays. No row: the agent was taken. */
+/**
+ * Reserves the agent and writes the offer, like `reserve` of sql.ts; the contact's state stays. No row: one of them was taken.
+ * The contact comes before the transfer, as where the contact hangs up.
+ */
 const reserveForTalk = (now: Date, talk: LiveTalk, agentId: number, deadline: Date, announcedAt: Date | null): Sql => ({
   name: 'reserve_for_talk',
   text: `
@@ -59,17 +62,18 @@ const reserveForTalk = (now: Date, talk: LiveTalk, agentId: number, deadline: Da
         offer_id = nextval(pg_get_serial_sequence('offer', 'id')), updated_at = $1
       WHERE id = $2 AND state = 'ready' AND lease_until > $1
       RETURNING id, offer_id, since, old.since AS from_since
+    ), contact AS (
+      UPDATE contact c SET offer_no = offer_no + 1, updated_at = $1 FROM agent WHERE c.id = $4
+      RETURNING c.id, c.offer_no, c.round, c.attempts
     ), transfer AS (
-      UPDATE transfer t SET state = 'ringing', target_offer_id = agent.offer_id FROM agent
+      UPDATE transfer t SET state = 'ringing', target_offer_id = agent.offer_id FROM agent, contact
       WHERE t.id = $3 AND t.state IN ('requested', 'queued')
       RETURNING t.id
-    ), contact AS (
-      UPDATE contact c SET offer_no = offer_no + 1, updated_at = $1 FROM transfer WHERE c.id = $4
-      RETURNING c.id, c.offer_no, c.round, c.attempts
     ), made AS (
       INSERT INTO offer (id, call_id, contact_id, campaign_id, offer_no, agent_id, node, created_at, deadline, announced_at,
         transfer_id)
-      SELECT agent.offer_id, $5, contact.id, $6, contact.offer_no, agent.id, $7, $1, $8, $9, $3 FROM agent, contact
+      SELECT agent.offer_id, $5, contact.id, $6, contact.offer_no, agent.id, $7, $1, $8, $9, transfer.id
+      FROM agent, contact, transfer
       RETURNING id
     )
     SELECT made.id AS offer_id, agent.since, agent.from_since, contact.offer_no, contact.round, contact.attempts AS attempt

@@ -300,8 +300,7 @@ export class TestContact {
 
   /** An offer of the talk to this agent. */
   asks(agentId: string): OpenOffer {
-    const asked = { ...this.#nextOffer(), callId: this.offer.callId, agentId };
-    return asked;
+    return { ...this.#nextOffer(), callId: this.offer.callId, agentId };
   }
 
   /** The agent answers: the contact is dialled. */
@@ -376,6 +375,17 @@ export class TestContact {
       if (!this.asked.includes(what)) throw new Error(`${what} was not asked for, but ${this.asked.join(', ')}`);
       return true;
     }, patience);
+    return this;
+  }
+
+  async hasAskedTimes(what: string, times: number): Promise<this> {
+    await eventually(() => this.asked.filter((each) => each === what).length === times);
+    return this;
+  }
+
+  /** The click comes to be taken: what it waits for is over, and the workflow may not have heard of that yet. */
+  async untilHeld(click: () => Promise<unknown>): Promise<this> {
+    await eventually(async () => (await refusal(click())) === 'done');
     return this;
   }
 

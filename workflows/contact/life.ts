@@ -515,6 +515,7 @@ export class ContactLife {
   checkInTalk({ callId, agentId }: messages.CallAnswer): void {
     this.checkCall(callId, agentId);
     if (this.phase !== 'talking') refuse('CONFLICT', 'they do not talk', this.phase);
+    if (this.offer?.agentId !== agentId) refuse('CONFLICT', 'the talk is not handed on yet', this.phase);
   }
 
   checkHold(message: messages.CallAnswer): void {
