@@ -46,7 +46,7 @@ const SEND_WITHIN_MS = 5_000;
 /** The agent's audio must be up this soon after the answer, else `e` `no_media`. */
 const MEDIA_WITHIN_MS = 5_000;
 /** Heartbeats; the workflow lets an activity without them be taken over by another worker. */
-const HEARTBEAT_MS = 3_000;
+export const HEARTBEAT_MS = 3_000;
 /** How long a decision to end an offer may take from its row to the switch. */
 const DECIDED_WITHIN_MS = 2_000;
 /** A leg the switch does not know is asked for twice, so that the report of its end can arrive first. */
@@ -169,15 +169,16 @@ async function beginRinging(tx: Tx, offerId: string): Promise<Begun<RingOutcome>
     const ended = (await tx.row<sql.OfferRow>(sql.readOffer(offerId)))!;
     return { offer, outcome: offerOver(ended) };
   }
-  const leg = await insert(tx, offer, context, { id, ciq: 'a', destination: context.phone, originating: context.number });
+  const agent = { ciq: 'a', legType: 'agent', destination: context.phone, originating: context.number } as const;
+  const leg = await insertLeg(tx, offer, context, { id, ...agent });
   return { offer, outcome: null, context, leg, fresh: true };
 }
 
-async function insert(
+export async function insertLeg(
   tx: Tx,
   offer: sql.OfferRow,
   context: sql.CallContext,
-  leg: Pick<sql.NewLeg, 'id' | 'ciq' | 'destination' | 'originating'>,
+  leg: Pick<sql.NewLeg, 'id' | 'ciq' | 'legType' | 'destination' | 'originating'>,
 ): Promise<sql.LegRow> {
   const notAfter = new Date(tx.now.getTime() + SEND_WITHIN_MS);
   const { attempt, number } = context;
@@ -202,9 +203,10 @@ async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | nul
   }
   await tx.run(sql.setOfferState(tx.now, offer.id, 'dialling'));
   await tx.run(sql.countAttempt(tx.now, offer.contact_id));
-  const leg = await insert(tx, offer, context, {
+  const leg = await insertLeg(tx, offer, context, {
     id,
     ciq: 'c',
+    legType: 'contact',
     destination: context.number,
     originating: context.caller_id,
   });
@@ -257,8 +259,8 @@ async function untilDue({ db }: CallDeps, offerId: string, ciq: 'a' | 'c'): Prom
 }
 
 /** Sends a leg that was just written. False when the switch gave no answer: its outcome is unknown, it is to be adopted. */
-async function send(
-  { telephony, legs, log, db }: CallDeps,
+export async function send(
+  { telephony, legs, log, db }: Pick<CallDeps, 'telephony' | 'legs' | 'log' | 'db'>,
   leg: sql.LegRow,
   { party, ringSec, mix }: Pick<Originate, 'party' | 'mix'> & { ringSec: number },
   { rules }: sql.CallContext,
@@ -285,8 +287,11 @@ async function send(
   const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
   const never = { phase: 'setup' as const, setupMs: 0, alertMs: 0 };
   const agentIsGone = async () =>
-    party === 'contact' && (await telephony.status(legId(offer.call_id, offer.offer_no, 'agent'))) === 'absent';
-  const why = (offer.withdrawn as ResultReason | null) ?? ((await agentIsGone()) ? 'agent_hang_up' : null);
+    leg.ciq === 'c' && (await telephony.status(legId(offer.call_id, offer.offer_no, 'agent'))) === 'absent';
+  const why =
+    (offer.withdrawn as ResultReason | null) ??
+    // Of a transfer it is the contact who has gone.
+    (leg.leg_type === 'transfer' ? 'call_over' : (await agentIsGone()) ? 'agent_hang_up' : null);
   await legs.end(leg.id, why ? { ...never, by: 'command', why } : { ...never, by: 'switch', why: 'unknown' });
   return true;
 }
@@ -299,7 +304,7 @@ async function untilAnswered(
   isCertain: boolean,
 ): Promise<RingOutcome> {
   const { telephony, db } = deps;
-  const adopted = isCertain ? null : adoption(deps, watch);
+  const adopted = isCertain ? null : adoption(deps);
   let withdrawnSince: number | null = null;
   for (;;) {
     const leg = await upToDate(deps, watch);
@@ -313,15 +318,15 @@ async function untilAnswered(
     } else if (wanted && wanted.untilMs <= 0) {
       await telephony.hangUp(leg.id, wanted.reason);
     }
-    await adopted?.check();
+    await adopted?.check(watch.row);
     const untilMs = wanted?.untilMs ?? (withdrawnSince === null ? HEARTBEAT_MS : DECIDED_WITHIN_MS / 4);
     await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
   }
 }
 
 /** What an answered agent's leg still lacks, and for how long it may. */
-async function missing(
-  { db, telephony }: CallDeps,
+export async function missing(
+  { db, telephony }: Pick<CallDeps, 'db' | 'telephony'>,
   offerId: string,
   context: sql.CallContext,
   leg: sql.LegRow,
@@ -352,7 +357,7 @@ async function untilTalking(
   isCertain: boolean,
 ): Promise<DialOutcome> {
   const { db, telephony } = deps;
-  const adopted = isCertain ? null : adoption(deps, watch);
+  const adopted = isCertain ? null : adoption(deps);
   for (;;) {
     const leg = await upToDate(deps, watch);
     const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
@@ -364,7 +369,7 @@ async function untilTalking(
       await telephony.hangUp(agentLeg, 'call_over');
       return { kind: 'failed', code: leg.result_code!, reason: leg.result_reason };
     }
-    await adopted?.check();
+    await adopted?.check(watch.row);
     await nextChange(watch, HEARTBEAT_MS);
   }
 }
@@ -382,11 +387,10 @@ async function upToDate({ db }: CallDeps, watch: LegWatch): Promise<sql.LegRow> 
 }
 
 /** For a leg that an earlier try wrote: whether it was sent, only the switch can say. */
-function adoption({ telephony, legs, db }: CallDeps, watch: LegWatch) {
+export function adoption({ telephony, legs, db }: Pick<CallDeps, 'telephony' | 'legs' | 'db'>) {
   let absentSince: number | null = null;
   return {
-    async check(): Promise<void> {
-      const { row } = watch;
+    async check(row: sql.LegRow): Promise<void> {
       const now = db.clock.now().getTime();
       const status = await telephony.status(row.id);
       // Before notAfter a frozen try may still send it; until then nothing can be said.

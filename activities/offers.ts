@@ -8,6 +8,7 @@ import { endCalls } from '../matching/queue.ts';
 import { callsNow, endOffer, type Held, holdStatus, lockAgentOfOffer } from '../matching/sql.ts';
 import type { Tx } from '../prisma/tx.ts';
 import * as sql from './sql.ts';
+import * as transferSql from './transfer-sql.ts';
 
 /**
  * The offer has ended and the contact was not dialled: with `endsCall` by a decision that ends the call too, else the
@@ -104,12 +105,20 @@ export async function returnToQueue(tx: Tx, offer: Pick<sql.OfferRow, 'call_id' 
   return false;
 }
 
+/** Whom an agent of a queue has not taken waits on there, at the old place: the queue's campaign; null for any other offer. */
+export async function waitOn(tx: Tx, { id, transfer_id }: Pick<sql.OfferRow, 'id' | 'transfer_id'>): Promise<number | null> {
+  if (transfer_id === null) return null;
+  return (await tx.row<{ queue_id: number }>(transferSql.stayInQueue(transfer_id, id)))?.queue_id ?? null;
+}
+
 /** An offer that ends before its agent's phone was rung: the agent is free at once. */
-export async function endUnrung(tx: Tx, offer: sql.OfferRow, reason: ResultReason): Promise<void> {
+export async function endUnrung(tx: Tx, offer: sql.OfferRow, reason: ResultReason | null): Promise<void> {
   const { rules, contact_ended_reason } = await contextOf(tx, offer.id);
-  const returns = !endsCall(reason) && !(await endsWithOffer(tx, offer, contact_ended_reason));
-  const reofferAt = returns ? new Date(tx.now.getTime() + rules.reoffer_after_sec * 1000) : null;
+  const isTransfer = offer.transfer_id !== null;
+  const returns = !isTransfer && !endsCall(reason) && !(await endsWithOffer(tx, offer, contact_ended_reason));
+  const reofferAt = returns || isTransfer ? new Date(tx.now.getTime() + rules.reoffer_after_sec * 1000) : null;
   await tx.run(endOffer(tx.now, offer.id, 'q', reason, reofferAt));
   await releaseAgent(tx, offer, 'q', (agent) => afterFailedOffer(rules, countersOf(agent), 'q', reason));
   if (returns) await returnToQueue(tx, offer);
+  await waitOn(tx, offer);
 }

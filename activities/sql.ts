@@ -22,9 +22,11 @@ export interface OfferRow {
   ended_at: Date | null;
   result_code: string | null;
   result_reason: string | null;
+  /** The transfer for which this agent is asked to take a talk; null: the offer of a queued call. */
+  transfer_id: string | null;
 }
 const OFFER_COLUMNS = `id, call_id, contact_id, campaign_id, offer_no, agent_id, node, state, deadline, answered_at,
-  accepted_at, withdrawn, ended_at, result_code, result_reason`;
+  accepted_at, withdrawn, ended_at, result_code, result_reason, transfer_id`;
 
 /** Whoever decides about an offer locks its row first: decisions take turns. */
 export const lockOffer = (offerId: string): Sql => ({
@@ -81,6 +83,11 @@ export const acceptOffer = (now: Date, offerId: string): Sql => ({
   values: [now, offerId],
 });
 
+export interface Queue {
+  service_num: string | null;
+  queue_key: string | null;
+}
+
 export interface CallContext {
   number: string;
   attempt: number;
@@ -136,12 +143,12 @@ export interface OpenOfferRow {
   withdrawn: string | null;
 }
 
-/** A contact's open offer; there is one at most. */
+/** The open offer of a contact's queued call; there is one at most. */
 export const openOfferOf = (contactId: string): Sql => ({
   name: 'open_offer_of',
   text: `SELECT o.id, o.offer_no, o.call_id, o.agent_id, o.node, k.attempt, o.withdrawn
          FROM offer o JOIN call k ON k.call_id = o.call_id
-         WHERE o.contact_id = $1 AND o.ended_at IS NULL`,
+         WHERE o.contact_id = $1 AND o.ended_at IS NULL AND o.transfer_id IS NULL`,
   values: [contactId],
 });
 
@@ -154,8 +161,9 @@ export interface LegRow {
   contact_id: string;
   campaign_id: number;
   agent_id: number;
-  ciq: 'a' | 'c';
-  leg_type: string;
+  /** Null: to a number that a talk is transferred to. */
+  ciq: 'a' | 'c' | null;
+  leg_type: 'agent' | 'contact' | 'transfer';
   sequence: number;
   attempt: number;
   node: string;
@@ -172,10 +180,14 @@ export interface LegRow {
   result_response: number | null;
   result_reason: LegResult['reason'];
   recording: string | null;
+  hold: number;
+  consult: number;
+  held_since: Date | null;
+  held_ms: number;
 }
-const LEG_COLUMNS = `id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
+export const LEG_COLUMNS = `id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
   source, destination, originating, not_after, created_at, alerting_at, answered_at, media_at, ended_at, result_code,
-  result_response, result_reason, recording`;
+  result_response, result_reason, recording, hold, consult, held_since, held_ms`;
 
 export const readLeg = (id: string): Sql => ({
   name: 'read_leg',
@@ -195,11 +207,13 @@ export const contactLegOfCall = (callId: string): Sql => ({
   values: [callId],
 });
 
-/** The contact's leg of the same offer, while it is open. */
+/** The contact's leg of the same offer, while it is open; none when the agent leaves it to another one. */
 export const openContactLegBeside = (agentLegId: string): Sql => ({
   name: 'open_contact_leg_beside',
   text: `SELECT ${LEG_COLUMNS} FROM leg
-         WHERE offer_id = (SELECT offer_id FROM leg WHERE id = $1 AND ciq = 'a') AND ciq = 'c' AND ended_at IS NULL`,
+         WHERE offer_id = (SELECT offer_id FROM leg WHERE id = $1 AND ciq = 'a') AND ciq = 'c' AND ended_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM transfer t WHERE t.offer_id = leg.offer_id AND (t.state = 'completed'
+                             OR t.mode = 'blind' AND t.state IN ('queued', 'ringing', 'consulting')))`,
   values: [agentLegId],
 });
 
@@ -220,7 +234,8 @@ export const stillOpen = (ids: string[]): Sql => ({
 export interface NewLeg {
   id: string;
   offer: Pick<OfferRow, 'id' | 'call_id' | 'contact_id' | 'campaign_id' | 'agent_id' | 'node'>;
-  ciq: 'a' | 'c';
+  ciq: 'a' | 'c' | null;
+  legType: LegRow['leg_type'];
   attempt: number;
   source: string;
   destination: string;
@@ -252,7 +267,7 @@ export const insertLeg = (now: Date, leg: NewLeg): Sql => ({
     leg.offer.campaign_id,
     leg.offer.agent_id,
     leg.ciq,
-    leg.ciq === 'a' ? 'agent' : 'contact',
+    leg.legType,
     leg.attempt,
     leg.offer.node,
     leg.source,
@@ -304,14 +319,15 @@ export interface EndedTalk {
 export const undeliveredTalks = (before: Date, legId: string | null): Sql => ({
   name: 'undelivered_talks',
   text: `SELECT l.id AS leg_id, o.offer_no, l.contact_id, c.round,
-                CASE WHEN a.offer_id = l.offer_id AND a.state = 'wrap_up' THEN a.state_until END AS wrap_up_until
+                (SELECT CASE WHEN a.offer_id = last.id AND a.state = 'wrap_up' THEN a.state_until END
+                 FROM offer last JOIN agent a ON a.id = last.agent_id
+                 WHERE last.call_id = l.call_id AND last.state = 'talking' ORDER BY last.offer_no DESC LIMIT 1) AS wrap_up_until
          FROM leg l
          JOIN offer o ON o.id = l.offer_id
          JOIN contact c ON c.id = l.contact_id
-         JOIN agent a ON a.id = l.agent_id
          WHERE l.ciq = 'c' AND l.answered_at IS NOT NULL AND l.ended_at <= $1 AND l.delivered_at IS NULL
            AND ($2::text IS NULL OR l.id = $2)
-           AND NOT EXISTS (SELECT 1 FROM leg other WHERE other.offer_id = l.offer_id AND other.ended_at IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM leg other WHERE other.call_id = l.call_id AND other.ended_at IS NULL)
          LIMIT 500`,
   values: [before, legId],
 });
@@ -541,11 +557,14 @@ export interface SaidRow {
   reschedule_to_agent: boolean | null;
 }
 
-/** What was registered for a call: do-not-call by anyone wins, else the last word of who talked last. */
+/** What was registered for a call: do-not-call by anyone wins, else the last word of who talked last and said something. */
 export const dispositionOfCall = (callId: string): Sql => ({
   name: 'disposition_of_call',
-  text: `SELECT action, agent_id, reschedule_at, reschedule_to_agent FROM dispositions WHERE call_id = $1
-         ORDER BY (action = 'do_not_call') DESC, position DESC LIMIT 1`,
+  text: `SELECT action, agent_id, reschedule_at, reschedule_to_agent FROM dispositions d WHERE call_id = $1
+         ORDER BY (action = 'do_not_call') DESC,
+           (SELECT max(offer_no) FROM offer o
+            WHERE o.call_id = d.call_id AND o.agent_id = d.agent_id AND o.state = 'talking') DESC NULLS LAST,
+           position DESC LIMIT 1`,
   values: [callId],
 });
 
@@ -568,11 +587,16 @@ export const lockCallToDispose = (callId: string): Sql => ({
   values: [callId],
 });
 
-/** A row if the contact has answered this agent's call; `is_abandoned`: when the agent had gone already. */
+/**
+ * A row if the contact has answered this agent's call, or was handed on to this agent; `is_abandoned`: when the agent had gone
+ * already.
+ */
 export const talkOf = (callId: string, agentId: number): Sql => ({
   name: 'talk_of',
   text: `SELECT l.result_reason IS NOT DISTINCT FROM 'abandoned' AS is_abandoned FROM leg l
-         WHERE l.call_id = $1 AND l.agent_id = $2 AND l.ciq = 'c' AND l.answered_at IS NOT NULL LIMIT 1`,
+         WHERE l.call_id = $1 AND l.ciq = 'c' AND l.answered_at IS NOT NULL
+           AND (l.agent_id = $2 OR EXISTS (SELECT 1 FROM offer o WHERE o.call_id = $1 AND o.agent_id = $2 AND o.state = 'talking'))
+         LIMIT 1`,
   values: [callId, agentId],
 });
 
@@ -673,7 +697,7 @@ export interface OfferToStop {
 /** Open offers that a stop must end: the contact has not answered. */
 export const offersToStop = (campaignId: number): Sql => ({
   text: `SELECT o.contact_id, o.offer_no, c.round FROM offer o JOIN contact c ON c.id = o.contact_id
-         WHERE o.campaign_id = $1 AND o.ended_at IS NULL AND o.state <> 'talking'`,
+         WHERE o.campaign_id = $1 AND o.ended_at IS NULL AND o.state <> 'talking' AND o.transfer_id IS NULL`,
   values: [campaignId],
 });
 

@@ -27,6 +27,7 @@ import { simulatorRoutes } from './routes/simulator.ts';
 import { waitRoutes } from './routes/waits.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import { measureWebhooks } from './webhook-metrics.ts';
+import { talkRoutes } from './routes/talks.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
@@ -43,6 +44,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...agentRoutes(deps, createAgentStreams(deps)),
     ...offerRoutes(deps),
     ...callRoutes(deps),
+    ...talkRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
     ...webhookRoutes(deps),
     ...simulatorRoutes(deps),

@@ -325,7 +325,7 @@ export const contactDetail = z
             z.strictObject({
               id: z.string(),
               offer_id: id,
-              ciq: z.enum(['a', 'c']),
+              ciq: z.enum(['a', 'c']).nullable(),
               leg_type: z.string(),
               sequence: count,
               agent_id: id,
@@ -421,6 +421,7 @@ export const screenPop = z
     campaign_id: id,
     deadline: time.describe("When the agent's phone stops ringing"),
     ended_at: time.nullable().describe('Not null when it is read after its end'),
+    is_live: z.boolean().describe('The contact is on the line: a talk that is handed on. It can not be cancelled'),
     number: z.string().describe('To be dialled'),
     variables: z.record(z.string(), z.string()),
     attempt: count,

@@ -532,6 +532,7 @@ export interface ScreenPopRow {
   campaign_id: number;
   deadline: Date;
   ended_at: Date | null;
+  is_live: boolean;
   number: string;
   variables: Record<string, string>;
   attempt: number;
@@ -543,6 +544,7 @@ export interface ScreenPopRow {
 export const screenPops = (offerIds: string[]): Sql => ({
   name: 'api_screen_pops',
   text: `SELECT o.id AS offer_id, o.call_id, o.contact_id, o.campaign_id, o.deadline, o.ended_at, k.number, k.attempt,
+           o.transfer_id IS NOT NULL AS is_live,
            c.variables, coalesce(c.zone, cp.zone) AS zone,
            coalesce((SELECT json_agg(h) FROM (
              SELECT created_at AS at, result_code AS code FROM leg

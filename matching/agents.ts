@@ -77,13 +77,20 @@ export function recordAgentEvent(
   tx.record({ table: 'agent_events', row: { agent_id: from.id, from_state: from.state, duration_ms, ...to } });
 }
 
+export interface EndedWrapUp {
+  contactId: string;
+  round: number;
+  callId: string;
+  agentId: string;
+}
+
 /** Ends an agent's wrap-up: its row for readers, and the next state. Returns the contact whose wrap-up it was. */
 export async function endWrapUp(
   tx: Tx,
   agent: AgentRow,
   state: AgentState,
   cause: string,
-): Promise<{ contactId: string; round: number; callId: string } | null> {
+): Promise<EndedWrapUp | null> {
   const wrapUp = agent.offer_id
     ? await tx.row<{ call_id: string; contact_id: string; campaign_id: number; round: number; registered: boolean }>(
         sql.wrapUpOf(agent.offer_id),
@@ -106,7 +113,7 @@ export async function endWrapUp(
       registered,
     },
   });
-  return { contactId: contact_id, round, callId: call_id };
+  return { contactId: contact_id, round, callId: call_id, agentId: String(agent.id) };
 }
 
 export type Wanted = 'ready' | 'paused' | 'logged_off';
@@ -114,7 +121,7 @@ export type Wanted = 'ready' | 'paused' | 'logged_off';
 export interface WishOutcome {
   agent: AgentRow;
   /** The wrap-up that the wish has ended. */
-  wrapUp: { contactId: string; round: number; callId: string } | null;
+  wrapUp: EndedWrapUp | null;
   /** The agent's phone is ringing for an offer that must be withdrawn. */
   withdraw: boolean;
 }

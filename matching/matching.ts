@@ -6,6 +6,7 @@ import { AppError } from '../domain/errors.ts';
 import type { AgentState } from '../domain/states.ts';
 import { inTx, type Sql, type Tx } from '../prisma/tx.ts';
 import { applyWish, LEASE_MS, recordAgentEvent, type Wanted, type WishOutcome } from './agents.ts';
+import { liveForAgent, liveForQueue, offerTalk, type PickedTalk } from './live.ts';
 import * as sql from './sql.ts';
 import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
 
@@ -56,8 +57,8 @@ export function createMatching(deps: TellDeps): Matching {
     return (await Promise.all(announced)).includes('withdrawn') ? match(next, most) : dry;
   }
 
-  const forCampaign = (id: number) => matchOne(deps, sql.lockQueue(id), (now) => sql.pickForCampaign(now, id));
-  const forAgent = (id: number) => matchOne(deps, sql.lockQueuesOfAgent(id), (now) => sql.pickForAgent(now, id));
+  const forCampaign = (id: number) => matchOne(deps, sql.lockQueue(id), ofCampaign(id));
+  const forAgent = (id: number) => matchOne(deps, sql.lockQueuesOfAgent(id), ofAgent(id));
   async function forWaiting(): Promise<Announcement | Dry> {
     const { rows } = await db.pool.query<{ id: number }>(sql.waitingAgent(db.clock.now()));
     return rows[0] ? forAgent(rows[0].id) : 'no_pair';
@@ -97,8 +98,22 @@ export function createMatching(deps: TellDeps): Matching {
   };
 }
 
+/** Whom to look for, in this order: a contact who waits on the line, a queued one. */
+interface Pick {
+  live(now: Date): Sql;
+  queued(now: Date): Sql;
+}
+const ofCampaign = (id: number): Pick => ({
+  live: (now) => liveForQueue(now, id),
+  queued: (now) => sql.pickForCampaign(now, id),
+});
+const ofAgent = (id: number): Pick => ({
+  live: (now) => liveForAgent(now, id),
+  queued: (now) => sql.pickForAgent(now, id),
+});
+
 /** One pair in one transaction, or why there is none. `lock` and `pick` say over which queues. */
-async function matchOne({ db }: TellDeps, lock: Sql, pick: (now: Date) => Sql): Promise<Announcement | Dry> {
+async function matchOne({ db }: TellDeps, lock: Sql, pick: Pick): Promise<Announcement | Dry> {
   for (;;) {
     try {
       return await inTx(db, async (tx) => {
@@ -124,13 +139,19 @@ async function wish(
   const outcome = await applyWish(tx, agentId, want, cause);
   await tx.run(sql.renewLeases(new Date(tx.now.getTime() + LEASE_MS), [agentId]));
   if (!isMatched || outcome.agent.state !== 'ready') return { ...outcome, offer: null };
-  const offer = await reservePair(tx, (now) => sql.pickForAgent(now, agentId));
+  const offer = await reservePair(tx, ofAgent(agentId));
   return { ...outcome, offer: typeof offer === 'string' ? null : offer };
 }
 
 /** The queues' locks are held by this transaction. */
-async function reservePair(tx: Tx, pick: (now: Date) => Sql): Promise<Announcement | Dry> {
-  const picked = await tx.row<sql.Picked>(pick(tx.now));
+async function reservePair(tx: Tx, pick: Pick): Promise<Announcement | Dry> {
+  const talk = await tx.row<PickedTalk>(pick.live(tx.now));
+  if (talk) {
+    const made = await offerTalk(tx, talk, talk.agent_id, false);
+    if (!made) throw new Taken();
+    return made;
+  }
+  const picked = await tx.row<sql.Picked>(pick.queued(tx.now));
   if (!picked) return 'no_pair';
   const node = await takeNode(tx);
   if (!node) return 'no_node';

@@ -109,10 +109,10 @@ export const pickForAgent = (now: Date, agentId: number): Sql => ({
   values: [now, agentId],
 });
 
-/** Calls up at a node: offers that are not over, and offers one of whose legs has outlived them. */
+/** Calls up at a node: those with an offer that is not over, and those one of whose legs has outlived it. */
 const CALLS_UP = `(
-  SELECT count(*) FROM (SELECT id FROM offer WHERE offer.node = node.name AND ended_at IS NULL
-                        UNION SELECT offer_id FROM leg WHERE leg.node = node.name AND ended_at IS NULL) AS up)`;
+  SELECT count(*) FROM (SELECT call_id FROM offer WHERE offer.node = node.name AND ended_at IS NULL
+                        UNION SELECT call_id FROM leg WHERE leg.node = node.name AND ended_at IS NULL) AS up)`;
 
 /** It has fewer calls up than it may. */
 export const HAS_ROOM = `(node.max_calls IS NULL OR ${CALLS_UP} < node.max_calls)`;

@@ -7,6 +7,7 @@ import { inTx } from '../prisma/tx.ts';
 import { type AgentRow, changeAgent, endDueState } from './agents.ts';
 import { endCapWaits } from './caps.ts';
 import { renewWindows } from './hours.ts';
+import { agentsForLive } from './live.ts';
 import type { Matching } from './matching.ts';
 import * as sql from './sql.ts';
 import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
@@ -23,6 +24,7 @@ export function matchingSteps(deps: TellDeps, matching: Matching): Record<string
     'offers not told': () => tellOffers(deps),
     'calling hours': () => renewWindows(deps.db),
     caps: () => endCapWaits(deps.db, matching),
+    'live contacts': () => matchLive(deps, matching),
     matching: () => matchReady(deps, matching),
   };
 }
@@ -31,6 +33,12 @@ async function tellOffers(deps: TellDeps): Promise<void> {
   const before = new Date(deps.db.clock.now().getTime() - TELL_AFTER_MS);
   const { rows } = await deps.db.pool.query<Announcement>(sql.unannounced(before));
   await Promise.all(rows.map((offer) => announce(deps, offer)));
+}
+
+/** Whoever waits on the line: no node need be free for a call that there is. */
+async function matchLive({ db }: TellDeps, matching: Matching): Promise<void> {
+  const { rows } = await db.pool.query<{ agent_id: number }>(agentsForLive(db.clock.now()));
+  for (const { agent_id } of rows) await matching.matchAgent(agent_id);
 }
 
 async function matchReady({ db }: TellDeps, matching: Matching): Promise<void> {

@@ -26,6 +26,11 @@ export interface CallEventRow {
   result_response: number | null;
   result_reason: ResultReason | null;
   answered: boolean;
+  /** 0 or 1: this agent has handed the talk on · the contact was on hold · somebody was asked before that. */
+  call_transfer: number;
+  hold: number;
+  consult: number;
+  caller_on_hold_sec: number;
   leg_type: string | null;
   dte_scheduled_callback: Date | null;
   request_id: string | null;
@@ -78,11 +83,12 @@ export type NewEvent =
   | { table: 'dispositions'; row: DispositionRow }
   | { table: 'wrap_ups'; row: WrapUpRow };
 
-/** Every column that is written, in table order; the others (transfers, holds) keep their defaults. */
+/** Every column that is written, in table order; the others keep their defaults. */
 const COLUMNS = {
   call_events: `position, call_id, call_sequence, event_type, internal_iq_session_id, ciq, dte_start, duration_tot_sec,
     dte_speak_start, duration_speak_sec, setup_ms, alert_ms, source, destination, originating, service_num, queue_key,
-    agent_id, result_code, result_response, result_reason, answered, leg_type, dte_scheduled_callback, request_id, contact_id, campaign_id,
+    agent_id, result_code, result_response, result_reason, answered, call_transfer, hold, consult,
+    caller_on_hold_sec, leg_type, dte_scheduled_callback, request_id, contact_id, campaign_id,
     attempt, recording`,
   agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code`,
   dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id,

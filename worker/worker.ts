@@ -6,6 +6,7 @@ import { createCampaignActivities } from '../activities/campaigns.ts';
 import { createContactActivities } from '../activities/contacts.ts';
 import { createLegBook } from '../activities/legs.ts';
 import { createRepairs } from '../activities/repair.ts';
+import { createTransferSteps } from '../activities/transfers.ts';
 import { systemClock } from '../config/clock.ts';
 import type { Phones, WorkerConfig } from '../config/config.ts';
 import { narrowAfterDemo } from '../matching/legal-hours.ts';
@@ -57,6 +58,7 @@ export async function startWorker(
       : { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname }),
     activities: {
       ...contacts,
+      ...createTransferSteps({ db, matching }),
       ...createCampaignActivities({ db, matching, workflows, log }),
     },
     interceptors: { activity: [failuresAsCodes(log)] },

@@ -33,10 +33,7 @@ export function callRoutes(deps: Deps): Route[] {
       response: done,
       fails: ['CALL_OVER', 'CONTACT_CLOSED'],
       async handle({ params: { call_id }, caller, requestKey }) {
-        const offers = await offersOf(deps, call_id, caller);
-        const open = offers.find((offer) => !offer.ended_at);
-        if (!open) throw new AppError('CALL_OVER', 'nobody is in this call', { state: 'ended' });
-        mustBeOwn(caller, open.agent_id);
+        const open = await offerInCall(deps, call_id, caller);
         const argument = { callId: call_id, agentId: String(open.agent_id) };
         return ok(await workflows.update(refOf(open), hangUp, argument, requestKey));
       },
@@ -91,7 +88,7 @@ export function callRoutes(deps: Deps): Route[] {
   ];
 }
 
-const refOf = ({ contact_id, round }: { contact_id: string; round: number }) => ({ contactId: contact_id, round });
+export const refOf = ({ contact_id, round }: { contact_id: string; round: number }) => ({ contactId: contact_id, round });
 
 /** The offers of a call, the last first. Throws NOT_FOUND, or FORBIDDEN for an agent who never had one. */
 async function offersOf({ db }: Deps, callId: string, caller: Caller): Promise<sql.OfferRow[]> {
@@ -104,6 +101,16 @@ async function offersOf({ db }: Deps, callId: string, caller: Caller): Promise<s
     throw new AppError('FORBIDDEN', `agent ${caller.agentId} was not offered this call`);
   }
   return rows;
+}
+
+/** The open offer of the caller in a call; for a manager that of whoever talks. Throws CALL_OVER when there is none. */
+export async function offerInCall(deps: Deps, callId: string, caller: Caller): Promise<sql.OfferRow> {
+  const open = (await offersOf(deps, callId, caller)).filter((offer) => !offer.ended_at);
+  if (open.length === 0) throw new AppError('CALL_OVER', 'nobody is in this call', { state: 'ended' });
+  const own = open.find((offer) => offer.agent_id === caller.agentId);
+  const offer = own ?? open.find(({ state }) => state === 'talking') ?? open[0]!;
+  mustBeOwn(caller, offer.agent_id);
+  return offer;
 }
 
 function agentOf(caller: Caller, given: number | undefined): number {

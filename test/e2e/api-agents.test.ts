@@ -206,6 +206,7 @@ describe('stream', () => {
         campaign_id: campaign.id,
         deadline: expect.stringMatching(/Z$/),
         ended_at: null,
+        is_live: false,
         number: contact.phone_num,
         variables: { var1: 'Kari', var2: 'x' },
         attempt: 2,

@@ -23,7 +23,8 @@ function record(tx: Tx, kind: Kind, campaign_id: number, n: number): void {
       const times = { dte_start: at, duration_tot_sec: 3, dte_speak_start: null, duration_speak_sec: 0, setup_ms: 5, alert_ms: null };
       const numbers = { source: '+4722865000', destination: '+4722865000', originating: null, service_num: null };
       const result = { result_code: 'b', result_response: 486, result_reason: null, answered: false } as const;
-      const rest = { queue_key: '__Dialer_1', dte_scheduled_callback: null, request_id: null, attempt: 1, recording: null };
+      const talk = { call_transfer: 0, hold: 0, consult: 0, caller_on_hold_sec: 0 };
+      const rest = { ...talk, queue_key: '__Dialer_1', dte_scheduled_callback: null, request_id: null, attempt: 1, recording: null };
       tx.record({ table: 'call_events', row: { ...ids, call_sequence: 1, ...leg, ...times, ...numbers, ...result, ...rest } });
       break;
     }

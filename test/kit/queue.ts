@@ -240,11 +240,14 @@ export async function sendLeg(db: Db, offer: OpenOffer, party: 'agent' | 'contac
     const context = (await tx.row<legSql.CallContext>(legSql.callContext(offer.id)))!;
     const { attempt, number: source } = context;
     const leg = { id, offer, attempt, source, originating: null, notAfter: tx.now };
-    const to = party === 'agent' ? { ciq: 'a' as const, destination: context.phone } : { ciq: 'c' as const, destination: source };
+    const to = party === 'agent' ? TO_AGENT(context.phone) : TO_CONTACT(source);
     await tx.row(legSql.insertLeg(tx.now, { ...leg, ...to }));
   });
   return id;
 }
+
+const TO_AGENT = (destination: string) => ({ ciq: 'a', legType: 'agent', destination }) as const;
+const TO_CONTACT = (destination: string) => ({ ciq: 'c', legType: 'contact', destination }) as const;
 
 /** As activities/calls.ts notes it. */
 async function agentAnswers(db: Db, legs: LegBook, offer: OpenOffer, leg: string): Promise<void> {

@@ -122,7 +122,7 @@ export async function storyOf(system: Pick<System, 'sql'>, contact: string): Pro
   );
   return rows
     .map(({ event_type, ciq, result_code, result_reason }) => {
-      const what = event_type === 'c' ? ciq : event_type;
+      const what = event_type === 'c' ? (ciq ?? 'n') : event_type;
       return `${what}${result_code ? `:${result_code}` : ''}${result_reason ? `(${result_reason})` : ''}`;
     })
     .join(' ');

@@ -50,6 +50,8 @@ export const agentGone = defineSignal<[AgentGone]>('agentGone');
 
 export interface WrapUpEnded {
   callId: string;
+  /** Whose; a talk that was handed on may have the wrap-ups of several agents. */
+  agentId?: string;
 }
 /** The agent left wrap-up before its timer. */
 export const wrapUpEnded = defineSignal<[WrapUpEnded]>('wrapUpEnded');
@@ -107,6 +109,16 @@ export interface ExtendWrapUp {
   until: number;
 }
 
+export interface KeysToSend extends CallAnswer {
+  /** Of the row that has them. */
+  keysId: string;
+}
+
+export interface TransferWanted extends CallAnswer {
+  /** Of the row that says to whom, and how. */
+  transferId: string;
+}
+
 export const reject = defineUpdate<Done, [OfferAnswer]>('reject');
 export const cancel = defineUpdate<Done, [OfferAnswer]>('cancel');
 export const accept = defineUpdate<Done, [OfferAnswer]>('accept');
@@ -114,6 +126,13 @@ export const hangUp = defineUpdate<Done, [CallAnswer]>('hangUp');
 export const dispose = defineUpdate<Done, [Disposed]>('dispose');
 export const extendWrapUp = defineUpdate<Done, [ExtendWrapUp]>('extendWrapUp');
 export const disable = defineUpdate<Done, [Disable]>('disable');
+export const hold = defineUpdate<Done, [CallAnswer]>('hold');
+export const resume = defineUpdate<Done, [CallAnswer]>('resume');
+export const sendKeys = defineUpdate<Done, [KeysToSend]>('sendKeys');
+
+export const transfer = defineUpdate<Done, [TransferWanted]>('transfer');
+export const completeTransfer = defineUpdate<Done, [CallAnswer]>('completeTransfer');
+export const takeBack = defineUpdate<Done, [CallAnswer]>('takeBack');
 
 export interface ContactView {
   phase: 'waiting' | 'queued' | 'ringing' | 'dialling' | 'talking' | 'wrap_up' | 'closed';
@@ -132,4 +151,10 @@ export const asSignals = {
   dispose: defineSignal<[Disposed]>(dispose.name),
   extendWrapUp: defineSignal<[ExtendWrapUp]>(extendWrapUp.name),
   disable: defineSignal<[Disable]>(disable.name),
+  hold: defineSignal<[CallAnswer]>(hold.name),
+  resume: defineSignal<[CallAnswer]>(resume.name),
+  sendKeys: defineSignal<[KeysToSend]>(sendKeys.name),
+  transfer: defineSignal<[TransferWanted]>(transfer.name),
+  completeTransfer: defineSignal<[CallAnswer]>(completeTransfer.name),
+  takeBack: defineSignal<[CallAnswer]>(takeBack.name),
 };
