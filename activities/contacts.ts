@@ -5,7 +5,7 @@
 import { ApplicationFailure } from '@temporalio/common';
 import type { LegCode, ResultReason } from '../domain/codes.ts';
 import { type AttemptHistory, nextStep } from '../domain/retry.ts';
-import { type CampaignRules, withDefaults } from '../domain/rules.ts';
+import { rulesOfCall, type StoredRules } from '../domain/rules-of-call.ts';
 import type { DispositionAction, EndedReason } from '../domain/states.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
@@ -261,10 +261,10 @@ async function called(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow): Promise
   return afterAttempt(tx, contact, leg, code);
 }
 
-/** Retry as the campaign's rules say, or done. */
+/** Retry as the rules of the call say, or done. */
 async function afterAttempt(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow, code: LegCode): Promise<Standing> {
-  const campaign = (await tx.row<{ rules: CampaignRules; status: string }>(sql.holdCampaign(contact.campaign_id)))!;
-  const step = nextStep(withDefaults(campaign.rules), await history(tx, contact, leg), code);
+  const campaign = (await tx.row<StoredRules & { status: string }>(sql.holdCampaignOf(leg.call_id)))!;
+  const step = nextStep(rulesOfCall(campaign), await history(tx, contact, leg), code);
   if (step.kind === 'done') return close(tx, contact, 'done', step.reason, 'system');
   if (campaign.status === 'ended') return closeForCampaign(tx, contact);
   const until = new Date(tx.now.getTime() + step.delaySec * 1000);

@@ -1,7 +1,8 @@
 /** The hand-written SQL of the activities, as functions. Every statement takes the time as a parameter: one clock. */
 import type { LegResult } from '../domain/codes.ts';
-import type { CampaignRules } from '../domain/rules.ts';
+import type { StoredRules } from '../domain/rules-of-call.ts';
 import type { ContactState } from '../domain/states.ts';
+import { RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
 import type { Sql } from '../prisma/tx.ts';
 
 // ---- offers ---------------------------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ export const acceptOffer = (now: Date, offerId: string): Sql => ({
   values: [now, offerId],
 });
 
-export interface CallContext {
+export interface CallContext extends StoredRules {
   number: string;
   attempt: number;
   phone: string;
@@ -91,7 +92,6 @@ export interface CallContext {
   queue_key: string;
   /** Calls at once are a limit of its node. */
   node_is_limited: boolean;
-  rules: CampaignRules;
   contact_ended_reason: string | null;
   /** Contact legs sent so far. */
   attempts: number;
@@ -103,7 +103,7 @@ export interface CallContext {
 export const callContext = (offerId: string): Sql => ({
   name: 'call_context',
   text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.rules,
-                c.ended_reason AS contact_ended_reason, c.attempts,
+                ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer, c.ended_reason AS contact_ended_reason, c.attempts,
                 (c.given_up_1 AND k.number = c.phone_num OR c.given_up_2 AND k.number = c.phone_2) IS TRUE AS is_given_up,
                 EXISTS (SELECT 1 FROM node WHERE name = o.node AND max_calls IS NOT NULL) AS node_is_limited
          FROM offer o
@@ -473,11 +473,12 @@ export const codesOfContact = (contactId: string): Sql => ({
   values: [contactId],
 });
 
-/** Rules and status, held against a change to the end of the transaction. */
-export const holdCampaign = (campaignId: number): Sql => ({
-  name: 'hold_campaign',
-  text: `SELECT rules, status FROM campaign WHERE id = $1 FOR SHARE`,
-  values: [campaignId],
+/** Rules of a call, and its campaign's status, held against a change to the end of the transaction. */
+export const holdCampaignOf = (callId: string): Sql => ({
+  name: 'hold_campaign_of',
+  text: `SELECT cp.status, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+         FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1 FOR SHARE OF cp`,
+  values: [callId],
 });
 
 /** What was registered for a call: do-not-call by anyone wins, else the last word of who talked last. */

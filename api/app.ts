@@ -22,6 +22,7 @@ import { contactRoutes } from './routes/contacts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { offerRoutes } from './routes/offers.ts';
+import { rulesVersionRoutes } from './routes/rules-versions.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
 
 const VERSION = '0.1.0';
@@ -33,6 +34,7 @@ const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
   return [
     ...campaignRoutes(deps),
+    ...rulesVersionRoutes(deps),
     ...contactRoutes(deps),
     ...importRoutes(deps),
     ...agentRoutes(deps, createAgentStreams(deps)),

@@ -64,7 +64,7 @@ export const intId = anId(MAX_INT).transform(Number).meta({ examples: ['7'] });
 export const bigId = anId(MAX_BIGINT).meta({ examples: ['7000001'] });
 
 /** Ids as they are given out. */
-const id = z.string().regex(/^\d{1,19}$/).meta({ examples: ['7'] });
+export const id = z.string().regex(/^\d{1,19}$/).meta({ examples: ['7'] });
 export const time = z.iso.datetime().describe('ISO 8601, UTC');
 
 export const zone = text(1, 64)
@@ -145,6 +145,8 @@ export const position = z
 const nothingLeftOut = <T extends z.ZodObject>(schema: T) =>
   schema.refine((value) => Object.keys(value).length > 0, 'must name at least one field to change');
 
+export const count = z.int().min(0);
+
 // ---- campaigns ------------------------------------------------------------------------------------------------------
 
 const queueKey = text(9, 100).regex(/^__Dialer[\w.-]*$/, 'must start with __Dialer and go on with letters, digits, _ . -');
@@ -187,6 +189,7 @@ export const campaign = z
     status: z.enum(CAMPAIGN_STATUSES),
     stop_requested: z.boolean().describe('Stopped: unanswered legs are being ended'),
     rules: campaignRulesSchema,
+    rules_version: count.describe('Which version of the rules this is'),
     settled: z.boolean().describe('The last change has been carried out on every contact'),
     created_at: time,
     updated_at: time,
@@ -194,7 +197,6 @@ export const campaign = z
   .meta({ id: 'Campaign' });
 export type CampaignJson = z.input<typeof campaign>;
 
-const count = z.int().min(0);
 const WHY_NOT = [
   'campaign_not_running',
   'list_empty',
@@ -297,6 +299,7 @@ export const contactDetail = z
           ended_at: time.nullable(),
           end_code: endCode,
           end_reason: z.string().nullable(),
+          rules_version: count.nullable().describe('Under which it is made: of its first offer; null before'),
           recording,
           offers: z.array(
             z.strictObject({

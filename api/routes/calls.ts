@@ -4,7 +4,7 @@ import type { CallToDispose } from '../../activities/sql.ts';
 import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
-import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
+import { rulesOfCall, type StoredRules } from '../../domain/rules-of-call.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { dispose, extendWrapUp, hangUp } from '../../workflows/contact/messages.ts';
 import { by, type Caller, MANAGERS, mustBeOwn, type Role } from '../auth.ts';
@@ -145,7 +145,7 @@ async function applyToClosed(deps: Deps, { contact_id, campaign_id }: CallToDisp
 /** By the same rules as in the workflow; false if they allow no further attempt. */
 async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolean> {
   const contact = (await tx.row<ContactRow>(sql.lockContact(contactId)))!;
-  const campaign = await tx.row<{ rules: CampaignRules }>(sql.lockCampaign(contact.campaign_id));
+  const rules = rulesOfCall((await tx.row<StoredRules>(sql.lockCampaignOf(callId)))!);
   const legs = await tx.rows<{ code: LegCode; destination: string }>(sql.legsOfContact(contact.id));
   const history: AttemptHistory = {
     attempts: contact.attempts,
@@ -153,7 +153,7 @@ async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolea
     phones: { 1: !contact.given_up_1, 2: contact.phone_2 !== null && !contact.given_up_2 },
     lastPhone: legs.at(-1)?.destination === contact.phone_2 ? 2 : 1,
   };
-  const step = nextStep(withDefaults(campaign!.rules), history, 'k');
+  const step = nextStep(rules, history, 'k');
   if (step.kind === 'done') return false;
   const dueAt = new Date(tx.now.getTime() + step.delaySec * 1000);
   if ((await tx.run(sql.reopenUnanswered(tx.now, contact.id, callId, dueAt, step.phone))) === 0) return false;
