@@ -4,6 +4,7 @@
  */
 import { ApplicationFailure } from '@temporalio/common';
 import type { LegCode, ResultReason } from '../domain/codes.ts';
+import { AppError } from '../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../domain/retry.ts';
 import { rulesOfCall, type StoredRules } from '../domain/rules-of-call.ts';
 import type { DispositionAction, EndedReason } from '../domain/states.ts';
@@ -64,6 +65,8 @@ export interface Registration {
   callId: string;
   agentId: string;
   action: DispositionAction;
+  /** Keys of the campaign's topics. */
+  topics: string[];
   requestId: string;
 }
 
@@ -131,10 +134,12 @@ export function createContactActivities(deps: ContactDeps) {
       });
     },
 
-    /** A disposition by an operator's signal, stored as the API stores an agent's. */
-    async register({ callId, agentId, action, requestId }: Registration): Promise<void> {
-      const what = { topics: [], comment: null, by: 'operator' };
-      await registerDisposition(db, { callId, agentId: Number(agentId), action, requestId, ...what });
+    /** A disposition by an operator's signal, stored as the API stores an agent's. What is refused is said in words. */
+    async register({ agentId, ...registration }: Registration): Promise<void> {
+      const said = { ...registration, agentId: Number(agentId), comment: null, canComment: false, by: 'operator' };
+      await registerDisposition(db, said).catch((error: unknown) => {
+        throw error instanceof AppError ? ApplicationFailure.nonRetryable(error.message, error.code) : error;
+      });
     },
 
     /** An offer that a decision ends before its phone was rung: the agent is free again. */

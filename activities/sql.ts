@@ -489,6 +489,14 @@ export const dispositionOfCall = (callId: string): Sql => ({
   values: [callId],
 });
 
+/** The rules of a call; no row if there is no such call. */
+export const rulesOfCall = (callId: string): Sql => ({
+  name: 'rules_of_call',
+  text: `SELECT cp.rules, k.rules_version, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+         FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1`,
+  values: [callId],
+});
+
 export interface CallToDispose {
   contact_id: string;
   campaign_id: number;
@@ -518,7 +526,7 @@ export const talkOf = (callId: string, agentId: number): Sql => ({
 
 export const findDisposition = (callId: string, agentId: number, requestId: string): Sql => ({
   name: 'find_disposition',
-  text: `SELECT position FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
+  text: `SELECT action FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
   values: [callId, agentId, requestId],
 });
 

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { LEG_CODES, RESULT_REASONS } from '../domain/codes.ts';
 import { NUMBER_PROBLEM_TEXT, parseNumber } from '../domain/numbers.ts';
 import { campaignRulesSchema } from '../domain/rules.ts';
+import { topicsRule } from '../domain/topics.ts';
 import {
   AGENT_STATES,
   CAMPAIGN_STATUSES,
@@ -420,6 +421,7 @@ export const screenPop = z
     variables: z.record(z.string(), z.string()),
     attempt: count,
     history: z.array(z.strictObject({ at: time, code: legCode })).describe('The last calls to this contact'),
+    topics: topicsRule.describe('What may be registered afterwards'),
     zone: z.string(),
     local_time: z.string().describe("Now at the contact's, without offset"),
   })
@@ -432,11 +434,15 @@ export const done = z.strictObject({ done: z.literal(true) }).meta({ id: 'Done' 
 const forAgent = intId.optional().describe("Whose; needed with a manager's key, not with the agent's own");
 export const newDisposition = z
   .strictObject({
-    action: z.enum(DISPOSITION_ACTIONS),
-    topics: z.array(text(1, 100)).max(50).default([]),
+    action: z
+      .enum(DISPOSITION_ACTIONS)
+      .optional()
+      .describe('May be left out where one of the topics means one'),
+    topics: z.array(text(1, 100)).max(50).default([]).describe("Keys of the campaign's topics; any texts where it has none"),
     comment: text(0, 4000).nullable().default(null),
     agent_id: forAgent,
   })
+  .refine(({ action, topics }) => action !== undefined || topics.length > 0, { path: ['action'], error: 'is missing' })
   .meta({ id: 'NewDisposition' });
 export const wrapUpExtension = z
   .strictObject({ seconds: z.int().min(1).max(3600), agent_id: forAgent })
@@ -519,6 +525,7 @@ const dispositionEvent = z
     topics: z.array(z.string()),
     comment: z.string().nullable(),
     request_id: z.string(),
+    rules_version: count.nullable().describe('Of the call: the version of the rules in which its topics stand'),
   })
   .meta({ id: 'DispositionEvent' });
 const wrapUpEvent = z

@@ -3,6 +3,7 @@
  * Prisma. Every statement takes the time as a parameter: one clock. Names begin with `api_`, as matching uses the same
  * connections.
  */
+import type { StoredRules } from '../domain/rules-of-call.ts';
 import { HAS_ROOM, IS_DUE, RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
 import type { Sql } from '../prisma/tx.ts';
 
@@ -512,7 +513,7 @@ export const agentNews = (agentIds: number[], after: string[], limit: number): S
   values: [agentIds, after, limit],
 });
 
-export interface ScreenPopRow {
+export interface ScreenPopRow extends StoredRules {
   offer_id: string;
   call_id: string;
   contact_id: string;
@@ -530,7 +531,7 @@ export interface ScreenPopRow {
 export const screenPops = (offerIds: string[]): Sql => ({
   name: 'api_screen_pops',
   text: `SELECT o.id AS offer_id, o.call_id, o.contact_id, o.campaign_id, o.deadline, o.ended_at, k.number, k.attempt,
-           c.variables, coalesce(c.zone, cp.zone) AS zone,
+           c.variables, coalesce(c.zone, cp.zone) AS zone, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer,
            coalesce((SELECT json_agg(h) FROM (
              SELECT created_at AS at, result_code AS code FROM leg
              WHERE contact_id = o.contact_id AND ciq = 'c' AND call_id <> o.call_id

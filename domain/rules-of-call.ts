@@ -19,6 +19,7 @@ const HOLDS_FROM: Readonly<Record<keyof CampaignRules, 'first_offer' | 'now'>> =
   error_limit: 'first_offer',
   after_reject: 'first_offer',
   wrap_up_sec: 'first_offer',
+  topics: 'first_offer',
   record_calls: 'first_offer',
 };
 

@@ -1,5 +1,6 @@
 /** The rules of a campaign: one schema gives validation, types, defaults and the API's documentation. */
 import { z } from 'zod';
+import { topicsRule } from './topics.ts';
 
 const seconds = (min: number, max: number) => z.number().int().min(min).max(max);
 
@@ -50,6 +51,7 @@ export const campaignRulesSchema = z
     error_limit: z.number().int().min(1).max(100).default(5).describe('Phone errors in a row, then logged off'),
     after_reject: z.enum(['ready', 'paused']).default('ready').describe('State of an agent who clicked Reject'),
     wrap_up_sec: seconds(0, 3600).default(30).describe('Time for the disposition after a talk'),
+    topics: topicsRule.prefault({}).describe('What agents may register of a talk'),
     record_calls: z.boolean().default(false).describe('Whether talks are recorded, by a switch that can'),
   })
   .strict();

@@ -56,6 +56,7 @@ export interface DispositionRow {
   topics: string[];
   comment: string | null;
   request_id: string;
+  rules_version: number | null;
 }
 
 export interface WrapUpRow {
@@ -82,7 +83,8 @@ const COLUMNS = {
     agent_id, result_code, result_response, result_reason, answered, leg_type, request_id, contact_id, campaign_id,
     attempt, recording`,
   agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code`,
-  dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id`,
+  dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id,
+    rules_version`,
   wrap_ups: `position, call_id, agent_id, contact_id, campaign_id, started_at, wrap_up_sec, ended_by, registered`,
 } as const;
 const TABLES = Object.keys(COLUMNS) as (keyof typeof COLUMNS)[];

@@ -1,6 +1,5 @@
 /** What an agent does in and after a call. */
-import { registerDisposition, type Said } from '../../activities/dispositions.ts';
-import type { CallToDispose } from '../../activities/sql.ts';
+import { registerDisposition, type Registered } from '../../activities/dispositions.ts';
 import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
@@ -45,18 +44,21 @@ export function callRoutes(deps: Deps): Route[] {
       path: '/v1/calls/{call_id}/disposition',
       tag: TAG,
       summary: 'Register what came of the talk',
-      description: "Accepted until the contact's next call has started; do_not_call always.",
+      description:
+        "Accepted until the contact's next call has started, and if it fits the topics of the call's rules; do_not_call always: " +
+        'what does not fit is left out then.',
       roles: OWN_OR_MANAGERS,
       params: callParams,
       body: newDisposition,
       response: done,
-      fails: ['CONFLICT', 'CALL_OVER'],
+      fails: ['CONFLICT', 'CALL_OVER', 'TOPICS_MISMATCH'],
       async handle({ params: { call_id }, body, caller, req, requestKey }) {
         const agentId = agentOf(caller, body.agent_id);
         const requestId = idempotencyKey(req) ?? requestKey;
-        const said: Said = { ...body, callId: call_id, agentId, requestId, by: by(caller) };
-        const call = await registerDisposition(db, said);
-        await tell(deps, call, said, requestKey);
+        const { action = null, topics, comment } = body;
+        const said = { action, topics, comment, canComment: true, callId: call_id, agentId, requestId, by: by(caller) };
+        const registered = await registerDisposition(db, said);
+        await tell(deps, { ...said, ...registered }, requestKey);
         return ok({ done: true });
       },
     }),
@@ -119,19 +121,21 @@ async function notInWrapUp({ db }: Deps, agentId: number): Promise<AppError> {
 // ---- dispositions ---------------------------------------------------------------------------------------------------
 
 /** The workflow decides what follows; for one that has closed, the row is changed here. */
-async function tell(deps: Deps, call: CallToDispose, said: Said, requestKey: string): Promise<void> {
+async function tell(deps: Deps, said: Told, requestKey: string): Promise<void> {
   const { callId, agentId, action } = said;
-  const ref = refOf(call);
   try {
-    await deps.workflows.update(ref, dispose, { callId, agentId: String(agentId), action }, requestKey);
+    await deps.workflows.update(refOf(said), dispose, { callId, agentId: String(agentId), action }, requestKey);
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'CONTACT_CLOSED') throw error;
-    await applyToClosed(deps, call, said);
+    await applyToClosed(deps, said);
   }
 }
 
-async function applyToClosed(deps: Deps, { contact_id, campaign_id }: CallToDispose, said: Said): Promise<void> {
+type Told = Registered & { callId: string; agentId: number; by: string };
+
+async function applyToClosed(deps: Deps, said: Told): Promise<void> {
   const { db } = deps;
+  const { contact_id, campaign_id } = said;
   if (said.action === 'do_not_call') {
     await db.pool.query(sql.listClosedContact(db.clock.now(), contact_id, said.by));
   }

@@ -208,6 +208,7 @@ describe('stream', () => {
         ended_at: null,
         number: contact.phone_num,
         variables: { var1: 'Kari', var2: 'x' },
+        topics: { required: false, comment: 'optional', tree: [] },
         attempt: 2,
         history: [{ at: expect.stringMatching(/Z$/), code: 'b' }],
         zone: 'America/New_York',

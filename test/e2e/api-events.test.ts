@@ -47,7 +47,7 @@ async function write(count: number): Promise<void> {
         const row = { agent_id: 1, at, from_state: 'paused', state: 'ready', cause: 'agent', duration_ms: 2 ** 40 } as const;
         tx.record({ table: 'agent_events', row: { ...row, offer_id: null, call_id, result_code: null } });
       } else if (made % 4 === 2) {
-        const row = { ...ids, at, action: 'done', topics: ['ø', 'x,y'], comment: 'line\nline', request_id: `r${made}` };
+        const row = { ...ids, at, action: 'done', topics: ['ø', 'x,y'], comment: 'line\nline', request_id: `r${made}`, rules_version: 2 };
         tx.record({ table: 'dispositions', row });
       } else {
         tx.record({ table: 'wrap_ups', row: { ...ids, started_at: at, wrap_up_sec: 7, ended_by: 'timer', registered: true } });

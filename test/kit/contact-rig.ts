@@ -474,8 +474,10 @@ function steps(contacts: Contacts): ContactActivities {
   const once = repeatable();
   return {
     openOffer: ({ contactId }) => once(() => of(contactId).openOffer()),
-    register: ({ callId: call, agentId, action }) =>
-      once(() => void of(contactOfCall(call)).asked.push(`register ${action} of agent ${agentId}`)),
+    register: ({ callId: call, agentId, action, topics }) => {
+      const said = [action, ...(topics.length > 0 ? [`(${topics.join(', ')})`] : [])].join(' ');
+      return once(() => void of(contactOfCall(call)).asked.push(`register ${said} of agent ${agentId}`));
+    },
     outcomeOf: ({ offerId }) => once(() => ofOffer(contacts, offerId).outcomeOf(offerId)),
     enqueueDue: ({ contactId }) => once(() => of(contactId).enqueueDue()),
     conclude: (input) => once(() => of(input.contactId).conclude(input)),

@@ -32,6 +32,7 @@ test('defaults', () => {
     error_limit: 5,
     after_reject: 'ready',
     wrap_up_sec: 30,
+    topics: { required: false, comment: 'optional', tree: [] },
     record_calls: false,
   });
 });
