@@ -135,16 +135,17 @@ describe('over the API', async () => {
     expect((await dispose({ action: 'done', topics: ['no'], comment: 'Has one' })).status).toBe(200);
     expect(reasons(await dispose({ action: 'done', topics: ['other'] }))).toEqual([
       'topics.0 is not a topic of this campaign: other',
+      'topics must have one of sale, later, no, never',
     ]);
     expect(await stored()).toMatchObject([{ topics: ['new'] }, { topics: ['no'], rules_version: 1 }]);
   });
 
   test('a repeat of what was accepted is no mistake', async () => {
     const { dispose, stored } = await talk();
-    const headers = { 'Idempotency-Key': 'the same' };
+    const headers = { 'Idempotency-Key': 'the-same' };
     await dispose({ topics: ['busy'] }, headers);
     // As if the answer had been lost before it was kept.
-    await api.db.pool.query(`DELETE FROM idempotent_request WHERE key = 'the same'`);
+    await api.db.pool.query(`DELETE FROM idempotent_request WHERE key = 'the-same'`);
     expect((await dispose({ topics: ['busy'] }, headers)).status).toBe(200);
     expect(await stored()).toHaveLength(1);
   });
