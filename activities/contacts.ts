@@ -4,8 +4,9 @@
  */
 import { ApplicationFailure } from '@temporalio/common';
 import type { LegCode, ResultReason } from '../domain/codes.ts';
+import { AppError } from '../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../domain/retry.ts';
-import { type CampaignRules, withDefaults } from '../domain/rules.ts';
+import { rulesOfCall, type StoredRules } from '../domain/rules-of-call.ts';
 import type { DispositionAction, EndedReason } from '../domain/states.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
@@ -67,6 +68,8 @@ export interface Registration {
   callId: string;
   agentId: string;
   action: DispositionAction;
+  /** Keys of the campaign's topics. */
+  topics: string[];
   requestId: string;
 }
 
@@ -139,10 +142,12 @@ export function createContactActivities(deps: ContactDeps) {
       });
     },
 
-    /** A disposition by an operator's signal, stored as the API stores an agent's. */
-    async register({ callId, agentId, action, requestId }: Registration): Promise<void> {
-      const what = { topics: [], comment: null, reschedule: null, by: 'operator' };
-      await registerDisposition(db, { callId, agentId: Number(agentId), action, requestId, ...what });
+    /** A disposition by an operator's signal, stored as the API stores an agent's. What is refused is said in words. */
+    async register({ agentId, ...registration }: Registration): Promise<void> {
+      const said = { ...registration, agentId: Number(agentId), comment: null, canComment: false, reschedule: null, by: 'operator' };
+      await registerDisposition(db, said).catch((error: unknown) => {
+        throw error instanceof AppError ? ApplicationFailure.nonRetryable(error.message, error.code) : error;
+      });
     },
 
     /** An offer that a decision ends before its phone was rung: the agent is free again. */
@@ -264,7 +269,8 @@ async function refused(tx: Tx, contact: sql.ContactRow, reason: ResultReason): P
     if (contact.given_up_1 && (contact.phone_2 === null || contact.given_up_2)) {
       return close(tx, contact, 'done', 'numbers_given_up', 'system');
     }
-    const { max_attempts } = await rulesOf(tx, contact);
+    const campaign = (await tx.row<StoredRules>(sql.holdCampaignOf(contact.call_id!)))!;
+    const { max_attempts } = rulesOfCall(campaign);
     if (contact.attempts >= max_attempts + contact.granted) return close(tx, contact, 'done', 'attempts_exhausted', 'system');
     // Else it is the number's cap, for which it waits if it has not passed by now.
     return requeue(tx, contact);
@@ -322,10 +328,10 @@ async function rescheduled(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow, sai
 
 const phoneOf = (contact: sql.ContactRow, leg: sql.LegRow): 1 | 2 => (leg.destination === contact.phone_2 ? 2 : 1);
 
-/** Retry as the campaign's rules say, or done. */
+/** Retry as the rules of the call say, or done. */
 async function afterAttempt(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow, code: LegCode): Promise<Standing> {
-  const campaign = (await tx.row<{ rules: CampaignRules; status: string }>(sql.holdCampaign(contact.campaign_id)))!;
-  const step = nextStep(withDefaults(campaign.rules), await history(tx, contact, leg), code);
+  const campaign = (await tx.row<StoredRules & { status: string }>(sql.holdCampaignOf(leg.call_id)))!;
+  const step = nextStep(rulesOfCall(campaign), await history(tx, contact, leg), code);
   if (step.kind === 'done') return close(tx, contact, 'done', step.reason, 'system');
   if (campaign.status === 'ended') return closeForCampaign(tx, contact);
   const until = new Date(tx.now.getTime() + step.delaySec * 1000);
@@ -336,9 +342,6 @@ async function afterAttempt(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow, co
 /** `queue_rank` of a due reschedule, and of a due retry. */
 const RESCHEDULE_RANK = 1;
 const RETRY_RANK = 2;
-
-const rulesOf = async (tx: Tx, contact: sql.ContactRow): Promise<CampaignRules> =>
-  withDefaults((await tx.row<{ rules: CampaignRules }>(sql.holdCampaign(contact.campaign_id)))!.rules);
 
 async function history(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow): Promise<AttemptHistory> {
   const codes = await tx.rows<{ code: LegCode; times: number }>(sql.codesOfContact(contact.id));

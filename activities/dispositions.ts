@@ -1,6 +1,8 @@
 /** What an agent registers after a talk, written before it is told: by the API, or for an operator's signal. */
 import { AppError } from '../domain/errors.ts';
+import { rulesOfCall, type StoredRules } from '../domain/rules-of-call.ts';
 import type { DispositionAction } from '../domain/states.ts';
+import { type Issue, judge, type Said as SaidOfCall } from '../domain/topics.ts';
 import { mustBeLawful } from '../matching/hours.ts';
 import { lockNumber } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
@@ -12,12 +14,11 @@ export interface Reschedule {
   toMyself: boolean;
 }
 
-export interface Said {
+export interface Said extends SaidOfCall {
   callId: string;
   agentId: number;
-  action: DispositionAction;
-  topics: string[];
-  comment: string | null;
+  /** False for an operator: what is written by hand must not pass through Temporal. */
+  canComment: boolean;
   /** Of a reschedule. */
   reschedule: Reschedule | null;
   /** The same one once more changes nothing. */
@@ -26,28 +27,42 @@ export interface Said {
   by: string;
 }
 
+/** The call, and the action that was registered: what was said, or what a topic means. */
+export type Registered = sql.CallToDispose & { action: DispositionAction };
+
 /**
  * Writes the disposition, and the numbers that must not be called, in one transaction; a repeat changes nothing. Throws
- * NOT_FOUND, CONFLICT for an agent who was not connected, and CALL_OVER once the contact's next call has started.
+ * NOT_FOUND, CONFLICT for an agent who was not connected, CALL_OVER once the contact's next call has started, and
+ * TOPICS_MISMATCH for what the call's topics do not allow.
  */
-export async function registerDisposition(db: Db, said: Said): Promise<sql.CallToDispose> {
-  const { callId, agentId, action, topics, comment, reschedule, requestId } = said;
+export async function registerDisposition(db: Db, said: Said): Promise<Registered> {
+  const { callId, agentId, requestId } = said;
   return inTx(db, async (tx) => {
-    const call = await tx.row<sql.CallToDispose>(sql.lockCallToDispose(callId));
-    if (!call) throw new AppError('NOT_FOUND', 'there is no such call');
-    await mustHaveTalked(tx, call, said);
-    if (await tx.row(sql.findDisposition(callId, agentId, requestId))) return call;
+    const ruled = await tx.row<StoredRules & { rules_version: number | null }>(sql.rulesOfCall(callId));
+    if (!ruled) throw new AppError('NOT_FOUND', 'there is no such call');
+    const judged = judge(rulesOfCall(ruled).topics, said, said.canComment);
+    const action = 'issues' in judged ? said.action : judged.action;
+    const call = (await tx.row<sql.CallToDispose>(sql.lockCallToDispose(callId)))!;
+    await mustHaveTalked(tx, call, { callId, agentId, action });
+    const before = await tx.row<{ action: DispositionAction }>(sql.findDisposition(callId, agentId, requestId));
+    if (before) return { ...call, action: before.action };
+    if ('issues' in judged) throw mismatch(judged.issues);
+    const reschedule = judged.action === 'reschedule' ? said.reschedule : null;
     if (reschedule) await mustBeLawful(tx, call.contact_id, reschedule.at);
     const { contact_id, campaign_id } = call;
     const scheduled = { reschedule_at: reschedule?.at ?? null, reschedule_to_agent: reschedule?.toMyself ?? null };
-    const row = { call_id: callId, agent_id: agentId, contact_id, campaign_id, at: tx.now };
-    tx.record({ table: 'dispositions', row: { ...row, action, topics, comment, request_id: requestId, ...scheduled } });
-    if (action === 'do_not_call') await listNumbers(tx, call, said.by);
-    return call;
+    const row = { call_id: callId, agent_id: agentId, contact_id, campaign_id, at: tx.now, request_id: requestId };
+    tx.record({ table: 'dispositions', row: { ...row, ...judged, ...scheduled, rules_version: ruled.rules_version } });
+    if (judged.action === 'do_not_call') await listNumbers(tx, call, said.by);
+    return { ...call, action: judged.action };
   });
 }
 
-async function mustHaveTalked(tx: Tx, call: sql.CallToDispose, { callId, agentId, action }: Said): Promise<void> {
+async function mustHaveTalked(
+  tx: Tx,
+  call: sql.CallToDispose,
+  { callId, agentId, action }: Pick<Said, 'callId' | 'agentId' | 'action'>,
+): Promise<void> {
   const talk = await tx.row<{ is_abandoned: boolean }>(sql.talkOf(callId, agentId));
   // Of an answer that nobody took there is nothing to register; but who must not be called must not be called.
   if (!talk || (talk.is_abandoned && action !== 'do_not_call')) {
@@ -58,6 +73,13 @@ async function mustHaveTalked(tx: Tx, call: sql.CallToDispose, { callId, agentId
     const detail = "the contact's next call has started; only do_not_call is still accepted";
     throw new AppError('CALL_OVER', detail, { state: call.state });
   }
+}
+
+/** What was written goes to whoever wrote it only: the message may reach Temporal. */
+function mismatch(found: Issue[]): AppError {
+  const message = found.map(({ field, reason }) => `${field} ${reason}`).join('; ');
+  const issues = found.map(({ field, reason, written }) => ({ field, reason: written ? `${reason}: ${written}` : reason }));
+  return new AppError('TOPICS_MISMATCH', message, { issues });
 }
 
 /** The dial takes the same locks: after this commit none of the numbers is dialled. */

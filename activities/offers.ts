@@ -2,7 +2,7 @@
 import { afterFailedOffer, type AgentAfter, type AgentCounters } from '../domain/agents.ts';
 import type { LegCode, ResultReason } from '../domain/codes.ts';
 import { endsCall } from '../domain/offers.ts';
-import { withDefaults } from '../domain/rules.ts';
+import { rulesOfCall } from '../domain/rules-of-call.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import { endCalls } from '../matching/queue.ts';
 import { callsNow, endOffer, type Held, holdStatus, lockAgentOfOffer } from '../matching/sql.ts';
@@ -32,10 +32,10 @@ export type DialOutcome =
 
 export type OfferOutcome = RingOutcome | DialOutcome;
 
-/** What is needed to ring the agent and dial the contact of an offer that there is. */
+/** What is needed to ring the agent and dial the contact of an offer that there is; `rules` are those of its call. */
 export async function contextOf(tx: Tx, offerId: string): Promise<sql.CallContext> {
   const context = (await tx.row<sql.CallContext>(sql.callContext(offerId)))!;
-  return { ...context, rules: withDefaults(context.rules) };
+  return { ...context, rules: rulesOfCall(context) };
 }
 
 export const offerOver = (offer: sql.OfferRow): OfferOver => ({

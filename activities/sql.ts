@@ -1,7 +1,8 @@
 /** The hand-written SQL of the activities, as functions. Every statement takes the time as a parameter: one clock. */
 import type { LegResult } from '../domain/codes.ts';
-import type { CampaignRules } from '../domain/rules.ts';
+import type { StoredRules } from '../domain/rules-of-call.ts';
 import type { ContactState, DispositionAction } from '../domain/states.ts';
+import { RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
 import type { Sql } from '../prisma/tx.ts';
 
 // ---- offers ---------------------------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ export interface Queue {
   queue_key: string | null;
 }
 
-export interface CallContext {
+export interface CallContext extends StoredRules {
   number: string;
   attempt: number;
   phone: string;
@@ -100,7 +101,6 @@ export interface CallContext {
   country: string;
   /** Calls at once are a limit of its node. */
   node_is_limited: boolean;
-  rules: CampaignRules;
   contact_ended_reason: string | null;
   /** Contact legs sent so far, and attempts over `max_attempts`. */
   attempts: number;
@@ -114,7 +114,8 @@ export interface CallContext {
 export const callContext = (offerId: string): Sql => ({
   name: 'call_context',
   text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.country, cp.rules,
-                c.ended_reason AS contact_ended_reason, c.attempts, c.granted, k.scheduled_at,
+                ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer, c.ended_reason AS contact_ended_reason, c.attempts, c.granted,
+                k.scheduled_at,
                 (c.given_up_1 AND k.number = c.phone_num OR c.given_up_2 AND k.number = c.phone_2) IS TRUE AS is_given_up,
                 EXISTS (SELECT 1 FROM node WHERE name = o.node AND max_calls IS NOT NULL) AS node_is_limited
          FROM offer o
@@ -542,11 +543,12 @@ export const codesOfContact = (contactId: string): Sql => ({
   values: [contactId],
 });
 
-/** Rules and status, held against a change to the end of the transaction. */
-export const holdCampaign = (campaignId: number): Sql => ({
-  name: 'hold_campaign',
-  text: `SELECT rules, status FROM campaign WHERE id = $1 FOR SHARE`,
-  values: [campaignId],
+/** Rules of a call, and its campaign's status, held against a change to the end of the transaction. */
+export const holdCampaignOf = (callId: string): Sql => ({
+  name: 'hold_campaign_of',
+  text: `SELECT cp.status, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+         FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1 FOR SHARE OF cp`,
+  values: [callId],
 });
 
 export interface SaidRow {
@@ -565,6 +567,14 @@ export const dispositionOfCall = (callId: string): Sql => ({
            (SELECT max(offer_no) FROM offer o
             WHERE o.call_id = d.call_id AND o.agent_id = d.agent_id AND o.state = 'talking') DESC NULLS LAST,
            position DESC LIMIT 1`,
+  values: [callId],
+});
+
+/** The rules of a call; no row if there is no such call. */
+export const rulesOfCall = (callId: string): Sql => ({
+  name: 'rules_of_call',
+  text: `SELECT cp.rules, k.rules_version, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+         FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1`,
   values: [callId],
 });
 
@@ -602,7 +612,7 @@ export const talkOf = (callId: string, agentId: number): Sql => ({
 
 export const findDisposition = (callId: string, agentId: number, requestId: string): Sql => ({
   name: 'find_disposition',
-  text: `SELECT position FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
+  text: `SELECT action FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
   values: [callId, agentId, requestId],
 });
 

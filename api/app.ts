@@ -23,6 +23,7 @@ import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { legalHoursRoutes } from './routes/legal-hours.ts';
 import { offerRoutes } from './routes/offers.ts';
+import { rulesVersionRoutes } from './routes/rules-versions.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
 import { waitRoutes } from './routes/waits.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
@@ -38,6 +39,7 @@ const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
   return [
     ...campaignRoutes(deps),
+    ...rulesVersionRoutes(deps),
     ...contactRoutes(deps),
     ...waitRoutes(deps),
     ...importRoutes(deps),

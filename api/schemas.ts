@@ -4,6 +4,7 @@ import { LEG_CODES, RESULT_REASONS } from '../domain/codes.ts';
 import { isCountry, NUMBER_PROBLEM_TEXT, parseNumber } from '../domain/numbers.ts';
 import { campaignRulesSchema, NO_COUNTRY } from '../domain/rules.ts';
 import { NO_TIME_OF_DAY, TIME_OF_DAY } from '../domain/time-of-day.ts';
+import { topicsRule } from '../domain/topics.ts';
 import {
   AGENT_STATES,
   CAMPAIGN_STATUSES,
@@ -145,6 +146,8 @@ export const position = z
 const nothingLeftOut = <T extends z.ZodObject>(schema: T) =>
   schema.refine((value) => Object.keys(value).length > 0, 'must name at least one field to change');
 
+export const count = z.int().min(0);
+
 // ---- campaigns ------------------------------------------------------------------------------------------------------
 
 const queueKey = text(9, 100).regex(/^__Dialer[\w.-]*$/, 'must start with __Dialer and go on with letters, digits, _ . -');
@@ -187,6 +190,7 @@ export const campaign = z
     status: z.enum(CAMPAIGN_STATUSES),
     stop_requested: z.boolean().describe('Stopped: unanswered legs are being ended'),
     rules: campaignRulesSchema,
+    rules_version: count.describe('Which version of the rules this is'),
     settled: z.boolean().describe('The last change has been carried out on every contact'),
     created_at: time,
     updated_at: time,
@@ -194,7 +198,6 @@ export const campaign = z
   .meta({ id: 'Campaign' });
 export type CampaignJson = z.input<typeof campaign>;
 
-const count = z.int().min(0);
 const WHY_NOT = [
   'campaign_not_running',
   'list_empty',
@@ -305,6 +308,7 @@ export const contactDetail = z
           ended_at: time.nullable(),
           end_code: endCode,
           end_reason: z.string().nullable(),
+          rules_version: count.nullable().describe('Under which it is made: of its first offer; null before'),
           recording,
           offers: z.array(
             z.strictObject({
@@ -426,6 +430,7 @@ export const screenPop = z
     variables: z.record(z.string(), z.string()),
     attempt: count,
     history: z.array(z.strictObject({ at: time, code: legCode })).describe('The last calls to this contact'),
+    topics: topicsRule.describe('What may be registered afterwards'),
     zone: z.string(),
     local_time: z.string().describe("Now at the contact's, without offset"),
   })
@@ -438,8 +443,11 @@ export const done = z.strictObject({ done: z.literal(true) }).meta({ id: 'Done' 
 const forAgent = intId.optional().describe("Whose; needed with a manager's key, not with the agent's own");
 export const newDisposition = z
   .strictObject({
-    action: z.enum(DISPOSITION_ACTIONS),
-    topics: z.array(text(1, 100)).max(50).default([]),
+    action: z
+      .enum(DISPOSITION_ACTIONS)
+      .optional()
+      .describe('May be left out where one of the topics means one'),
+    topics: z.array(text(1, 100)).max(50).default([]).describe("Keys of the campaign's topics; any texts where it has none"),
     comment: text(0, 4000).nullable().default(null),
     reschedule: z
       .strictObject({
@@ -454,6 +462,7 @@ export const newDisposition = z
     path: ['reschedule'],
     message: 'goes with the action reschedule, and with no other',
   })
+  .refine(({ action, topics }) => action !== undefined || topics.length > 0, { path: ['action'], error: 'is missing' })
   .meta({ id: 'NewDisposition' });
 export const wrapUpExtension = z
   .strictObject({ seconds: z.int().min(1).max(3600), agent_id: forAgent })
@@ -538,6 +547,7 @@ const dispositionEvent = z
     request_id: z.string(),
     reschedule_at: time.nullable(),
     reschedule_to_agent: z.boolean().nullable().describe('Whether this agent is to call back'),
+    rules_version: count.nullable().describe('Of the call: the version of the rules in which its topics stand'),
   })
   .meta({ id: 'DispositionEvent' });
 const wrapUpEvent = z

@@ -3,7 +3,8 @@
  * Prisma. Every statement takes the time as a parameter: one clock. Names begin with `api_`, as matching uses the same
  * connections.
  */
-import { HAS_ROOM, IS_DUE } from '../matching/sql.ts';
+import type { StoredRules } from '../domain/rules-of-call.ts';
+import { HAS_ROOM, IS_DUE, RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
 import type { Sql } from '../prisma/tx.ts';
 import { SEEN_CONTACT } from './waits-sql.ts';
 
@@ -90,6 +91,14 @@ export const lockCampaign = (id: number): Sql => ({
   values: [id],
 });
 
+/** The rules of a call, whose campaign is locked as by `lockCampaign`. */
+export const lockCampaignOf = (callId: string): Sql => ({
+  name: 'api_lock_campaign_of',
+  text: `SELECT cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+         FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1 FOR NO KEY UPDATE OF cp`,
+  values: [callId],
+});
+
 export const setStatus = (now: Date, id: number, status: string, stopRequested: boolean): Sql => ({
   name: 'api_set_status',
   text: `UPDATE campaign SET status = $3, stop_requested = $4 OR (stop_requested AND $3 <> 'running'),
@@ -114,12 +123,19 @@ export interface NewCampaignRow {
   serviceNum: string | null | undefined;
   callerId: string | null | undefined;
   rules: object;
+  /** Who makes it. */
+  by: string;
 }
 
-/** 0 rows when another campaign has the queue key. */
+/** With the first version of its rules; 0 rows when another campaign has the queue key. */
 export const insertCampaign = (now: Date, campaign: NewCampaignRow): Sql => ({
-  text: `INSERT INTO campaign (name, queue_key, country, zone, service_num, caller_id, rules, created_at, updated_at)
-         VALUES ($2, $3, $4, $5, $6, $7, $8, $1, $1) ON CONFLICT (queue_key) DO NOTHING RETURNING id`,
+  text: `WITH made AS (
+           INSERT INTO campaign (name, queue_key, country, zone, service_num, caller_id, rules, created_at, updated_at)
+           VALUES ($2, $3, $4, $5, $6, $7, $8, $1, $1) ON CONFLICT (queue_key) DO NOTHING
+           RETURNING id, rules, rules_version
+         )
+         INSERT INTO rules_version (campaign_id, version, rules, at, by)
+         SELECT id, rules_version, rules, $1, $9 FROM made RETURNING campaign_id AS id`,
   values: [
     now,
     campaign.name,
@@ -129,6 +145,7 @@ export const insertCampaign = (now: Date, campaign: NewCampaignRow): Sql => ({
     campaign.serviceNum ?? null,
     campaign.callerId ?? null,
     JSON.stringify(campaign.rules),
+    campaign.by,
   ],
 });
 
@@ -148,13 +165,20 @@ export const updateCampaign = (
   };
 };
 
-/** An edit of order or filter is a new version of the order: contacts that stand in a former one are sorted anew. */
-export const updateRules = (now: Date, id: number, rules: object): Sql => ({
-  text: `UPDATE campaign SET rules = $3, revision = revision + 1, updated_at = $1,
-           order_version = order_version + CASE WHEN (rules -> 'order', rules -> 'filter')
-             IS DISTINCT FROM ($3::jsonb -> 'order', $3::jsonb -> 'filter') THEN 1 ELSE 0 END
-         WHERE id = $2`,
-  values: [now, id, JSON.stringify(rules)],
+/**
+ * The campaign's rules and their next version, in one. An edit of order or filter is a new version of the order, too: contacts
+ * that stand in a former one are sorted anew.
+ */
+export const updateRules = (now: Date, id: number, rules: object, by: string): Sql => ({
+  text: `WITH changed AS (
+           UPDATE campaign SET rules = $3, rules_version = rules_version + 1, revision = revision + 1, updated_at = $1,
+             order_version = order_version + CASE WHEN (rules -> 'order', rules -> 'filter')
+               IS DISTINCT FROM ($3::jsonb -> 'order', $3::jsonb -> 'filter') THEN 1 ELSE 0 END
+           WHERE id = $2 RETURNING id, rules, rules_version
+         )
+         INSERT INTO rules_version (campaign_id, version, rules, at, by)
+         SELECT id, rules_version, rules, $1, $4 FROM changed`,
+  values: [now, id, JSON.stringify(rules), by],
 });
 
 /** The caps of a campaign were changed: who waits for one is looked at again. */
@@ -370,7 +394,7 @@ export const callsOfContact = (id: string, limit: number): Sql => ({
              SELECT id, offer_id::text, ciq, leg_type, sequence, agent_id::text, destination, created_at, alerting_at,
                answered_at, ended_at, result_code, result_response, result_reason
              FROM leg WHERE call_id = k.call_id) l), '[]') AS legs
-         FROM (SELECT call_id, attempt, number, queued_at, ended_at, end_code, end_reason
+         FROM (SELECT call_id, attempt, number, queued_at, ended_at, end_code, end_reason, rules_version
                FROM call WHERE contact_id = $1 ORDER BY call_no DESC LIMIT $2) k`,
   values: [id, limit],
 });
@@ -525,7 +549,7 @@ export const agentNews = (agentIds: number[], after: string[], limit: number): S
   values: [agentIds, after, limit],
 });
 
-export interface ScreenPopRow {
+export interface ScreenPopRow extends StoredRules {
   offer_id: string;
   call_id: string;
   contact_id: string;
@@ -545,7 +569,7 @@ export const screenPops = (offerIds: string[]): Sql => ({
   name: 'api_screen_pops',
   text: `SELECT o.id AS offer_id, o.call_id, o.contact_id, o.campaign_id, o.deadline, o.ended_at, k.number, k.attempt,
            o.transfer_id IS NOT NULL AS is_live,
-           c.variables, coalesce(c.zone, cp.zone) AS zone,
+           c.variables, coalesce(c.zone, cp.zone) AS zone, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer,
            coalesce((SELECT json_agg(h) FROM (
              SELECT created_at AS at, result_code AS code FROM leg
              WHERE contact_id = o.contact_id AND ciq = 'c' AND call_id <> o.call_id

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { hoursSchema } from './hours.ts';
 import { filterSchema, orderSchema } from './order.ts';
 import { isCountry } from './numbers.ts';
+import { topicsRule } from './topics.ts';
 
 const seconds = (min: number, max: number) => z.number().int().min(min).max(max);
 
@@ -91,6 +92,7 @@ export const campaignRulesSchema = z
       .nullable()
       .default(null)
       .describe("Countries (ISO 3166-1 alpha-2) whose numbers may be called; null: only the campaign's own"),
+    topics: topicsRule.prefault({}).describe('What agents may register of a talk'),
     record_calls: z.boolean().default(false).describe('Whether talks are recorded, by a switch that can'),
   })
   .strict();

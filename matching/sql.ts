@@ -91,7 +91,12 @@ const SERVING = `
   CROSS JOIN LATERAL (${MOST_URGENT}) c
   WHERE a.state = 'ready' AND a.lease_until > $1`;
 
-const PICKED = `a.id AS agent_id, cp.id AS campaign_id, cp.rules, c.id AS contact_id, c.call_id, c.round,
+/** The rules of call `k` as they were at its first offer (docs/domain.md, "Rules in force"); null before that. */
+export const RULES_AT_FIRST_OFFER = `(
+  SELECT v.rules FROM rules_version v WHERE v.campaign_id = k.campaign_id AND v.version = k.rules_version)`;
+
+const PICKED = `a.id AS agent_id, cp.id AS campaign_id, c.id AS contact_id, c.call_id, c.round, cp.rules_version,
+  coalesce((SELECT ${RULES_AT_FIRST_OFFER} FROM call k WHERE k.call_id = c.call_id), cp.rules) AS rules,
   c.offer_no + 1 AS offer_no, c.attempts + 1 AS attempt`;
 
 /** The longest-idle ready agent for whom a contact of this campaign is callable, with the most urgent such contact. */
@@ -191,6 +196,9 @@ export const agentsToMatch = (now: Date): Sql => ({
 export interface Picked {
   agent_id: number;
   campaign_id: number;
+  /** The campaign's of now: under these a call is made that is offered for the first time. */
+  rules_version: number;
+  /** Under which this call is made. */
   rules: { agent_ring_sec: number };
   contact_id: string;
   call_id: string;
@@ -202,7 +210,8 @@ export interface Picked {
 /**
  * Reserves agent and contact and writes the offer. Returns no row when one of them was taken or changed meanwhile: the
  * caller rolls back and picks again. The agent comes first, since two queues may pick the same one: the second waits for
- * the row and finds it taken, where an offer inserted first would break the unique index and end its matching.
+ * the row and finds it taken, where an offer inserted first would break the unique index and end its matching. A call that
+ * is offered for the first time gets the rules under which it is made.
  */
 export const reserve = (now: Date, picked: Picked, node: string, deadline: Date): Sql => ({
   name: 'reserve',
@@ -220,9 +229,20 @@ export const reserve = (now: Date, picked: Picked, node: string, deadline: Date)
       INSERT INTO offer (id, call_id, contact_id, campaign_id, offer_no, agent_id, node, created_at, deadline)
       SELECT agent.offer_id, $4, contact.id, contact.campaign_id, $5, agent.id, $6, $1, $7 FROM agent, contact
       RETURNING id
+    ), ruled AS (
+      UPDATE call SET rules_version = $8 FROM contact WHERE call_id = $4 AND rules_version IS NULL
     )
     SELECT made.id AS offer_id, agent.since, agent.from_since FROM made, agent`,
-  values: [now, picked.agent_id, picked.contact_id, picked.call_id, picked.offer_no, node, deadline],
+  values: [
+    now,
+    picked.agent_id,
+    picked.contact_id,
+    picked.call_id,
+    picked.offer_no,
+    node,
+    deadline,
+    picked.rules_version,
+  ],
 });
 
 export interface Reserved {

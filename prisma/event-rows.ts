@@ -18,7 +18,7 @@ const TABLES = {
   disposition: {
     table: 'dispositions',
     columns: `position, call_id, agent_id::text, contact_id, campaign_id::text, at, action, topics, comment, request_id,
-      reschedule_at, reschedule_to_agent`,
+      reschedule_at, reschedule_to_agent, rules_version`,
   },
   wrap_up: {
     table: 'wrap_ups',

@@ -64,6 +64,7 @@ export interface DispositionRow {
   request_id: string;
   reschedule_at: Date | null;
   reschedule_to_agent: boolean | null;
+  rules_version: number | null;
 }
 
 export interface WrapUpRow {
@@ -92,7 +93,7 @@ const COLUMNS = {
     attempt, recording`,
   agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code`,
   dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id,
-    reschedule_at, reschedule_to_agent`,
+    reschedule_at, reschedule_to_agent, rules_version`,
   wrap_ups: `position, call_id, agent_id, contact_id, campaign_id, started_at, wrap_up_sec, ended_by, registered`,
 } as const;
 const TABLES = Object.keys(COLUMNS) as (keyof typeof COLUMNS)[];

@@ -1,10 +1,10 @@
 /** What an agent does in and after a call. */
-import { registerDisposition, type Said } from '../../activities/dispositions.ts';
+import { registerDisposition, type Registered, type Said } from '../../activities/dispositions.ts';
 import { type CallToDispose, countGranted } from '../../activities/sql.ts';
 import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
-import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
+import { rulesOfCall, type StoredRules } from '../../domain/rules-of-call.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { dispose, extendWrapUp, hangUp } from '../../workflows/contact/messages.ts';
 import { by, type Caller, MANAGERS, mustBeOwn, type Role } from '../auth.ts';
@@ -43,20 +43,22 @@ export function callRoutes(deps: Deps): Route[] {
       path: '/v1/calls/{call_id}/disposition',
       tag: TAG,
       summary: 'Register what came of the talk',
-      description: "Accepted until the contact's next call has started; do_not_call always.",
+      description:
+        "Accepted until the contact's next call has started, and if it fits the topics of the call's rules; do_not_call always: " +
+        'what does not fit is left out then.',
       roles: OWN_OR_MANAGERS,
       params: callParams,
       body: newDisposition,
       response: done,
-      fails: ['CONFLICT', 'CALL_OVER'],
+      fails: ['CONFLICT', 'CALL_OVER', 'TOPICS_MISMATCH'],
       async handle({ params: { call_id }, body, caller, req, requestKey }) {
         const agentId = agentOf(caller, body.agent_id);
         const requestId = idempotencyKey(req) ?? requestKey;
-        const { action, topics, comment } = body;
+        const { action = null, topics, comment } = body;
         const reschedule = body.reschedule ? { at: body.reschedule.at, toMyself: body.reschedule.to_myself } : null;
-        const said: Said = { action, topics, comment, reschedule, callId: call_id, agentId, requestId, by: by(caller) };
-        const call = await registerDisposition(db, said);
-        await tell(deps, call, said, requestKey);
+        const said = { action, topics, comment, reschedule, canComment: true, callId: call_id, agentId, requestId, by: by(caller) };
+        const registered = await registerDisposition(db, said);
+        await tell(deps, { ...said, ...registered }, requestKey);
         return ok({ done: true });
       },
     }),
@@ -129,25 +131,27 @@ async function notInWrapUp({ db }: Deps, agentId: number): Promise<AppError> {
 // ---- dispositions ---------------------------------------------------------------------------------------------------
 
 /** The workflow decides what follows; for one that has closed, the row is changed here. */
-async function tell(deps: Deps, call: CallToDispose, said: Said, requestKey: string): Promise<void> {
+async function tell(deps: Deps, said: Told, requestKey: string): Promise<void> {
   const { callId, agentId, action } = said;
-  const ref = refOf(call);
   try {
-    await deps.workflows.update(ref, dispose, { callId, agentId: String(agentId), action }, requestKey);
+    await deps.workflows.update(refOf(said), dispose, { callId, agentId: String(agentId), action }, requestKey);
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'CONTACT_CLOSED') throw error;
-    await applyToClosed(deps, call, said);
+    await applyToClosed(deps, said);
   }
 }
 
-async function applyToClosed(deps: Deps, { contact_id, campaign_id }: CallToDispose, said: Said): Promise<void> {
+type Told = Registered & Pick<Said, 'callId' | 'agentId' | 'reschedule' | 'by'>;
+
+async function applyToClosed(deps: Deps, said: Told): Promise<void> {
   const { db } = deps;
+  const { contact_id, campaign_id } = said;
   if (said.action === 'do_not_call') {
     await db.pool.query(sql.listClosedContact(db.clock.now(), contact_id, said.by));
   }
   // Marked as unanswered before, and not called again yet: a correction.
   if (said.action === 'done') await db.pool.query(sql.closeReopened(db.clock.now(), contact_id, said.callId));
-  if (said.reschedule) {
+  if (said.action === 'reschedule' && said.reschedule) {
     const { at, toMyself } = said.reschedule;
     const isOpen = await inTx(db, async (tx) => {
       const changed = await tx.run(rescheduleDone(tx.now, contact_id, at, toMyself ? said.agentId : null));
@@ -166,7 +170,7 @@ async function applyToClosed(deps: Deps, { contact_id, campaign_id }: CallToDisp
 /** By the same rules as in the workflow; false if they allow no further attempt. */
 async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolean> {
   const contact = (await tx.row<ContactRow>(sql.lockContact(contactId)))!;
-  const campaign = await tx.row<{ rules: CampaignRules }>(sql.lockCampaign(contact.campaign_id));
+  const rules = rulesOfCall((await tx.row<StoredRules>(sql.lockCampaignOf(callId)))!);
   const legs = await tx.rows<{ code: LegCode; destination: string }>(sql.legsOfContact(contact.id));
   const history: AttemptHistory = {
     attempts: contact.attempts,
@@ -175,7 +179,7 @@ async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolea
     phones: { 1: !contact.given_up_1, 2: contact.phone_2 !== null && !contact.given_up_2 },
     lastPhone: legs.at(-1)?.destination === contact.phone_2 ? 2 : 1,
   };
-  const step = nextStep(withDefaults(campaign!.rules), history, 'k');
+  const step = nextStep(rules, history, 'k');
   if (step.kind === 'done') return false;
   const dueAt = new Date(tx.now.getTime() + step.delaySec * 1000);
   if ((await tx.run(sql.reopenUnanswered(tx.now, contact.id, callId, dueAt, step.phone))) === 0) return false;

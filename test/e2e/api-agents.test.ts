@@ -209,6 +209,7 @@ describe('stream', () => {
         is_live: false,
         number: contact.phone_num,
         variables: { var1: 'Kari', var2: 'x' },
+        topics: { required: false, comment: 'optional', tree: [] },
         attempt: 2,
         history: [{ at: expect.stringMatching(/Z$/), code: 'b' }],
         zone: 'America/New_York',

@@ -26,6 +26,8 @@ const MAY: Record<string, string> = {
   'post /v1/campaigns/{id}/stop': 'admin manager',
   'post /v1/campaigns/{id}/end': 'admin manager',
   'get /v1/campaigns/{id}/stats': 'admin manager operator',
+  'get /v1/campaigns/{id}/rules-versions': 'admin manager operator',
+  'get /v1/campaigns/{id}/rules-versions/{version}': 'admin manager operator',
   'get /v1/campaigns/{id}/contacts': 'admin manager operator',
   'put /v1/campaigns/{id}/contacts/by-external-id/{external_id}': 'admin manager',
   'get /v1/campaigns/{id}/imports': 'admin manager operator',

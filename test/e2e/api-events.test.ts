@@ -52,7 +52,7 @@ async function write(count: number): Promise<void> {
         const row = { agent_id: 1, at, from_state: 'paused', state: 'ready', cause: 'agent', duration_ms: 2 ** 40 } as const;
         tx.record({ table: 'agent_events', row: { ...row, offer_id: null, call_id, result_code: null } });
       } else if (made % 4 === 2) {
-        const later = { reschedule_at: null, reschedule_to_agent: null };
+        const later = { reschedule_at: null, reschedule_to_agent: null, rules_version: 2 };
         const row = { ...ids, at, action: 'done', topics: ['ø', 'x,y'], comment: 'line\nline', request_id: `r${made}`, ...later };
         tx.record({ table: 'dispositions', row });
       } else {

@@ -542,8 +542,10 @@ function steps(contacts: Contacts): ContactActivities & TransferSteps {
   const once = repeatable();
   return {
     openOffer: ({ contactId }) => once(() => of(contactId).openOffer()),
-    register: ({ callId: call, agentId, action }) =>
-      once(() => void of(contactOfCall(call)).asked.push(`register ${action} of agent ${agentId}`)),
+    register: ({ callId: call, agentId, action, topics }) => {
+      const said = [action, ...(topics.length > 0 ? [`(${topics.join(', ')})`] : [])].join(' ');
+      return once(() => void of(contactOfCall(call)).asked.push(`register ${said} of agent ${agentId}`));
+    },
     outcomeOf: ({ offerId }) => once(() => ofOffer(contacts, offerId).outcomeOf(offerId)),
     standing: ({ contactId }) => once(() => of(contactId).standing()),
     enqueueDue: ({ contactId }) => once(() => of(contactId).enqueueDue()),

@@ -34,7 +34,7 @@ function record(tx: Tx, kind: Kind, campaign_id: number, n: number): void {
       break;
     }
     case 'disposition': {
-      const said = { action: 'done', topics: ['ø', 'x,y'], comment: 'Ola said\n“no”', request_id: `r${n}`, reschedule_at: null, reschedule_to_agent: null };
+      const said = { action: 'done', topics: ['ø', 'x,y'], comment: 'Ola said\n“no”', request_id: `r${n}`, reschedule_at: null, reschedule_to_agent: null, rules_version: null };
       tx.record({ table: 'dispositions', row: { ...ids, at, ...said } });
       break;
     }

@@ -32,7 +32,7 @@ export interface PaperOptions {
   /** Asked once for each leg to a contact. */
   answer(number: string): Outcome;
   /** What the agent registers after a talk; null: nothing. */
-  dispose?(talk: Talk): Omit<Said, keyof Talk | 'requestId' | 'by'> | null;
+  dispose?(talk: Talk): Omit<Said, keyof Talk | 'requestId' | 'by' | 'canComment'> | null;
   /** How long each call takes, s. */
   callSec?: number;
 }
@@ -100,7 +100,7 @@ export class PaperPhones {
     const said = this.#options.dispose?.(talk);
     if (!said) return;
     const { callId, agentId } = talk;
-    await registerDisposition(this.#worker.db, { ...said, callId, agentId, requestId: callId, by: `agent:${agentId}` });
+    await registerDisposition(this.#worker.db, { ...said, canComment: true, callId, agentId, requestId: callId, by: `agent:${agentId}` });
   }
 
   /** When anybody's wait, rest or hours are over next. */

@@ -2,11 +2,13 @@
  * Queue, agents and matchers on a real database, without Temporal and switch: a clock that the test sets, workflows that
  * only listen, phones that end as the test says. The code under test is the product's own, edges included.
  */
+import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import type { Pool } from 'pg';
 import type { z } from 'zod';
 import { createLegBook, type LegBook } from '../../activities/legs.ts';
 import * as legSql from '../../activities/sql.ts';
+import { insertCampaign, setStatus, updateRules } from '../../api/sql.ts';
 import type { Clock } from '../../config/clock.ts';
 import { legId } from '../../domain/ids.ts';
 import { campaignRulesSchema } from '../../domain/rules.ts';
@@ -150,12 +152,21 @@ export class Queue {
   }
 
   async campaign({ rules = {} }: NewCampaign = {}): Promise<number> {
-    const [row] = await this.rows<{ id: number }>(
-      `INSERT INTO campaign (name, queue_key, status, country, zone, rules, created_at, updated_at)
-       VALUES ('test', '__Dialer' || gen_random_uuid(), 'running', 'NO', 'Europe/Oslo', $1, $2, $2) RETURNING id`,
-      [campaignRulesSchema.parse({ max_per_number_per_day: 100, min_gap_sec: 0, ...rules }), this.clock.now()],
-    );
+    const now = this.clock.now();
+    const settings = { name: 'test', queueKey: `__Dialer${randomUUID()}`, country: 'NO', zone: 'Europe/Oslo' };
+    const numbers = { serviceNum: null, callerId: null };
+    const [row] = (
+      await this.pool.query<{ id: number }>(
+        insertCampaign(now, { ...settings, ...numbers, rules: campaignRulesSchema.parse({ max_per_number_per_day: 100, min_gap_sec: 0, ...rules }), by: 'the test' }),
+      )
+    ).rows;
+    await this.pool.query(setStatus(now, row!.id, 'running', false));
     return row!.id;
+  }
+
+  /** The next version of a campaign's rules. */
+  async edit(campaign: number, rules: NewCampaign['rules']): Promise<void> {
+    await this.pool.query(updateRules(this.clock.now(), campaign, campaignRulesSchema.parse(rules), 'the test'));
   }
 
   /** An agent who is logged off. */

@@ -39,6 +39,7 @@ test('defaults', () => {
     filter: { include: [], exclude: [] },
     reschedule: { reserve_sec: 600, while_paused: false },
     countries: null,
+    topics: { required: false, comment: 'optional', tree: [] },
     record_calls: false,
   });
 });

@@ -79,6 +79,20 @@ describe('a click as a signal', () => {
     expect(contact.asked.slice(-2)).toEqual(['register done of agent 7', 'conclude']);
   });
 
+  it('disposes with topics', async () => {
+    const contact = await rig.wrapUp();
+    await contact.tell('dispose', { ...contact.argument('dispose'), topics: ['sale', 'sale.new'] });
+
+    expect(await contact.closed()).toBe('done: answered');
+    expect(contact.asked).toContain('register done (sale, sale.new) of agent 7');
+  });
+
+  it.each([['a text'], [['Kari Nordmann']], [[7]], [Array(51).fill('a')]])('topics %j are none', async (topics) => {
+    const contact = await rig.wrapUp();
+    await contact.tell('dispose', { ...contact.argument('dispose'), topics });
+    await understood(contact, 'signal dispose refused: topics must be a list of topic keys, or left out', 1);
+  });
+
   it('disables', async () => {
     const contact = await rig.queued();
     await contact.tell('disable', contact.argument('disable'));

@@ -612,9 +612,9 @@ export class ContactLife {
   }
 
   /** As a signal, by an operator: what the API would have stored before is stored here. */
-  async disposeByHand({ callId, agentId, action }: messages.Disposed): Promise<messages.Done> {
+  async disposeByHand({ callId, agentId, action, topics = [] }: messages.Disposed): Promise<messages.Done> {
     try {
-      await steps.register({ callId, agentId, action, requestId: uuid4() });
+      await steps.register({ callId, agentId, action, topics, requestId: uuid4() });
     } catch (error) {
       throw error instanceof ActivityFailure && error.cause instanceof ApplicationFailure ? error.cause : error;
     }

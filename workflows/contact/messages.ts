@@ -100,6 +100,8 @@ export interface Disposed {
   callId: string;
   agentId: string;
   action: DispositionAction;
+  /** Only of a signal: keys of the campaign's topics. What the API stores does not pass through here. */
+  topics?: string[];
 }
 
 export interface ExtendWrapUp {
