@@ -23,6 +23,7 @@ import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { offerRoutes } from './routes/offers.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
+import { supervisionRoutes } from './routes/supervision.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
@@ -36,6 +37,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...contactRoutes(deps),
     ...importRoutes(deps),
     ...agentRoutes(deps, createAgentStreams(deps)),
+    ...supervisionRoutes(deps),
     ...offerRoutes(deps),
     ...callRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),

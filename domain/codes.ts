@@ -30,6 +30,7 @@ export const RESULT_REASONS = [
   'not_confirmed',
   'agent_logged_off',
   'agent_lost',
+  'agent_released',
   'no_media',
   'do_not_call',
   'disabled',

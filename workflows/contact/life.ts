@@ -350,8 +350,21 @@ export class ContactLife {
     if (this.phase !== 'ringing') refuse('CONFLICT', 'the offer has been answered', this.phase);
   }
 
-  async reject(): Promise<messages.Done> {
-    const outcome = await this.endOffer('agent_reject', 'agent_answered');
+  reject(): Promise<messages.Done> {
+    return this.turnDown('agent_reject');
+  }
+
+  checkRelease(answer: messages.Release): void {
+    this.checkReject(answer);
+  }
+
+  release({ by }: messages.Release): Promise<messages.Done> {
+    return this.turnDown('agent_released', by);
+  }
+
+  /** The call goes back to its place, unless the phone is answered first. */
+  private async turnDown(why: ResultReason, by?: string): Promise<messages.Done> {
+    const outcome = await this.endOffer(why, 'agent_answered', by);
     if (outcome === 'answered') refuse('CONFLICT', 'the phone was answered first', this.phase);
     if (outcome === 'over') refuse('OFFER_OVER', 'the offer is over', this.phase);
     return { done: true };
@@ -463,11 +476,11 @@ export class ContactLife {
     if (this.offer.agentId !== agentId) refuse('FORBIDDEN', "this is another agent's call", this.phase);
   }
 
-  private async endOffer(why: ResultReason, spare: Spare): Promise<EndOutcome> {
+  private async endOffer(why: ResultReason, spare: Spare, by?: string): Promise<EndOutcome> {
     const offer = this.offer;
     if (!offer) return 'over';
     return this.orUnavailable(() =>
-      command(offer.node, `End offer ${offer.offerNo}: ${why}`).endOffer({ offerId: offer.offerId, why, spare }),
+      command(offer.node, `End offer ${offer.offerNo}: ${why}`).endOffer({ offerId: offer.offerId, why, spare, ...(by && { by }) }),
     );
   }
 
