@@ -22,6 +22,7 @@ import { contactRoutes } from './routes/contacts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { offerRoutes } from './routes/offers.ts';
+import { reportRoutes } from './routes/reports.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
 import { supervisionRoutes } from './routes/supervision.ts';
 
@@ -41,6 +42,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...offerRoutes(deps),
     ...callRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
+    ...reportRoutes(deps),
     ...simulatorRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps, metrics),
