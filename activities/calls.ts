@@ -41,6 +41,14 @@ export type EndOutcome = 'ended' | 'answered' | 'over';
 /** What of an offer is spared: `agent_answered` for Reject, `contact_answered` for Cancel, `nothing` for a hang-up. */
 export type Spare = 'agent_answered' | 'contact_answered' | 'nothing';
 
+export interface EndInput {
+  offerId: string;
+  why: ResultReason;
+  spare: Spare;
+  /** The supervisor who wants it. */
+  by?: string;
+}
+
 /** A frozen worker must not dial late: the switch refuses to send a leg after this. */
 const SEND_WITHIN_MS = 5_000;
 /** The agent's audio must be up this soon after the answer, else `e` `no_media`. */
@@ -104,7 +112,7 @@ export function createCallActivities(deps: CallDeps) {
     },
 
     /** Ends an offer before its contact has answered; only the switch knows who was first. */
-    async endOffer(input: { offerId: string; why: ResultReason; spare: Spare }): Promise<EndOutcome> {
+    async endOffer(input: EndInput): Promise<EndOutcome> {
       const { db, telephony } = deps;
       const found = await inTx(db, (tx) => beginEnding(tx, input));
       if (typeof found === 'string') return found;
@@ -408,7 +416,7 @@ type Ending = { offer: sql.OfferRow; agentLeg: sql.LegRow | null; contactLeg: sq
 /** The decision is stored before the switch is asked: from here on nothing of this offer is dialled any more. */
 async function beginEnding(
   tx: Tx,
-  { offerId, why, spare }: { offerId: string; why: ResultReason; spare: Spare },
+  { offerId, why, spare, by }: EndInput,
 ): Promise<Ending | EndOutcome> {
   const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
   if (!offer) throw ApplicationFailure.nonRetryable('there is no such offer', 'NOT_FOUND');
@@ -416,7 +424,7 @@ async function beginEnding(
   if (spare === 'agent_answered' && offer.state !== 'offered') return 'answered';
   if (spare === 'contact_answered' && offer.state === 'talking') return 'answered';
   // An agent's hang-up is no withdrawal: the legs' ends tell the rest.
-  if (spare !== 'nothing') await tx.run(sql.withdrawOffer(offerId, why));
+  if (spare !== 'nothing') await tx.run(sql.withdrawOffer(offerId, why, by));
   const legs = await tx.rows<sql.LegRow>(sql.legsOfOffer(offerId));
   const open = (ciq: 'a' | 'c') => legs.find((leg) => leg.ciq === ciq && leg.ended_at === null) ?? null;
   return { offer, agentLeg: open('a'), contactLeg: open('c') };

@@ -54,7 +54,7 @@ export const countersOf = (agent: AgentRow): AgentCounters => ({
 /** Applies what becomes of the agent; nothing if another offer has the agent by now. True when ready. */
 export async function releaseAgent(
   tx: Tx,
-  offer: Pick<sql.OfferRow, 'id' | 'agent_id' | 'call_id'>,
+  offer: Pick<sql.OfferRow, 'id' | 'agent_id' | 'call_id' | 'withdrawn_by'>,
   resultCode: LegCode | null,
   decide: (agent: AgentRow) => AgentAfter,
 ): Promise<boolean> {
@@ -65,6 +65,7 @@ export async function releaseAgent(
     ...to,
     resultCode,
     callId: offer.call_id,
+    by: offer.withdrawn_by,
     // In wrap-up the agent still belongs to the offer.
     offerId: to.state === 'wrap_up' ? offer.id : null,
     stateUntil: forSec === null ? null : new Date(tx.now.getTime() + forSec * 1000),

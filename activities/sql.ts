@@ -20,6 +20,7 @@ export interface OfferRow {
   answered_at: Date | null;
   accepted_at: Date | null;
   withdrawn: string | null;
+  withdrawn_by: string | null;
   ended_at: Date | null;
   result_code: string | null;
   result_reason: string | null;
@@ -27,7 +28,7 @@ export interface OfferRow {
   transfer_id: string | null;
 }
 const OFFER_COLUMNS = `id, call_id, contact_id, campaign_id, offer_no, agent_id, node, state, deadline, answered_at,
-  accepted_at, withdrawn, ended_at, result_code, result_reason, transfer_id`;
+  accepted_at, withdrawn, withdrawn_by, ended_at, result_code, result_reason, transfer_id`;
 
 /** Whoever decides about an offer locks its row first: decisions take turns. */
 export const lockOffer = (offerId: string): Sql => ({
@@ -57,11 +58,13 @@ export const setOfferState = (now: Date, offerId: string, state: OfferRow['state
   values: [now, offerId, state],
 });
 
-/** The first decision stands. */
-export const withdrawOffer = (offerId: string, why: string): Sql => ({
+/** The first decision stands. `by`: the supervisor who decided so. */
+export const withdrawOffer = (offerId: string, why: string, by: string | null = null): Sql => ({
   name: 'withdraw_offer',
-  text: `UPDATE offer SET withdrawn = coalesce(withdrawn, $2) WHERE id = $1 AND ended_at IS NULL`,
-  values: [offerId, why],
+  text: `UPDATE offer SET withdrawn = coalesce(withdrawn, $2),
+           withdrawn_by = CASE WHEN withdrawn IS NULL THEN $3 ELSE withdrawn_by END
+         WHERE id = $1 AND ended_at IS NULL`,
+  values: [offerId, why, by],
 });
 
 /** The call does not come back: this outweighs what was to hand it on to the next agent (Reject, log-off). */
@@ -74,7 +77,7 @@ export const endCallWithOffer = (offerId: string, why: string): Sql => ({
 /** The phone was answered before the decision reached the switch: the decision is void. */
 export const restoreOffer = (offerId: string): Sql => ({
   name: 'restore_offer',
-  text: `UPDATE offer SET withdrawn = NULL WHERE id = $1 AND ended_at IS NULL`,
+  text: `UPDATE offer SET withdrawn = NULL, withdrawn_by = NULL WHERE id = $1 AND ended_at IS NULL`,
   values: [offerId],
 });
 
@@ -132,6 +135,19 @@ export const isRescheduled = (contactId: string): Sql => ({
   name: 'is_rescheduled',
   text: `SELECT 1 FROM contact WHERE id = $1 AND queue_rank = 1`,
   values: [contactId],
+});
+
+/** The offer that an agent is engaged with. */
+export interface HeldOfferRow extends OfferRow {
+  /** The contact's. */
+  round: number;
+}
+
+export const lockHeldOffer = (offerId: string): Sql => ({
+  name: 'lock_held_offer',
+  text: `SELECT ${OFFER_COLUMNS}, (SELECT round FROM contact WHERE contact.id = offer.contact_id) AS round
+         FROM offer WHERE id = $1 FOR UPDATE`,
+  values: [offerId],
 });
 
 export interface OpenOfferRow {

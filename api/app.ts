@@ -23,6 +23,8 @@ import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { legalHoursRoutes } from './routes/legal-hours.ts';
 import { offerRoutes } from './routes/offers.ts';
+import { reportRoutes } from './routes/reports.ts';
+import { supervisionRoutes } from './routes/supervision.ts';
 import { rulesVersionRoutes } from './routes/rules-versions.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
 import { waitRoutes } from './routes/waits.ts';
@@ -44,11 +46,13 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...waitRoutes(deps),
     ...importRoutes(deps),
     ...agentRoutes(deps, createAgentStreams(deps)),
+    ...supervisionRoutes(deps),
     ...offerRoutes(deps),
     ...callRoutes(deps),
     ...talkRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
     ...webhookRoutes(deps),
+    ...reportRoutes(deps),
     ...simulatorRoutes(deps),
     ...legalHoursRoutes(deps),
     ...keyRoutes(deps),

@@ -530,6 +530,7 @@ const agentEvent = z
     offer_id: id.nullable(),
     call_id: id.nullable(),
     result_code: legCode,
+    changed_by: z.string().nullable().describe('Who wanted it: `agent:7`, `key:3`; null: it followed from a call or a timer'),
   })
   .meta({ id: 'AgentEvent' });
 const dispositionEvent = z

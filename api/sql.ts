@@ -108,6 +108,21 @@ export const setStatus = (now: Date, id: number, status: string, stopRequested: 
   values: [now, id, status, stopRequested],
 });
 
+/**
+ * The emergency stop of these campaigns, all whose queues are locked, as `setStatus` stops each: those that run, and those
+ * that still ring someone although they are paused or have ended.
+ */
+export const stopCampaigns = (now: Date, ids: number[]): Sql => ({
+  name: 'api_stop_campaigns',
+  text: `UPDATE campaign SET status = CASE status WHEN 'running' THEN 'paused' ELSE status END, stop_requested = true,
+           revision = revision + 1, updated_at = $1
+         WHERE id = ANY($2::int[])
+           AND (status = 'running' OR EXISTS (SELECT 1 FROM offer WHERE campaign_id = campaign.id AND ended_at IS NULL
+                                                AND state <> 'talking'))
+         RETURNING id`,
+  values: [now, ids],
+});
+
 /** The list or the rules changed: the campaign's workflow has something to carry out. */
 export const bumpRevision = (now: Date, id: number): Sql => ({
   name: 'api_bump_revision',

@@ -34,6 +34,7 @@ export const RESULT_REASONS = [
   'not_confirmed',
   'agent_logged_off',
   'agent_lost',
+  'agent_released',
   'no_media',
   'do_not_call',
   'number_not_allowed',

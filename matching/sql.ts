@@ -15,6 +15,19 @@ export const lockQueue = (campaignId: number): Sql => ({
   values: [campaignId],
 });
 
+/**
+ * The locks of every queue whose campaign calls or still rings someone, in that same order, and which these are. A campaign
+ * that has ended may still ring; a draft does not.
+ */
+export const lockQueuesInUse = (): Sql => ({
+  name: 'lock_queues_in_use',
+  text: `SELECT id, pg_advisory_xact_lock(${LOCK.queue}, id)
+         FROM (SELECT id FROM campaign
+               WHERE status = 'running' OR EXISTS (SELECT 1 FROM offer WHERE campaign_id = campaign.id AND ended_at IS NULL)
+               ORDER BY id) AS in_use`,
+  values: [],
+});
+
 /** The locks of every queue that an agent serves, always in the same order, so that two can't wait for each other. */
 export const lockQueuesOfAgent = (agentId: number): Sql => ({
   name: 'lock_queues_of_agent',
@@ -276,11 +289,17 @@ export const markAnnounced = (now: Date, offerId: string): Sql => ({
 // ---- agents ---------------------------------------------------------------------------------------------------------
 
 export const AGENT_COLUMNS = `agent.id, agent.state, agent.since, agent.cause, agent.offer_id, agent.next_state,
-  agent.lease_until, agent.state_until, agent.missed_in_row, agent.errors_in_row`;
+  agent.next_by, agent.lease_until, agent.state_until, agent.missed_in_row, agent.errors_in_row`;
 
 export const lockAgent = (agentId: number): Sql => ({
   name: 'lock_agent',
   text: `SELECT ${AGENT_COLUMNS} FROM agent WHERE id = $1 FOR UPDATE`,
+  values: [agentId],
+});
+
+export const readAgent = (agentId: number): Sql => ({
+  name: 'read_agent',
+  text: `SELECT ${AGENT_COLUMNS} FROM agent WHERE id = $1`,
   values: [agentId],
 });
 
@@ -301,10 +320,11 @@ export interface AgentWrite {
   errorsInRow: number;
 }
 
+/** Who wanted the next state is known for as long as it is to come. */
 export const writeAgent = (at: Date, agentId: number, to: AgentWrite): Sql => ({
   name: 'write_agent',
   text: `UPDATE agent SET state = $3, since = $1, cause = $4, offer_id = $5, next_state = $6, state_until = $7,
-           missed_in_row = $8, errors_in_row = $9, updated_at = $1
+           missed_in_row = $8, errors_in_row = $9, updated_at = $1, next_by = CASE WHEN $6::text IS NOT NULL THEN next_by END
          WHERE id = $2`,
   values: [
     at,
@@ -319,10 +339,11 @@ export const writeAgent = (at: Date, agentId: number, to: AgentWrite): Sql => ({
   ],
 });
 
-export const wishNextState = (now: Date, agentId: number, nextState: string | null): Sql => ({
+/** `by`: who wants it; null: the system, or nobody any more. */
+export const wishNextState = (now: Date, agentId: number, nextState: string | null, by: string | null): Sql => ({
   name: 'wish_next_state',
-  text: `UPDATE agent SET next_state = $3, updated_at = $1 WHERE id = $2`,
-  values: [now, agentId, nextState],
+  text: `UPDATE agent SET next_state = $3, next_by = $4, updated_at = $1 WHERE id = $2`,
+  values: [now, agentId, nextState, by],
 });
 
 /** Logged-on agents keep their lease; who is logged off must log on first. */

@@ -81,7 +81,7 @@ async function serveLostAgents(deps: TellDeps): Promise<void> {
       const agent = await tx.row<AgentRow>(sql.lockAgent(id));
       if (!agent?.lease_until || agent.lease_until > tx.now || agent.state === 'logged_off') return false;
       if (AGENT_ENGAGED.includes(agent.state)) {
-        await tx.run(sql.wishNextState(tx.now, id, 'logged_off'));
+        await tx.run(sql.wishNextState(tx.now, id, 'logged_off', null));
         return agent.state === 'reserved';
       }
       await changeAgent(tx, agent, { state: 'logged_off', cause: 'agent_lost', offerId: null, nextState: null });

@@ -13,7 +13,8 @@ const TABLES = {
   },
   agent: {
     table: 'agent_events',
-    columns: `position, agent_id::text, at, from_state, state, cause, duration_ms::float8, offer_id, call_id, result_code`,
+    columns: `position, agent_id::text, at, from_state, state, cause, duration_ms::float8, offer_id, call_id, result_code,
+      changed_by`,
   },
   disposition: {
     table: 'dispositions',

@@ -50,6 +50,8 @@ export interface AgentEventRow {
   offer_id: string | null;
   call_id: string | null;
   result_code: LegCode | null;
+  /** Who wanted it: `agent:7`, `key:3`; left out: nobody. */
+  changed_by?: string | null;
 }
 
 export interface DispositionRow {
@@ -91,7 +93,8 @@ const COLUMNS = {
     agent_id, result_code, result_response, result_reason, answered, call_transfer, hold, consult,
     caller_on_hold_sec, leg_type, dte_scheduled_callback, request_id, contact_id, campaign_id,
     attempt, recording`,
-  agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code`,
+  agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code,
+    changed_by`,
   dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id,
     reschedule_at, reschedule_to_agent, rules_version`,
   wrap_ups: `position, call_id, agent_id, contact_id, campaign_id, started_at, wrap_up_sec, ended_by, registered`,

@@ -9,7 +9,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, makeTelemetryFilterString, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { afterAll, beforeAll, inject, onTestFinished, type TestContext } from 'vitest';
-import type { CallActivities, EndOutcome, Spare } from '../../activities/calls.ts';
+import type { CallActivities, EndInput, EndOutcome } from '../../activities/calls.ts';
 import type { ConcludeInput, ContactActivities, OpenOffer, Standing } from '../../activities/contacts.ts';
 import type { DialOutcome, OfferOutcome, RingOutcome } from '../../activities/offers.ts';
 import type { TalkActivities } from '../../activities/talks.ts';
@@ -30,6 +30,7 @@ type Closed = Extract<Standing, { at: 'closed' }>;
 const UPDATES = {
   reject: messages.reject,
   cancel: messages.cancel,
+  release: messages.release,
   accept: messages.accept,
   hangUp: messages.hangUp,
   dispose: messages.dispose,
@@ -350,6 +351,7 @@ export class TestContact {
     const { offerNo, callId: call, agentId } = this.offer;
     if (name === 'disable') return { reason: 'disabled', by: 'key:1' };
     if (name === 'reject' || name === 'cancel' || name === 'accept') return { offerNo, agentId };
+    if (name === 'release') return { offerNo, agentId, by: 'key:3' };
     const more = { hangUp: {}, hold: {}, resume: {}, completeTransfer: {}, takeBack: {}, transfer: { transferId: `${this.id}1` }, sendKeys: { keysId: '1' }, dispose: { action: 'done' }, extendWrapUp: { until: Date.now() + 60_000 } };
     return { callId: call, agentId, ...more[name] };
   }
@@ -443,9 +445,9 @@ export class TestContact {
     return phone.lasts();
   }
 
-  async endOffer({ offerId, why, spare }: { offerId: string; why: ResultReason; spare: Spare }): Promise<EndOutcome> {
+  async endOffer({ offerId, why, spare, by }: EndInput): Promise<EndOutcome> {
     const offerNo = Number(offerId.slice(this.id.length));
-    this.asked.push(`endOffer ${offerNo} ${why} sparing ${spare}`);
+    this.asked.push(`endOffer ${offerNo} ${why} sparing ${spare}${by ? ` by ${by}` : ''}`);
     if (this.endings.length > 0) return answer(this.endings.shift()!);
     const isDialled = this.#dials.has(offerId);
     if (isDialled) this.dial(offerNo).ends({ kind: 'failed', code: 'h', reason: why });

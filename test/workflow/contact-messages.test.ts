@@ -22,6 +22,7 @@ const CLICKS: [Click, Setting][] = [
   ['reject', 'ringing'],
   ['cancel', 'ringing'],
   ['accept', 'ringing'],
+  ['release', 'ringing'],
   ['hangUp', 'dialling'],
   ['dispose', 'wrapUp'],
   ['extendWrapUp', 'wrapUp'],
@@ -45,6 +46,14 @@ describe('a click as a signal', () => {
     await contact.reaches('queued');
 
     expect(contact.asked.at(-1)).toBe('endOffer 1 agent_reject sparing agent_answered');
+  });
+
+  it('releases', async () => {
+    const contact = await rig.ringing();
+    await contact.tell('release', contact.argument('release'));
+    await contact.reaches('queued');
+
+    expect(contact.asked.at(-1)).toBe('endOffer 1 agent_released sparing agent_answered by key:3');
   });
 
   it('cancels', async () => {

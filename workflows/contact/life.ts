@@ -476,8 +476,21 @@ export class ContactLife {
     if (!this.isAsked(offerNo)) refuse('CONFLICT', 'the offer has been answered', this.phase);
   }
 
-  async reject({ offerNo }: messages.OfferAnswer): Promise<messages.Done> {
-    const outcome = await this.endOffer('agent_reject', 'agent_answered', this.askedBy(offerNo) ?? this.offer);
+  reject({ offerNo }: messages.OfferAnswer): Promise<messages.Done> {
+    return this.turnDown(offerNo, 'agent_reject');
+  }
+
+  checkRelease(answer: messages.Release): void {
+    this.checkReject(answer);
+  }
+
+  release({ offerNo, by }: messages.Release): Promise<messages.Done> {
+    return this.turnDown(offerNo, 'agent_released', by);
+  }
+
+  /** The call goes back to its place, unless the phone is answered first. */
+  private async turnDown(offerNo: number, why: ResultReason, by?: string): Promise<messages.Done> {
+    const outcome = await this.endOffer(why, 'agent_answered', this.askedBy(offerNo) ?? this.offer, by);
     if (outcome === 'answered') refuse('CONFLICT', 'the phone was answered first', this.phase);
     if (outcome === 'over') refuse('OFFER_OVER', 'the offer is over', this.phase);
     return { done: true };
@@ -685,10 +698,10 @@ export class ContactLife {
     if (offer.agentId !== agentId) refuse('FORBIDDEN', "this is another agent's call", this.phase);
   }
 
-  private async endOffer(why: ResultReason, spare: Spare, offer = this.offer): Promise<EndOutcome> {
+  private async endOffer(why: ResultReason, spare: Spare, offer = this.offer, by?: string): Promise<EndOutcome> {
     if (!offer) return 'over';
     return this.orUnavailable(() =>
-      command(offer.node, `End offer ${offer.offerNo}: ${why}`).endOffer({ offerId: offer.offerId, why, spare }),
+      command(offer.node, `End offer ${offer.offerNo}: ${why}`).endOffer({ offerId: offer.offerId, why, spare, ...(by && { by }) }),
     );
   }
 

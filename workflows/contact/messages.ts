@@ -71,6 +71,11 @@ export interface OfferAnswer {
   agentId: string;
 }
 
+export interface Release extends OfferAnswer {
+  /** The supervisor: `key:3`. */
+  by: string;
+}
+
 export interface CallAnswer {
   callId: string;
   agentId: string;
@@ -123,6 +128,8 @@ export interface TransferWanted extends CallAnswer {
 
 export const reject = defineUpdate<Done, [OfferAnswer]>('reject');
 export const cancel = defineUpdate<Done, [OfferAnswer]>('cancel');
+/** A supervisor frees the agent whose phone rings. */
+export const release = defineUpdate<Done, [Release]>('release');
 export const accept = defineUpdate<Done, [OfferAnswer]>('accept');
 export const hangUp = defineUpdate<Done, [CallAnswer]>('hangUp');
 export const dispose = defineUpdate<Done, [Disposed]>('dispose');
@@ -148,6 +155,7 @@ export const state = defineQuery<ContactView>('state');
 export const asSignals = {
   reject: defineSignal<[OfferAnswer]>(reject.name),
   cancel: defineSignal<[OfferAnswer]>(cancel.name),
+  release: defineSignal<[Release]>(release.name),
   accept: defineSignal<[OfferAnswer]>(accept.name),
   hangUp: defineSignal<[CallAnswer]>(hangUp.name),
   dispose: defineSignal<[Disposed]>(dispose.name),

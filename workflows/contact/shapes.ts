@@ -55,6 +55,7 @@ const SHAPES = {
   withdraw: { offerNo: number, why: oneOf(['campaign_paused']) },
   reject: offerAnswer,
   cancel: offerAnswer,
+  release: { ...offerAnswer, by: text },
   accept: offerAnswer,
   hangUp: callAnswer,
   hold: callAnswer,

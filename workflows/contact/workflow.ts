@@ -52,6 +52,7 @@ export async function contact(input: messages.ContactInput): Promise<Closed> {
   const { asSignals } = messages;
   answer(messages.reject, asSignals.reject, (a) => life.checkReject(a), (a) => life.reject(a));
   answer(messages.cancel, asSignals.cancel, (a) => life.checkCancel(a), (a) => life.cancel(a));
+  answer(messages.release, asSignals.release, (a) => life.checkRelease(a), (a) => life.release(a));
   answer(messages.accept, asSignals.accept, (a) => life.checkAccept(a), (a) => life.accept(a));
   answer(messages.hangUp, asSignals.hangUp, (a) => life.checkHangUp(a), (a) => life.hangUp(a));
   answer(
