@@ -16,9 +16,20 @@ export interface Stretch {
 /** Zones that were asked for, by year. The zone data of the running Node does not change. */
 const known = new Map<string, Map<number, Stretch[]>>();
 
-/** Whether Node knows the IANA zone. An offset such as `+01:00` is no zone: it has no summer. */
+/**
+ * Whether Node knows the IANA zone. An offset such as `+01:00` is no zone: it has no summer. Node is asked itself, since the
+ * library reads an offset out of any name that has one.
+ */
 export function isZone(zone: string): boolean {
-  return /^[A-Za-z]/.test(zone) && !Number.isNaN(tzOffset(zone, new Date(0)));
+  if (known.has(zone)) return true;
+  if (!/^[A-Za-z]/.test(zone)) return false;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: zone });
+  } catch {
+    return false;
+  }
+  known.set(zone, new Map());
+  return true;
 }
 
 /** The stretch in which an instant (epoch ms) lies; one that goes on over New Year (UTC) is cut there. */
@@ -41,8 +52,8 @@ export function apart(zones: readonly string[]): number {
 }
 
 function stretchesOf(zone: string, year: number): Stretch[] {
-  let years = known.get(zone);
-  if (!years) known.set(zone, (years = new Map<number, Stretch[]>()));
+  if (!isZone(zone)) throw new RangeError(`no zone ${zone}`);
+  const years = known.get(zone)!;
   let stretches = years.get(year);
   if (!stretches) years.set(year, (stretches = measure(zone, year)));
   return stretches;

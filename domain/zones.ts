@@ -2,7 +2,7 @@
  * Where a contact is, by the clock (docs/domain.md, "Whose clock"): the zones of a phone number, its country, and which
  * zones count. Synchronous and without I/O: about 1 µs a number, 10 µs where the kind of number must be known.
  */
-import { type NumberType, parsePhoneNumberFromString } from 'libphonenumber-js/max';
+import { parsePhoneNumberFromString } from 'libphonenumber-js/max';
 import data from './zone-prefixes.json' with { type: 'json' };
 import { apart, isZone } from './zone-time.ts';
 
@@ -15,7 +15,6 @@ for (const [joined, prefixes] of Object.entries(data.prefixes)) {
 
 /** In these an area code is part of mobile numbers too: North America, and those that libphonenumber names. */
 const MOBILES_HAVE_AREAS: readonly string[] = ['1', '52', '54', '55', '62'];
-const IN_AN_AREA: readonly (NumberType | undefined)[] = ['FIXED_LINE', 'FIXED_LINE_OR_MOBILE'];
 
 /**
  * The IANA zones in which a number (E.164) may be, one for each clock; empty where nothing is known. An area is known to
@@ -44,10 +43,12 @@ function match(digits: string, ...lengths: number[]): Match | undefined {
   return undefined;
 }
 
+/** Where fixed and mobile numbers look the same, as in Chile, one may be a mobile number. */
 function hasArea(e164: string, callingCode: string): boolean {
   if (callingCode === '1') return true;
   const type = parsePhoneNumberFromString(e164)?.getType();
-  return IN_AN_AREA.includes(type) || (type === 'MOBILE' && MOBILES_HAVE_AREAS.includes(callingCode));
+  const mayBeMobile = type === 'MOBILE' || type === 'FIXED_LINE_OR_MOBILE';
+  return type === 'FIXED_LINE' || (mayBeMobile && MOBILES_HAVE_AREAS.includes(callingCode));
 }
 
 /** ISO 3166 country of a number (E.164), for its legal hours; null where it has none, such as +800. */

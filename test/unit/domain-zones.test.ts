@@ -47,8 +47,7 @@ describe('the zones of a number', () => {
     const lawful = (zone: string) => zone !== 'Asia/Urumqi';
     const missing = getCountries().flatMap((country) => {
       const { number, countryCallingCode } = getExampleNumber(country, examples)!;
-      // Mobile numbers of North America have areas.
-      if (countryCallingCode === '1') return [];
+      if (MOBILES_HAVE_AREAS.includes(countryCallingCode)) return [];
       const known = zonesOfNumber(number).map(clockOf);
       return zonesOfCountry(country).filter((zone) => lawful(zone) && !known.includes(clockOf(zone)));
     });
@@ -63,6 +62,8 @@ describe('the zones of a number', () => {
     expect(zones.size).toBeGreaterThan(200);
   });
 });
+
+const MOBILES_HAVE_AREAS: readonly string[] = ['1', '52', '54', '55', '62'];
 
 function zonesOfCountry(country: string): string[] {
   return (new Intl.Locale(`und-${country}`) as Intl.Locale & { getTimeZones(): string[] | undefined }).getTimeZones() ?? [];
