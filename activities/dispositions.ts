@@ -1,8 +1,11 @@
 /** What an agent registers after a talk, written before it is told: by the API, or for an operator's signal. */
+import { numbersOf } from '../domain/do-not-call.ts';
 import { AppError } from '../domain/errors.ts';
 import type { DispositionAction } from '../domain/states.ts';
-import { lockNumber } from '../matching/sql.ts';
+import { lockNumbers } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
+import { listNumbers } from './do-not-call.ts';
+import { numbersOfCall } from './do-not-call-sql.ts';
 import * as sql from './sql.ts';
 
 export interface Said {
@@ -24,6 +27,7 @@ export interface Said {
 export async function registerDisposition(db: Db, said: Said): Promise<sql.CallToDispose> {
   const { callId, agentId, action, topics, comment, requestId } = said;
   return inTx(db, async (tx) => {
+    if (action === 'do_not_call') await lockNumbersOf(tx, callId);
     const call = await tx.row<sql.CallToDispose>(sql.lockCallToDispose(callId));
     if (!call) throw new AppError('NOT_FOUND', 'there is no such call');
     await mustHaveTalked(tx, call, said);
@@ -31,7 +35,10 @@ export async function registerDisposition(db: Db, said: Said): Promise<sql.CallT
     const { contact_id, campaign_id } = call;
     const row = { call_id: callId, agent_id: agentId, contact_id, campaign_id, at: tx.now };
     tx.record({ table: 'dispositions', row: { ...row, action, topics, comment, request_id: requestId } });
-    if (action === 'do_not_call') await listNumbers(tx, call, said.by);
+    if (action === 'do_not_call') {
+      const listing = { source: 'disposition', by: said.by, comment, contactId: contact_id } as const;
+      await listNumbers(tx, numbersOf(call), listing);
+    }
     return call;
   });
 }
@@ -49,12 +56,8 @@ async function mustHaveTalked(tx: Tx, call: sql.CallToDispose, { callId, agentId
   }
 }
 
-/** The dial takes the same locks: after this commit none of the numbers is dialled. */
-async function listNumbers(tx: Tx, { contact_id, phone_num, phone_2 }: sql.CallToDispose, addedBy: string): Promise<void> {
-  const numbers = [phone_num, phone_2].filter((number) => number !== null);
-  // Always in the same order, so that two can't wait for each other.
-  for (const number of numbers.toSorted()) {
-    await tx.run(lockNumber(number));
-    await tx.run(sql.listNumber(tx.now, number, contact_id, addedBy));
-  }
+/** Numbers before the contact, as the dial locks them: the contact's next call may be under way. */
+async function lockNumbersOf(tx: Tx, callId: string): Promise<void> {
+  const found = await tx.row<{ numbers: string[] }>(numbersOfCall(callId));
+  if (found) await tx.run(lockNumbers(found.numbers));
 }

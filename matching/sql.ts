@@ -1,5 +1,6 @@
 /** The hand-written SQL of matching, as functions. Every statement takes the time as a parameter: one clock. */
 import type { Sql } from '../prisma/tx.ts';
+import { DISABLED, ENDED_AS_LISTED, isListed, listedBy } from './do-not-call.ts';
 
 /** Classes of advisory locks, so that a campaign's id never meets a number's hash. */
 const LOCK = { queue: 1, number: 2 } as const;
@@ -22,11 +23,12 @@ export const lockQueuesOfAgent = (agentId: number): Sql => ({
   values: [agentId],
 });
 
-/** The lock on a phone number: the dial and do-not-call take the same. */
-export const lockNumber = (e164: string): Sql => ({
-  name: 'lock_number',
-  text: `SELECT pg_advisory_xact_lock(${LOCK.number}, hashtext($1))`,
-  values: [e164],
+/** The locks on phone numbers, always in the same order, so that two can't wait for each other: dial and do-not-call take them. */
+export const lockNumbers = (e164s: string[]): Sql => ({
+  name: 'lock_numbers',
+  text: `SELECT pg_advisory_xact_lock(${LOCK.number}, lock)
+         FROM (SELECT DISTINCT hashtext(n) AS lock FROM unnest($1::text[]) AS n ORDER BY lock) AS wanted`,
+  values: [e164s],
 });
 
 /**
@@ -330,19 +332,23 @@ const ENTERING: Readonly<Record<Entering, string>> = {
 
 /**
  * Opens a new call for each of these contacts and puts them into the queue. The guard on the state makes a repeat change
- * nothing. A due retry gets the time as its place; who waited for the campaign keeps the old one.
+ * nothing. A due retry gets the time as its place; who waited for the campaign keeps the old one. Who must not be called is
+ * disabled instead: the workflow learns of it by `ended_reason`.
  */
 export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql => ({
   name: `enqueue_${from}`,
   text: `
-    WITH entered AS (
+    WITH listed AS (
+      UPDATE contact c SET ${DISABLED}, ${ENDED_AS_LISTED}, ended_by = ${listedBy('c')}
+      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL AND ${isListed('c')}
+    ), entered AS (
       UPDATE contact c SET state = 'queued', state_since = $1, call_no = call_no + 1,
         call_id = id * 1000000 + call_no + 1, wait_reason = NULL, wait_until = NULL,
         place = ${from === 'due' ? `CASE wait_reason WHEN 'number_in_use' THEN place ELSE $1 END` : 'place'},
         updated_at = $1,
         next_phone = CASE WHEN next_phone = 1 AND given_up_1 AND phone_2 IS NOT NULL AND NOT given_up_2 THEN 2
                           WHEN next_phone = 2 AND given_up_2 AND NOT given_up_1 THEN 1 ELSE next_phone END
-      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL
+      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL AND NOT ${isListed('c')}
       RETURNING id, campaign_id, call_id, call_no, attempts + 1 AS attempt, variables,
         CASE next_phone WHEN 2 THEN phone_2 ELSE phone_num END AS number
     ), opened AS (

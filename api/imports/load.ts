@@ -87,7 +87,7 @@ const campaignEnded = () =>
   new AppError('CONFLICT', "the campaign has ended: its list can't be changed", { state: 'ended' });
 
 /** What is wrong with the file: counted, and the first ones kept. */
-class Problems {
+export class Problems {
   count = 0;
   first: Problem[] = [];
   /** Why the file could not be read to its end; shown whatever else there is. */
@@ -203,7 +203,11 @@ async function findDuplicates(tx: Tx, request: ImportRequest, staged: Staged, pr
   staged.good -= await tx.run(sql.dropDuplicates);
 }
 
-function mustBeUsable(request: ImportRequest, { rows, good }: Staged, problems: Problems): void {
+export function mustBeUsable(
+  request: Pick<ImportRequest, 'badRows'>,
+  { rows, good }: Pick<Staged, 'rows' | 'good'>,
+  problems: Problems,
+): void {
   const issues = problems.first;
   if (problems.fatal) {
     const { reason, field } = problems.fatal;
@@ -231,7 +235,10 @@ async function merge(tx: Tx, { db, matching }: LoadDeps, request: ImportRequest,
   const closed = someAreOld ? (await tx.row<{ n: number }>(sql.countClosed(campaignId)))!.n : 0;
   if (someAreOld || mode === 'replace') await matching.lockQueue(tx, campaignId);
   const updated = someAreOld ? await tx.run(sql.updateChanged(now, campaignId)) : 0;
-  if (updated > 0) await tx.run(sql.updateQueuedNumbers(now, campaignId));
+  if (updated > 0) {
+    await tx.run(sql.updateQueuedNumbers(now, campaignId));
+    await tx.run(sql.lookAtChanged(now, campaignId));
+  }
   const disabled = mode === 'replace' ? await tx.run(sql.endMissing(now, campaignId, by)) : 0;
   const ended = disabled > 0 ? await tx.run(sql.endMissingCalls(now)) : 0;
   if ((await tx.run(sql.bumpRevision(now, campaignId))) === 0) throw campaignEnded();
@@ -242,7 +249,7 @@ async function merge(tx: Tx, { db, matching }: LoadDeps, request: ImportRequest,
 const DEADLOCK = '40P01';
 
 /** The upload can't be read a second time: whoever sends it must. */
-function busyIfDeadlocked(error: unknown): never {
+export function busyIfDeadlocked(error: unknown): never {
   if ((error as { code?: string }).code !== DEADLOCK) throw error;
   throw new AppError('UNAVAILABLE', BUSY);
 }
