@@ -6,6 +6,7 @@ import { AppError } from '../domain/errors.ts';
 import { createAgentStreams } from './agent-streams.ts';
 import { type Auth, type Caller, createAuth } from './auth.ts';
 import { docsPage } from './docs.ts';
+import { doNotCallRoutes } from './do-not-call/routes.ts';
 import { createEventStreams } from './event-streams.ts';
 import type { Deps, Input, Reply, Route } from './http.ts';
 import { idempotencyKey, once, requestKey } from './idempotency.ts';
@@ -38,6 +39,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...agentRoutes(deps, createAgentStreams(deps)),
     ...offerRoutes(deps),
     ...callRoutes(deps),
+    ...doNotCallRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
     ...simulatorRoutes(deps),
     ...keyRoutes(deps),

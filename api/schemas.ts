@@ -82,7 +82,7 @@ function isZone(value: string): boolean {
   }
 }
 
-const country = z
+export const country = z
   .string()
   .refine((value) => isSupportedCountry(value), 'is not an ISO 3166 country code, two capital letters such as NO')
   .meta({ description: 'ISO 3166-1 alpha-2', examples: ['NO'] });
@@ -119,7 +119,7 @@ export const idParams = z.object({ id: intId });
 export const bigIdParams = z.object({ id: bigId });
 export const callParams = z.object({ call_id: bigId });
 
-const limit = z.coerce
+export const limit = z.coerce
   .number('must be a whole number')
   .int('must be a whole number')
   .min(1, 'must be 1 to 1000')

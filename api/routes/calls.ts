@@ -2,12 +2,14 @@
 import { registerDisposition, type Said } from '../../activities/dispositions.ts';
 import type { CallToDispose } from '../../activities/sql.ts';
 import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
+import { numbersOf } from '../../domain/do-not-call.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
 import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { dispose, extendWrapUp, hangUp } from '../../workflows/contact/messages.ts';
 import { by, type Caller, MANAGERS, mustBeOwn, type Role } from '../auth.ts';
+import { endContactsOf } from '../do-not-call/end.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
 import { idempotencyKey } from '../idempotency.ts';
 import { invalid, notFound } from '../problems.ts';
@@ -57,6 +59,7 @@ export function callRoutes(deps: Deps): Route[] {
         const said: Said = { ...body, callId: call_id, agentId, requestId, by: by(caller) };
         const call = await registerDisposition(db, said);
         await tell(deps, call, said, requestKey);
+        if (said.action === 'do_not_call') await endContactsOf(deps, numbersOf(call));
         return ok({ done: true });
       },
     }),
