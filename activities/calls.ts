@@ -18,7 +18,7 @@ import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
 import { leaveQueueForCap } from '../matching/caps.ts';
 import { isTimeToDial } from '../matching/hours.ts';
-import { lockAgentOfOffer, lockNumber, numberCappedUntil } from '../matching/sql.ts';
+import { lockAgentOfOffer, lockNumbers, numberCappedUntil } from '../matching/sql.ts';
 import { ownNumbers } from '../prisma/own-numbers.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Originate, Telephony } from '../telephony/telephony.ts';
@@ -194,7 +194,7 @@ export async function insertLeg(
 }
 
 /**
- * The transaction that decides whether the contact is dialled, under the lock on the number that do-not-call takes too.
+ * The transaction that decides whether the contact is dialled, under the locks on the numbers that do-not-call takes too.
  * It fails closed: what can't be read is not dialled.
  */
 async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | null): Promise<Begun<DialOutcome>> {
@@ -203,7 +203,7 @@ async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | nul
   const found = await tx.row<sql.LegRow>(sql.contactLegOfCall(offer.call_id));
   if (found?.id === id) return { offer, outcome: null, context, leg: found, fresh: false };
   if (offer.ended_at && !endsCall(offer.withdrawn)) return { offer, outcome: offerOver(offer) };
-  await tx.run(lockNumber(context.number));
+  await tx.run(lockNumbers(context.numbers));
   const reason = wanted ?? (await refusal(tx, offer, context, found !== undefined));
   if (reason) {
     await tx.run(sql.withdrawOffer(offer.id, reason));
@@ -230,9 +230,8 @@ async function refusal(
 ): Promise<ResultReason | null> {
   if (offer.withdrawn) return offer.withdrawn as ResultReason;
   if (offer.state !== 'answered' || dialledBefore) return 'unknown';
-  if (context.contact_ended_reason === 'do_not_call' || (await tx.row(sql.isListed(context.number)))) {
-    return 'do_not_call';
-  }
+  const isListed = async () => Boolean(await tx.row(sql.findListed(offer.contact_id, context.numbers)));
+  if (context.contact_ended_reason === 'do_not_call' || (await isListed())) return 'do_not_call';
   if (context.contact_ended_reason) return 'list_replaced';
   if (await isForbidden(tx, context.number, context)) return 'number_not_allowed';
   if (context.is_given_up) return 'cap';

@@ -94,9 +94,10 @@ type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => P
  */
 const feed: Page = async (deps, campaign, total) => {
   const { id } = campaign;
-  const claimed = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE))).rows;
+  const page = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE))).rows;
+  const claimed = page.filter((row) => !row.is_listed);
   const last = claimed.at(-1);
-  if (!last) return false;
+  if (!last) return page.length > 0;
   await pooled(claimed, async ({ id: contactId, round, wait_until, call_id: callId, offer_no: offerNo }) => {
     const dueAt = wait_until?.getTime() ?? null;
     // A new round goes on from the last call: until the next one has started, its disposition may be corrected.

@@ -18,7 +18,7 @@ import { moved } from '../workflows/contact/messages.ts';
 import { registerDisposition } from './dispositions.ts';
 import type { LegBook } from './legs.ts';
 import { outcomeOf } from './lost.ts';
-import { endUnrung, type OfferOutcome } from './offers.ts';
+import { callReason, endUnrung, type OfferOutcome } from './offers.ts';
 import * as sql from './sql.ts';
 
 export interface ContactDeps {
@@ -111,7 +111,8 @@ export function createContactActivities(deps: ContactDeps) {
         if (isPutOff(contact, tx.now)) return { standing: standingOf(contact), campaignId: null };
         if (campaign && callsNow(campaign, contact.queue_rank === RESCHEDULE_RANK)) {
           const queued = await enqueueContacts(tx, [contactId], 'due');
-          return { standing: { at: 'queue' } as const, campaignId: queued.length > 0 ? contact.campaign_id : null };
+          if (queued.length === 0) return { standing: await closeIfListed(tx, contact), campaignId: null };
+          return { standing: { at: 'queue' } as const, campaignId: contact.campaign_id };
         }
         if (contact.wait_reason !== 'campaign_not_running') {
           await tx.run(sql.waitForCampaign(tx.now, contactId, ['waiting', 'starting']));
@@ -223,15 +224,14 @@ async function closeFor(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
   return close(tx, contact, reason === 'answered' ? 'done' : 'disabled', reason, 'system');
 }
 
+/** Who was not queued is in the queue already, or must not be called. */
+async function closeIfListed(tx: Tx, { id, round }: sql.ContactRow): Promise<Standing> {
+  const contact = await lock(tx, id, round);
+  return contact.ended_reason ? closeFor(tx, contact) : { at: 'queue' };
+}
+
 /** Whoever comes back to a campaign that has ended is not called again. */
 const closeForCampaign = (tx: Tx, contact: sql.ContactRow) => close(tx, contact, 'disabled', 'campaign_ended', 'system');
-
-/** The `result_reason` of the queue event `d` for why a contact ended. */
-function callReason(reason: string): ResultReason {
-  const same: readonly string[] = ['agent_cancel', 'do_not_call', 'deleted', 'list_replaced', 'disabled'];
-  if (same.includes(reason)) return reason as ResultReason;
-  return reason === 'campaign_ended' ? 'campaign_paused' : 'disabled';
-}
 
 async function decided(
   tx: Tx,
@@ -299,8 +299,9 @@ async function waitForCampaign(tx: Tx, contact: sql.ContactRow): Promise<Standin
   if (campaign?.status === 'ended') return closeForCampaign(tx, contact);
   await tx.run(sql.waitForCampaign(tx.now, contact.id, [contact.state]));
   // Resumed meanwhile: nobody else would queue it.
-  if (campaign?.status === 'running') await enqueueContacts(tx, [contact.id], 'resumed');
-  return { at: 'queue' };
+  if (campaign?.status !== 'running') return { at: 'queue' };
+  const queued = await enqueueContacts(tx, [contact.id], 'resumed');
+  return queued.length > 0 ? { at: 'queue' } : closeIfListed(tx, contact);
 }
 
 /** A call whose leg to the contact has ended. */

@@ -1,11 +1,14 @@
 /** What an agent registers after a talk, written before it is told: by the API, or for an operator's signal. */
+import { numbersOf } from '../domain/do-not-call.ts';
 import { AppError } from '../domain/errors.ts';
 import { rulesOfCall, type StoredRules } from '../domain/rules-of-call.ts';
 import type { DispositionAction } from '../domain/states.ts';
 import { type Issue, judge, type Said as SaidOfCall } from '../domain/topics.ts';
 import { mustBeLawful } from '../matching/hours.ts';
-import { lockNumber } from '../matching/sql.ts';
+import { lockNumbers } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
+import { listNumbers } from './do-not-call.ts';
+import { numbersOfCall } from './do-not-call-sql.ts';
 import * as sql from './sql.ts';
 
 /** When the contact is to be called back, and whether by the agent who says so. */
@@ -42,6 +45,7 @@ export async function registerDisposition(db: Db, said: Said): Promise<Registere
     if (!ruled) throw new AppError('NOT_FOUND', 'there is no such call');
     const judged = judge(rulesOfCall(ruled).topics, said, said.canComment);
     const action = 'issues' in judged ? said.action : judged.action;
+    if (action === 'do_not_call') await lockNumbersOf(tx, callId);
     const call = (await tx.row<sql.CallToDispose>(sql.lockCallToDispose(callId)))!;
     await mustHaveTalked(tx, call, { callId, agentId, action });
     const before = await tx.row<{ action: DispositionAction }>(sql.findDisposition(callId, agentId, requestId));
@@ -53,7 +57,10 @@ export async function registerDisposition(db: Db, said: Said): Promise<Registere
     const scheduled = { reschedule_at: reschedule?.at ?? null, reschedule_to_agent: reschedule?.toMyself ?? null };
     const row = { call_id: callId, agent_id: agentId, contact_id, campaign_id, at: tx.now, request_id: requestId };
     tx.record({ table: 'dispositions', row: { ...row, ...judged, ...scheduled, rules_version: ruled.rules_version } });
-    if (judged.action === 'do_not_call') await listNumbers(tx, call, said.by);
+    if (judged.action === 'do_not_call') {
+      const { by, comment } = { by: said.by, comment: judged.comment };
+      await listNumbers(tx, numbersOf(call), { source: 'disposition', by, comment, contactId: contact_id });
+    }
     return { ...call, action: judged.action };
   });
 }
@@ -82,12 +89,8 @@ function mismatch(found: Issue[]): AppError {
   return new AppError('TOPICS_MISMATCH', message, { issues });
 }
 
-/** The dial takes the same locks: after this commit none of the numbers is dialled. */
-async function listNumbers(tx: Tx, { contact_id, phone_num, phone_2 }: sql.CallToDispose, addedBy: string): Promise<void> {
-  const numbers = [phone_num, phone_2].filter((number) => number !== null);
-  // Always in the same order, so that two can't wait for each other.
-  for (const number of numbers.toSorted()) {
-    await tx.run(lockNumber(number));
-    await tx.run(sql.listNumber(tx.now, number, contact_id, addedBy));
-  }
+/** Numbers before the contact, as the dial locks them: the contact's next call may be under way. */
+async function lockNumbersOf(tx: Tx, callId: string): Promise<void> {
+  const found = await tx.row<{ numbers: string[] }>(numbersOfCall(callId));
+  if (found) await tx.run(lockNumbers(found.numbers));
 }

@@ -73,9 +73,16 @@ export async function releaseAgent(
   return to.state === 'ready';
 }
 
+/** The `result_reason` of the queue event `d` for why a contact ended. */
+export function callReason(reason: string): ResultReason {
+  const same: readonly string[] = ['agent_cancel', 'do_not_call', 'deleted', 'list_replaced', 'disabled'];
+  if (same.includes(reason)) return reason as ResultReason;
+  return reason === 'campaign_ended' ? 'campaign_paused' : 'disabled';
+}
+
 /**
- * True when the call of an undialled offer does not come back: its contact has become final meanwhile (list replaced), or
- * its campaign has ended. Stored as the decision that ends the call with the offer.
+ * True when the call of an undialled offer does not come back: its contact has become final meanwhile (list replaced, number
+ * listed), or its campaign has ended. Stored as the decision that ends the call with the offer.
  */
 export async function endsWithOffer(
   tx: Tx,
@@ -83,7 +90,7 @@ export async function endsWithOffer(
   endedReason: string | null,
 ): Promise<boolean> {
   if (endedReason) {
-    await tx.run(sql.endCallWithOffer(offer.id, 'list_replaced'));
+    await tx.run(sql.endCallWithOffer(offer.id, callReason(endedReason)));
     return true;
   }
   const campaign = await tx.row<Held>(holdStatus(offer.campaign_id));

@@ -3,6 +3,7 @@ import type { LegResult } from '../domain/codes.ts';
 import type { StoredRules } from '../domain/rules-of-call.ts';
 import type { ContactState, DispositionAction } from '../domain/states.ts';
 import { RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
+import { DISABLED, ENDED_AS_LISTED, isListed, listedBy } from '../matching/do-not-call.ts';
 import type { Sql } from '../prisma/tx.ts';
 
 // ---- offers ---------------------------------------------------------------------------------------------------------
@@ -94,6 +95,8 @@ export interface Queue {
 
 export interface CallContext extends StoredRules {
   number: string;
+  /** Of the person: the one to be dialled, and those of the contact. */
+  numbers: string[];
   attempt: number;
   phone: string;
   confirm: boolean;
@@ -118,7 +121,7 @@ export const callContext = (offerId: string): Sql => ({
   name: 'call_context',
   text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.country, cp.rules,
                 ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer, c.ended_reason AS contact_ended_reason, c.attempts, c.granted,
-                k.scheduled_at,
+                k.scheduled_at, array_remove(ARRAY[k.number, c.phone_num, c.phone_2], NULL) AS numbers,
                 (c.given_up_1 AND k.number = c.phone_num OR c.given_up_2 AND k.number = c.phone_2) IS TRUE AS is_given_up,
                 EXISTS (SELECT 1 FROM node WHERE name = o.node AND max_calls IS NOT NULL) AS node_is_limited
          FROM offer o
@@ -387,10 +390,12 @@ export const isNodeLost = (before: Date, node: string): Sql => ({
 
 // ---- may this contact be dialled? -----------------------------------------------------------------------------------
 
-export const isListed = (number: string): Sql => ({
-  name: 'is_listed',
-  text: `SELECT 1 FROM do_not_call WHERE number = $1`,
-  values: [number],
+/** One of these numbers must not be called, or one that the contact has by now. */
+export const findListed = (contactId: string, numbers: string[]): Sql => ({
+  name: 'find_listed',
+  text: `SELECT 1 FROM do_not_call WHERE number = ANY($2::text[])
+         UNION ALL SELECT 1 FROM contact c WHERE c.id = $1 AND ${isListed('c')} LIMIT 1`,
+  values: [contactId, numbers],
 });
 
 export const numberInUse = (number: string): Sql => ({
@@ -632,12 +637,6 @@ export const findDisposition = (callId: string, agentId: number, requestId: stri
   values: [callId, agentId, requestId],
 });
 
-export const listNumber = (now: Date, number: string, contactId: string, addedBy: string): Sql => ({
-  text: `INSERT INTO do_not_call (number, contact_id, added_by, added_at) VALUES ($2, $3, $4, $1)
-         ON CONFLICT (number) DO NOTHING`,
-  values: [now, number, contactId, addedBy],
-});
-
 // ---- campaigns ------------------------------------------------------------------------------------------------------
 
 export interface CampaignRow {
@@ -668,6 +667,7 @@ export const unsettledCampaigns = (): Sql => ({
 export interface Claimed {
   id: string;
   round: number;
+  is_listed: boolean;
   wait_until: Date | null;
   /** Of the rounds before. */
   call_id: string | null;
@@ -676,12 +676,12 @@ export interface Claimed {
 
 /**
  * The next page of the list, claimed before its workflows start: who is to be called back or again, what an earlier try
- * left claimed, then the rest.
+ * left claimed, then the rest. `is_listed`: must not be called, and is disabled without a workflow.
  */
 export const claimPage = (now: Date, campaignId: number, limit: number): Sql => ({
   text: `
     WITH page AS (
-      SELECT id FROM contact
+      SELECT id, state = 'new' AND ${isListed('contact')} AS is_listed FROM contact
       WHERE id = ANY(ARRAY(
               (SELECT id FROM contact
                WHERE campaign_id = $2 AND state = 'new' AND queue_rank < 3 AND ended_reason IS NULL ORDER BY id LIMIT $3)
@@ -691,10 +691,16 @@ export const claimPage = (now: Date, campaignId: number, limit: number): Sql => 
                ORDER BY state DESC, id LIMIT $3)))
         AND state IN ('starting', 'new') AND ended_reason IS NULL
       ORDER BY queue_rank, state DESC, id LIMIT $3 FOR UPDATE
+    ), listed AS (
+      UPDATE contact c SET ${DISABLED}, ${ENDED_AS_LISTED}, ended_by = ${listedBy('c')}, closed_at = $1
+      FROM page WHERE c.id = page.id AND is_listed
+      RETURNING c.id, c.round, c.wait_until, c.call_id, c.offer_no, is_listed
+    ), claimed AS (
+      UPDATE contact c SET state = 'starting', state_since = $1, updated_at = $1
+      FROM page WHERE c.id = page.id AND NOT is_listed
+      RETURNING c.id, c.round, c.wait_until, c.call_id, c.offer_no, is_listed
     )
-    UPDATE contact c SET state = 'starting', state_since = $1, updated_at = $1
-    FROM page WHERE c.id = page.id
-    RETURNING c.id, c.round, c.wait_until, c.call_id, c.offer_no`,
+    SELECT * FROM claimed UNION ALL SELECT * FROM listed`,
   values: [now, campaignId, limit],
 });
 

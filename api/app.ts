@@ -6,6 +6,7 @@ import { AppError } from '../domain/errors.ts';
 import { createAgentStreams } from './agent-streams.ts';
 import { type Auth, type Caller, createAuth } from './auth.ts';
 import { docsPage } from './docs.ts';
+import { doNotCallRoutes } from './do-not-call/routes.ts';
 import { createEventStreams } from './event-streams.ts';
 import type { Deps, Input, Reply, Route } from './http.ts';
 import { idempotencyKey, once, requestKey } from './idempotency.ts';
@@ -50,6 +51,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...offerRoutes(deps),
     ...callRoutes(deps),
     ...talkRoutes(deps),
+    ...doNotCallRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
     ...webhookRoutes(deps),
     ...reportRoutes(deps),

@@ -83,7 +83,7 @@ function isZone(value: string): boolean {
   }
 }
 
-const country = z
+export const country = z
   .string()
   .refine(isCountry, NO_COUNTRY)
   .meta({ description: 'ISO 3166-1 alpha-2', examples: ['NO'] });
@@ -120,7 +120,7 @@ export const idParams = z.object({ id: intId });
 export const bigIdParams = z.object({ id: bigId });
 export const callParams = z.object({ call_id: bigId });
 
-const limit = z.coerce
+export const limit = z.coerce
   .number('must be a whole number')
   .int('must be a whole number')
   .min(1, 'must be 1 to 1000')

@@ -392,7 +392,7 @@ export const enableContact = (now: Date, id: string): Sql => ({
   values: [now, id],
 });
 
-export const listedNumber = (numbers: (string | null)[]): Sql => ({
+export const listedNumber = (numbers: string[]): Sql => ({
   text: `SELECT number FROM do_not_call WHERE number = ANY($1::text[]) LIMIT 1`,
   values: [numbers],
 });

@@ -1,6 +1,7 @@
 /** The hand-written SQL of matching, as functions. Every statement takes the time as a parameter: one clock. */
 import { MAX_PER_NUMBER_PER_DAY, MIN_GAP_SEC } from '../domain/rules.ts';
 import type { Sql } from '../prisma/tx.ts';
+import { DISABLED, ENDED_AS_LISTED, isListed, listedBy } from './do-not-call.ts';
 
 /** Classes of advisory locks, so that a campaign's id never meets a number's hash. */
 const LOCK = { queue: 1, number: 2 } as const;
@@ -36,11 +37,12 @@ export const lockQueuesOfAgent = (agentId: number): Sql => ({
   values: [agentId],
 });
 
-/** The lock on a phone number: the dial and do-not-call take the same. */
-export const lockNumber = (e164: string): Sql => ({
-  name: 'lock_number',
-  text: `SELECT pg_advisory_xact_lock(${LOCK.number}, hashtext($1))`,
-  values: [e164],
+/** The locks on phone numbers, always in the same order, so that two can't wait for each other: dial and do-not-call take them. */
+export const lockNumbers = (e164s: string[]): Sql => ({
+  name: 'lock_numbers',
+  text: `SELECT pg_advisory_xact_lock(${LOCK.number}, lock)
+         FROM (SELECT DISTINCT hashtext(n) AS lock FROM unnest($1::text[]) AS n ORDER BY lock) AS wanted`,
+  values: [e164s],
 });
 
 /** The number that contact `c` is called on next, and its hours profile; as in the indexes. */
@@ -443,11 +445,15 @@ export const numberCappedUntil = (now: Date, number: string, campaignId: number)
  * nothing. A due retry gets the time as its place; who waited for the campaign or a cap keeps the old one. Whose number is
  * capped waits for that instead, without a call (no row comes back of them). A reschedule is for the agent who has
  * promised it, for some time, unless that agent has left.
+ * Who must not be called is disabled instead: the workflow learns of it by `ended_reason`.
  */
 export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql => ({
   name: `enqueue_${from}`,
   text: `
-    WITH candidate AS (
+    WITH listed AS (
+      UPDATE contact c SET ${DISABLED}, ${ENDED_AS_LISTED}, ended_by = ${listedBy('c')}
+      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL AND ${isListed('c')}
+    ), candidate AS (
       SELECT c.id, cp.rules, cp.order_version, phone.next AS next_phone,
         ${cappedUntil('CASE phone.next WHEN 2 THEN c.phone_2 ELSE c.phone_num END', 'cp.rules')} AS capped_until,
         (SELECT true FROM agent r WHERE r.id = c.reserved_for AND r.state <> 'logged_off') AS has_agent
@@ -455,7 +461,7 @@ export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql =>
       CROSS JOIN LATERAL (
         SELECT CASE WHEN c.next_phone = 1 AND c.given_up_1 AND c.phone_2 IS NOT NULL AND NOT c.given_up_2 THEN 2
                     WHEN c.next_phone = 2 AND c.given_up_2 AND NOT c.given_up_1 THEN 1 ELSE c.next_phone END AS next) phone
-      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL
+      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL AND NOT ${isListed('c')}
       FOR UPDATE OF c
     ), held AS (
       UPDATE contact c SET state = 'waiting', state_since = $1, wait_reason = 'cap', wait_until = k.capped_until,

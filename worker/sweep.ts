@@ -1,10 +1,11 @@
 /**
  * The sweep: once a second, in every worker, everything whose time has come and everything that was not told. Beside it,
- * at its own moments, what the nodes' calls a second have held back.
+ * at its own moments, what the nodes' calls a second have held back, and in its own time, who must not be called.
  */
 import type { Logger } from 'pino';
 import { carryOutStops, tellUnsettled } from '../activities/campaigns.ts';
 import { tellOverdue } from '../activities/contacts.ts';
+import { createListings } from '../activities/do-not-call.ts';
 import type { LegBook } from '../activities/legs.ts';
 import { endUnrungOffers, tellNodeLost } from '../activities/lost.ts';
 import type { Matching } from '../matching/matching.ts';
@@ -28,7 +29,7 @@ export interface SweepDeps {
 }
 
 export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
-  const loops = [repeat((round) => sweep(deps, round)), repeat(() => pace(deps))];
+  const loops = [repeat((round) => sweep(deps, round)), repeat(() => pace(deps)), repeat(listings(deps))];
   return {
     async stop() {
       await Promise.all(loops.map((loop) => loop.stop()));
@@ -68,6 +69,18 @@ async function pace({ db, matching, log }: SweepDeps): Promise<number> {
     log.warn({ err: error }, 'calls that are due were not made; the sweep makes them');
     return EVERY_MS;
   }
+}
+
+/** Page by page, since a list of a million takes its time. */
+function listings(deps: SweepDeps): () => Promise<number> {
+  const endListed = createListings(deps);
+  return async () => {
+    const isMore = await endListed().catch((error: unknown) => {
+      deps.log.warn({ err: error }, 'contacts that must not be called were not ended; it is repeated');
+      return false;
+    });
+    return isMore ? 0 : EVERY_MS;
+  };
 }
 
 /** Step by step: one that fails is repeated with the next sweep and keeps no other from its work. */

@@ -219,7 +219,11 @@ async function findDuplicates(tx: Tx, request: ImportRequest, staged: Staged, pr
   staged.good -= await tx.run(sql.dropDuplicates);
 }
 
-function mustBeUsable(request: ImportRequest, { rows, good }: Staged, problems: Problems): void {
+export function mustBeUsable(
+  request: Pick<ImportRequest, 'badRows'>,
+  { rows, good }: Pick<Staged, 'rows' | 'good'>,
+  problems: Problems,
+): void {
   const issues = problems.first;
   if (problems.fatal) {
     const { reason, field } = problems.fatal;
@@ -252,7 +256,10 @@ async function merge(
   const closed = someAreOld ? (await tx.row<{ n: number }>(sql.countClosed(campaignId)))!.n : 0;
   if (someAreOld || mode === 'replace') await matching.lockQueue(tx, campaignId);
   const updated = someAreOld ? await tx.run(sql.updateChanged(now, campaignId)) : 0;
-  if (updated > 0) await tx.run(sql.updateQueuedNumbers(now, campaignId));
+  if (updated > 0) {
+    await tx.run(sql.updateQueuedNumbers(now, campaignId));
+    await tx.run(sql.lookAtChanged(now, campaignId));
+  }
   const disabled = mode === 'replace' ? await tx.run(sql.endMissing(now, campaignId, by)) : 0;
   const ended = disabled > 0 ? await tx.run(sql.endMissingCalls(now)) : 0;
   if ((await tx.run(sql.bumpRevision(now, campaignId))) === 0) throw campaignEnded();
@@ -263,7 +270,7 @@ async function merge(
 const DEADLOCK = '40P01';
 
 /** The upload can't be read a second time: whoever sends it must. */
-function busyIfDeadlocked(error: unknown): never {
+export function busyIfDeadlocked(error: unknown): never {
   if ((error as { code?: string }).code !== DEADLOCK) throw error;
   throw new AppError('UNAVAILABLE', BUSY);
 }

@@ -19,7 +19,7 @@ const FORMAT_OF: Readonly<Record<string, Format>> = {
 };
 
 /** An upload that stands still this long is ended: it holds a database connection. */
-const IDLE_MS = 30_000;
+export const IDLE_MS = 30_000;
 
 const DESCRIPTION = `The body is \`text/csv\` with a header, \`application/json\` with an array of objects, or
 \`application/x-ndjson\` with an object a line; UTF-8, at most 1 GB and 2,000,000 rows. CSV cells are separated by comma,
@@ -82,21 +82,24 @@ export function importRoutes(
   ];
 }
 
-function formatOf(req: Request): Format {
-  const format = FORMAT_OF[req.is(Object.keys(FORMAT_OF)) || ''];
+const formatOf = (req: Request): Format => FORMAT_OF[typeOf(req, Object.keys(FORMAT_OF))]!;
+
+/** Which of these types an upload is of; throws UNSUPPORTED_MEDIA_TYPE and TOO_LARGE. */
+export function typeOf(req: Request, types: string[]): string {
+  const found = req.is(types);
   const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = req.headers;
   const [, charset = 'utf-8'] = /charset="?([\w-]+)/i.exec(type) ?? [];
-  if (!format) throw unsupported(`send the list as one of ${Object.keys(FORMAT_OF).join(', ')}`);
+  if (!found) throw unsupported(`send the list as ${types.length > 1 ? 'one of ' : ''}${types.join(', ')}`);
   if (!/^utf-?8$/i.test(charset)) throw unsupported('save the list as UTF-8');
   if (encoding !== 'identity') throw unsupported('send the list uncompressed');
   if (Number(req.headers['content-length']) > MAX_FILE_BYTES) throw new AppError('TOO_LARGE', 'a list may have 1 GB at most');
-  return format;
+  return found;
 }
 
 const unsupported = (what: string) => new AppError('UNSUPPORTED_MEDIA_TYPE', what);
 
 /** The body as it arrives. Once it is no more wanted the rest is thrown away, so that the client gets to read the answer. */
-async function* uploaded(req: Request, idleMs: number): AsyncGenerator<Buffer> {
+export async function* uploaded(req: Request, idleMs: number): AsyncGenerator<Buffer> {
   const idle = setTimeout(() => req.destroy(new Error('the upload stands still')), idleMs);
   try {
     for await (const chunk of req.iterator({ destroyOnReturn: false })) {

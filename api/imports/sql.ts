@@ -145,7 +145,7 @@ export const copyLine = (row: ContactRow): string =>
 
 const COPY_ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
-function copyText(value: string | null): string {
+export function copyText(value: string | null): string {
   return value === null ? '\\N' : value.replace(/[\\\n\r\t]/g, (char) => COPY_ESCAPES[char]!);
 }
 
@@ -262,6 +262,15 @@ export const updateQueuedNumbers = (now: Date, campaignId: number): Sql => ({
          FROM contact c
          WHERE c.campaign_id = $2 AND c.state = 'queued' AND c.updated_at = $1 AND k.call_id = c.call_id
            AND k.number <> CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END`,
+  values: [now, campaignId],
+});
+
+/** Contacts that have a listed number now, and may be queued already: a worker ends them (activities/do-not-call.ts). */
+export const lookAtChanged = (now: Date, campaignId: number): Sql => ({
+  text: `INSERT INTO do_not_call_pending (number, due_at)
+         SELECT d.number, $1 FROM contact c
+         CROSS JOIN LATERAL (SELECT number FROM do_not_call WHERE number IN (c.phone_num, c.phone_2) OFFSET 0) AS d
+         WHERE c.campaign_id = $2 AND c.updated_at = $1 AND c.closed_at IS NULL AND c.state <> 'new'`,
   values: [now, campaignId],
 });
 

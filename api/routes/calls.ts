@@ -2,12 +2,14 @@
 import { registerDisposition, type Registered, type Said } from '../../activities/dispositions.ts';
 import { type CallToDispose, countGranted } from '../../activities/sql.ts';
 import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
+import { numbersOf } from '../../domain/do-not-call.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
 import { rulesOfCall, type StoredRules } from '../../domain/rules-of-call.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { dispose, extendWrapUp, hangUp } from '../../workflows/contact/messages.ts';
 import { by, type Caller, MANAGERS, mustBeOwn, type Role } from '../auth.ts';
+import { endContactsOf } from '../do-not-call/end.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
 import { idempotencyKey } from '../idempotency.ts';
 import { invalid, notFound } from '../problems.ts';
@@ -59,6 +61,7 @@ export function callRoutes(deps: Deps): Route[] {
         const said = { action, topics, comment, reschedule, canComment: true, callId: call_id, agentId, requestId, by: by(caller) };
         const registered = await registerDisposition(db, said);
         await tell(deps, { ...said, ...registered }, requestKey);
+        if (registered.action === 'do_not_call') await endContactsOf(deps, numbersOf(registered));
         return ok({ done: true });
       },
     }),

@@ -1,7 +1,9 @@
 /** Contacts: the rows of a campaign's list, one by one. Whole lists go through imports. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { lookAt } from '../../activities/do-not-call-sql.ts';
 import { type LegCode, SIP_TABLE } from '../../domain/codes.ts';
+import { numbersOf } from '../../domain/do-not-call.ts';
 import { AppError } from '../../domain/errors.ts';
 import { NUMBER_PROBLEM_TEXT, parseNumber, readNumber } from '../../domain/numbers.ts';
 import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
@@ -11,6 +13,7 @@ import { ownNumbers } from '../../prisma/own-numbers.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { disable } from '../../workflows/contact/messages.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
+import { endContactsOf } from '../do-not-call/end.ts';
 import { created, type Deps, noContent, ok, page, readCursor, route, type Route } from '../http.ts';
 import { invalid, isTaken, notFound } from '../problems.ts';
 import {
@@ -144,7 +147,7 @@ export function contactRoutes(deps: Deps): Route[] {
           return write(tx, row, { ...row, ...changes });
         });
         await listChanged(deps, changed.campaign_id);
-        return ok(contactJson(await find(deps, id)));
+        return ok(contactJson(await endIfListed(deps, changed)));
       },
     }),
     ...endingRoutes(deps),
@@ -261,7 +264,7 @@ async function put(deps: Deps, campaignId: number, key: string, body: sql.Contac
   const campaign = await campaignOf(deps, campaignId);
   const { status } = campaign;
   if (status === 'ended') throw new AppError('CONFLICT', 'the campaign has ended; nothing is added to it', { state: status });
-  return inTx(deps.db, async (tx) => {
+  const written = await inTx(deps.db, async (tx) => {
     const data = await readNumbers(tx, body, campaign);
     mustDiffer(data);
     const made = await tx.row<ContactRow>(sql.insertContact(tx.now, campaignId, key, data));
@@ -274,6 +277,7 @@ async function put(deps: Deps, campaignId: number, key: string, body: sql.Contac
     if (!row) throw new AppError('UNAVAILABLE', 'the contact was being deleted; repeat the request');
     return { row: await write(tx, row, { ...row, ...data }), isNew: false };
   });
+  return { ...written, row: await endIfListed(deps, written.row) };
 }
 
 interface Written {
@@ -295,10 +299,21 @@ async function write(tx: Tx, before: ContactRow, after: sql.ContactData): Promis
     const issue = { field: 'phone_num', reason: 'is the number of another contact of this list' };
     throw new AppError('CONFLICT', `${issue.field} ${issue.reason}`, { issues: [issue] });
   });
-  if (numbersChange) await tx.run(sql.updateQueuedNumber(before.id));
+  if (numbersChange) {
+    await tx.run(sql.updateQueuedNumber(before.id));
+    await tx.run(lookAt(tx.now, numbersOf(after)));
+  }
   // Its hours and its place in the queue may be others now.
   await tx.run(sql.bumpRevision(tx.now, before.campaign_id));
   return row!;
+}
+
+/** A contact whose numbers were just written: after that commit, since the list may change at the same moment. */
+async function endIfListed(deps: Deps, row: ContactRow): Promise<ContactRow> {
+  const { rowCount } = await deps.db.pool.query(sql.listedNumber(numbersOf(row)));
+  if (rowCount === 0 || row.closed_at) return row;
+  await endContactsOf(deps, numbersOf(row));
+  return find(deps, row.id);
 }
 
 // ---- end and return -------------------------------------------------------------------------------------------------
@@ -356,7 +371,7 @@ async function enable(tx: Tx, id: string): Promise<ContactRow> {
     const detail = 'the contact is still closing: its last call is being finished; repeat the request';
     throw new AppError('CONFLICT', detail, { state: 'closing' });
   }
-  if (await tx.row(sql.listedNumber([row.phone_num, row.phone_2]))) {
+  if (await tx.row(sql.listedNumber(numbersOf(row)))) {
     throw new AppError('CONFLICT', 'the contact must not be called: its number is on the do-not-call list', {
       state: row.state,
     });

@@ -2,8 +2,10 @@
 import type { z } from 'zod';
 import { forgetKeys, storeKeys, storeTransfer } from '../../activities/transfer-sql.ts';
 import { AppError } from '../../domain/errors.ts';
-import { NUMBER_PROBLEM_TEXT, parseNumber } from '../../domain/numbers.ts';
-import type { Db } from '../../prisma/tx.ts';
+import { NUMBER_PROBLEM_TEXT, parseNumber, readNumber } from '../../domain/numbers.ts';
+import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
+import { ownNumbers } from '../../prisma/own-numbers.ts';
+import { type Db, inTx } from '../../prisma/tx.ts';
 import { completeTransfer, hold, resume, sendKeys, takeBack, transfer } from '../../workflows/contact/messages.ts';
 import { MANAGERS, type Role } from '../auth.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
@@ -105,7 +107,8 @@ export function talkRoutes(deps: Deps): Route[] {
 
 type Target = z.output<typeof newTransfer>['to'];
 
-async function targetOf({ prisma }: Db, offer: OfferRow, { agent_id, number, campaign_id }: Target) {
+async function targetOf(db: Db, offer: OfferRow, { agent_id, number, campaign_id }: Target) {
+  const { prisma } = db;
   const nobody = { toAgentId: null, toNumber: null, queueId: null };
   if (agent_id !== undefined) {
     if (agent_id === offer.agent_id) throw invalid('to.agent_id', 'is the agent who transfers');
@@ -122,14 +125,17 @@ async function targetOf({ prisma }: Db, offer: OfferRow, { agent_id, number, cam
   }
   const own = await prisma.contact.findUniqueOrThrow({
     where: { id: BigInt(offer.contact_id) },
-    select: { campaign: { select: { country: true } } },
+    select: { campaign: { select: { country: true, rules: true } } },
   });
-  return { ...nobody, toNumber: callableNumber(number!, own.campaign.country) };
+  return { ...nobody, toNumber: await callableNumber(db, number!, own.campaign) };
 }
 
-/** The one place that says which numbers a talk may be handed on to. */
-function callableNumber(text: string, country: string): string {
+/** The one place that says which numbers a talk may be handed on to: those that its campaign might call. */
+async function callableNumber(db: Db, text: string, { country, rules }: { country: string; rules: unknown }): Promise<string> {
+  const { countries } = withDefaults(rules as CampaignRules);
   const parsed = parseNumber(text, country);
-  if ('problem' in parsed) throw invalid('to.number', NUMBER_PROBLEM_TEXT[parsed.problem]);
-  return parsed.e164;
+  const own = await inTx(db, (tx) => ownNumbers(tx, 'e164' in parsed ? [parsed.e164] : []));
+  const read = readNumber(text, { country, countries, own });
+  if ('problem' in read) throw invalid('to.number', NUMBER_PROBLEM_TEXT[read.problem]);
+  return read.e164;
 }

@@ -1,5 +1,6 @@
 /** Whom to call back when, whom to call now, and when a list will be called. */
 import { AppError } from '../../domain/errors.ts';
+import { numbersOf } from '../../domain/do-not-call.ts';
 import { isOpen, openWindow } from '../../domain/hours.ts';
 import type { CampaignStatus, ContactState } from '../../domain/states.ts';
 import { mustBeLawful, placeContacts, rulesOfProfiles } from '../../matching/hours.ts';
@@ -119,7 +120,7 @@ async function setReschedule(tx: Tx, id: string, at: Date, agentId: number | nul
   if (agentId !== null && !(await tx.row(waits.servesCampaign(agentId, row.campaign_id)))) {
     throw invalid('agent_id', 'names no agent who serves this campaign');
   }
-  if (await tx.row(sql.listedNumber([row.phone_num, row.phone_2]))) {
+  if (await tx.row(sql.listedNumber(numbersOf(row)))) {
     throw new AppError('CONFLICT', 'the contact must not be called: its number is on the do-not-call list', { state: row.state });
   }
   await mustBeLawful(tx, id, at);
