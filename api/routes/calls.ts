@@ -1,6 +1,6 @@
 /** What an agent does in and after a call. */
 import { registerDisposition, type Registered, type Said } from '../../activities/dispositions.ts';
-import { type CallToDispose, countGranted } from '../../activities/sql.ts';
+import { countGranted } from '../../activities/sql.ts';
 import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
 import { numbersOf } from '../../domain/do-not-call.ts';
 import { AppError } from '../../domain/errors.ts';
