@@ -136,7 +136,7 @@ describe('a click as a signal', () => {
     const contact = await rig.wrapUp();
     const { callId, agentId } = contact.offer;
     await contact.tell('dispose', { callId, agentId });
-    await understood(contact, 'signal dispose refused: action must be one of done, mark_as_unanswered, do_not_call', 1);
+    await understood(contact, 'signal dispose refused: action must be one of done, mark_as_unanswered, reschedule, do_not_call', 1);
   });
 });
 
