@@ -52,6 +52,8 @@ export async function registerDisposition(db: Db, said: Said): Promise<Registere
     if (before) return { ...call, action: before.action };
     if ('issues' in judged) throw mismatch(judged.issues);
     const reschedule = judged.action === 'reschedule' ? said.reschedule : null;
+    // An operator's signal has no place for it.
+    if (judged.action === 'reschedule' && !reschedule) throw new AppError('INVALID', 'a reschedule needs its time: say it by the API');
     if (reschedule) await mustBeLawful(tx, call.contact_id, reschedule.at);
     const { contact_id, campaign_id } = call;
     const scheduled = { reschedule_at: reschedule?.at ?? null, reschedule_to_agent: reschedule?.toMyself ?? null };

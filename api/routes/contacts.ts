@@ -106,8 +106,7 @@ export function contactRoutes(deps: Deps): Route[] {
       async handle({ params: { id, external_id }, body }) {
         if (!externalId.safeParse(external_id).success) throw invalid('external_id', 'must have 1 to 200 characters');
         const { row, isNew } = await put(deps, id, external_id, body);
-        await listChanged(deps, id);
-        if (!isNew) return ok(contactJson(await find(deps, row.id)));
+        if (!isNew) return ok(contactJson(row));
         return created(contactJson(row), `/v1/contacts/${row.id}`);
       },
     }),
@@ -146,8 +145,7 @@ export function contactRoutes(deps: Deps): Route[] {
           if (!row || row.deleted_at) throw notFound('contact');
           return write(tx, row, { ...row, ...changes });
         });
-        await listChanged(deps, changed.campaign_id);
-        return ok(contactJson(await endIfListed(deps, changed)));
+        return ok(contactJson(await afterWrite(deps, changed)));
       },
     }),
     ...endingRoutes(deps),
@@ -277,7 +275,7 @@ async function put(deps: Deps, campaignId: number, key: string, body: sql.Contac
     if (!row) throw new AppError('UNAVAILABLE', 'the contact was being deleted; repeat the request');
     return { row: await write(tx, row, { ...row, ...data }), isNew: false };
   });
-  return { ...written, row: await endIfListed(deps, written.row) };
+  return { ...written, row: await afterWrite(deps, written.row) };
 }
 
 interface Written {
@@ -308,11 +306,14 @@ async function write(tx: Tx, before: ContactRow, after: sql.ContactData): Promis
   return row!;
 }
 
-/** A contact whose numbers were just written: after that commit, since the list may change at the same moment. */
-async function endIfListed(deps: Deps, row: ContactRow): Promise<ContactRow> {
+/**
+ * A contact that was just written: ended if a number of it is listed, which is looked at after that commit, since the list may
+ * change at the same moment; else its campaign is told. Returns it as it is then.
+ */
+async function afterWrite(deps: Deps, row: ContactRow): Promise<ContactRow> {
   const { rowCount } = await deps.db.pool.query(sql.listedNumber(numbersOf(row)));
-  if (rowCount === 0 || row.closed_at) return row;
-  await endContactsOf(deps, numbersOf(row));
+  if (rowCount === 0 || row.closed_at) await listChanged(deps, row.campaign_id);
+  else await endContactsOf(deps, numbersOf(row));
   return find(deps, row.id);
 }
 
