@@ -276,7 +276,7 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
       await soft.phone.behave(answers);
 
       await soft.register();
-      expect(await state()).toBe('online');
+      await eventually(async () => (await state()) === 'online');
       const { registeredAt } = soft;
       await eventually(() => soft.registeredAt! > registeredAt!);
       const number = await dial(() => {}, 'PJSIP/1001');
@@ -285,7 +285,7 @@ describe.skipIf(await whyNoAsterisk())('phones that a real Asterisk calls', () =
       await soft.phone.hangUp();
       await app.event('ChannelDestroyed', number);
       await soft.unregister();
-      expect(await state()).toBe('offline');
+      await eventually(async () => (await state()) === 'offline');
     });
 
     it('is refused with a wrong password', async () => {
