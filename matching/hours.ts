@@ -14,6 +14,8 @@ import * as sql from './hours-sql.ts';
 const PAGE = 500;
 /** A window that stays as it is for a year is looked at again after this long: zones change with the machine's data. */
 const AGAIN_MS = 86_400_000;
+/** Nobody keeps a promise for longer. */
+const FURTHEST_MS = 366 * 86_400_000;
 
 /**
  * Gives contacts their profiles, with windows for them: some that are named, or the next page of those that no workflow
@@ -123,13 +125,16 @@ function reckoned(profile_id: number, all: Window, legal: Window, now: Date): sq
  * times. Throws INVALID, with the next time that is possible.
  */
 export async function mustBeLawful(tx: Tx, contactId: string, at: Date): Promise<void> {
+  if (at <= tx.now) throw badTime('is in the past');
+  if (at.getTime() - tx.now.getTime() > FURTHEST_MS) throw badTime('is more than a year ahead');
   const call = await tx.row<sql.HoursOfCall>(sql.hoursOfContact(contactId));
   const window = call && openWindow(rulesOf(call, null, call.campaign_zone), at.getTime());
   if (window && isOpen(window)) return;
   const next = window?.opensAt ? `; the next time that is possible is ${new Date(window.opensAt).toISOString()}` : '';
-  const reason = `is outside of the hours at which this contact may be called${next}`;
-  throw new AppError('INVALID', `the time ${reason}`, { issues: [{ field: 'at', reason }] });
+  throw badTime(`is outside of the hours at which this contact may be called${next}`);
 }
+
+const badTime = (reason: string): AppError => new AppError('INVALID', `the time ${reason}`, { issues: [{ field: 'at', reason }] });
 
 /** Whether the contact of an offer may be dialled by now, reckoned from the rules as they are; what can't be read is closed. */
 export async function isTimeToDial(tx: Tx, offerId: string): Promise<boolean> {

@@ -18,8 +18,6 @@ import * as waits from '../waits-sql.ts';
 import { type ContactRow, contactJson, findContact } from './contacts.ts';
 
 const TAG = 'Contacts';
-/** Nobody keeps a promise for longer. */
-const FURTHEST_MS = 366 * 86_400_000;
 
 export function waitRoutes(deps: Deps): Route[] {
   const { db } = deps;
@@ -115,8 +113,6 @@ export function waitRoutes(deps: Deps): Route[] {
 
 async function setReschedule(tx: Tx, id: string, at: Date, agentId: number | null): Promise<void> {
   const row = await lockContact(tx, id);
-  if (at <= tx.now) throw invalid('at', 'is in the past');
-  if (at.getTime() - tx.now.getTime() > FURTHEST_MS) throw invalid('at', 'is more than a year ahead');
   if (agentId !== null && !(await tx.row(waits.servesCampaign(agentId, row.campaign_id)))) {
     throw invalid('agent_id', 'names no agent who serves this campaign');
   }
