@@ -10,23 +10,8 @@ const number = () => `+47${next++}`;
 const inMs = (ms: number) => new Date(Date.now() + ms).toISOString();
 
 beforeAll(async () => {
-  system = await startSystem({
-    speed: 1,
-    script: {
-      contacts: [{ weight: 1, behaviour: phone({ kind: 'manual' }) }],
-      numbers: {
-        [BUSY]: phone({ kind: 'fails', after: 0, sip: 486 }),
-        ...Object.fromEntries([0, 1, 2, 3, 4].map((n) => [`${BROKEN.slice(0, -1)}${n}`, phone({ kind: 'fails', after: 0, sip: 503 })])),
-        [GONE]: phone({ kind: 'fails', after: 0, sip: 404 }),
-        [REMOTE_AGENT]: [
-          phone({ kind: 'voicemail', after: 0, talks: 60 }),
-          phone({ kind: 'answers', after: 0, presses: { digit: '1', after: 0.2 } }),
-        ],
-        [CROSSES]: { ...phone({ kind: 'manual' }), crosses: true },
-        [NEVER_ALERTS]: { trying: 0, alerting: null, media: 0, then: { kind: 'manual' } },
-      },
-    },
-  });
+  const manual = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'manual' } };
+  system = await startSystem({ speed: 1, script: { contacts: [{ weight: 1, behaviour: manual }] } });
 }, 120_000);
 afterAll(() => system?.stop());
 
