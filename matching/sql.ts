@@ -475,7 +475,7 @@ export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql =>
         is_included = contact_included(c.variables, k.rules -> 'filter'), order_version = k.order_version,
         reserved_for = CASE WHEN k.has_agent THEN c.reserved_for END,
         reserved_until = CASE WHEN k.has_agent THEN coalesce(c.reserved_until,
-          $1 + make_interval(secs => (k.rules -> 'reschedule' ->> 'reserve_sec')::int)) END
+          $1::timestamptz + make_interval(secs => (k.rules -> 'reschedule' ->> 'reserve_sec')::int)) END
       FROM candidate k WHERE c.id = k.id AND k.capped_until > $1 IS NOT TRUE
       RETURNING c.id, c.campaign_id, c.call_id, c.call_no, c.attempts + 1 AS attempt, c.variables, c.scheduled_at,
         CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END AS number

@@ -71,6 +71,7 @@ describe('pending numbers', () => {
     const [bystander] = await queue.contacts(two, [{ phone: '+4722699999' }]);
     await queue.enqueue(matcher, [...contacts, bystander!]);
     await list(listed);
+    const before = [await revision(one), await revision(two)];
     const { untilDry, campaigns } = worker();
     await untilDry();
     expect(await pending()).toEqual(listed);
@@ -84,7 +85,7 @@ describe('pending numbers', () => {
     ]);
     expect(campaigns.sort()).toEqual([one, two].map(String));
     for (const id of contacts) expect(await storyOf({ sql: queue.pool }, id)).toBe('i q:q q:d(do_not_call)');
-    expect([await revision(one), await revision(two)]).toEqual([1, 1]);
+    expect([await revision(one), await revision(two)]).toEqual(before.map((n) => n + 1));
   });
 
   it('whose worker died are due again: nothing is done twice, and nothing is lost', async () => {
@@ -98,7 +99,7 @@ describe('pending numbers', () => {
     const until = new Date(queue.clock.now().getTime() + 30_000);
     expect((await db.pool.query(sql.claimPending(queue.clock.now(), '0', until, 10))).rowCount).toBe(2);
     await inTx(db, (tx) => tx.rows(sql.endListed(tx.now, [listed[0]!], 10)));
-    expect(await revision(campaign)).toBe(0);
+    const before = await revision(campaign);
     const { untilDry, campaigns } = worker();
     await untilDry();
     expect(await pending()).toEqual(listed);
@@ -108,7 +109,7 @@ describe('pending numbers', () => {
     expect(await pending()).toEqual([]);
     expect(await states()).toEqual([{ state: 'disabled', ended_reason: 'do_not_call', n: 2 }]);
     // The campaign has its drain to do, though the contacts had been ended before.
-    expect([await revision(campaign), campaigns]).toEqual([1, [String(campaign)]]);
+    expect([await revision(campaign), campaigns]).toEqual([before + 1, [String(campaign)]]);
   });
 
   it('that are taken off before concern nobody', async () => {
