@@ -472,6 +472,8 @@ class AsteriskTelephony implements Telephony {
 
   #disconnected(why: string): void {
     this.#connection += 1;
+    // It is being made anew: should it stand by then, it must not be cut.
+    clearTimeout(this.#reclaimTimer);
     this.#noConnection(why);
     this.#lostTimer ??= setTimeout(() => {
       this.#log.error({ legs: this.#legs.live.length }, 'Asterisk stays away: its legs count as lost');

@@ -306,6 +306,21 @@ describe.skipIf(await whyNoAsterisk())('with a real Asterisk', { timeout: 90_000
     await dialled(worker, answers).then(({ legId }) => worker.heard(legId, 'answered'));
   });
 
+  it('that has its events back by another way than asking for them again is not cut for that any more', async () => {
+    const { proxy, settings, worker } = await connected();
+    const other = await workerWith(settings);
+    await down(worker);
+    await other.kill();
+    proxy.cut();
+    proxy.mend();
+    await up(worker);
+
+    const told = worker.connection.length;
+    const until = Date.now() + 4_000;
+    await eventually(() => Date.now() > until);
+    expect(worker.connection.slice(told)).toEqual([]);
+  });
+
   describe('Asterisk is killed', () => {
     it.each([
       ['and started at once', true],
