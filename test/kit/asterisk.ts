@@ -5,6 +5,7 @@
 import { pino } from 'pino';
 import { installAsterisk, NoAsterisk } from '../../dev/asterisk/install.ts';
 import { ARI_USER, type AsteriskOptions, type RunningAsterisk, startAsterisk } from '../../dev/asterisk/server.ts';
+import { commandLine } from '../../dev/process.ts';
 import { throwAwayDataDir } from '../../dev/throw-away.ts';
 import { type AsteriskSettings, createAsteriskTelephony } from '../../telephony/asterisk/adapter.ts';
 import { Ari } from '../../telephony/asterisk/ari.ts';
@@ -140,6 +141,11 @@ export class AsteriskRig {
       if (!ended) throw new Error(`${legId} has not ended: ${this.story(legId)}`);
       return ended as Ended;
     });
+  }
+
+  /** Asterisk's process is gone, though nobody has stopped it. */
+  hasCrashed(): boolean {
+    return commandLine(this.asterisk.pid) === '';
   }
 
   /** The adapters first: whatever lies between them and Asterisk may be closed after that. */
