@@ -4,7 +4,7 @@ import type { BehaviourInput } from '../../telephony/simulator/script.ts';
 import type { AsteriskSettings } from '../../telephony/asterisk/adapter.ts';
 import type { Originate } from '../../telephony/telephony.ts';
 import { AriProxy } from '../kit/ari-proxy.ts';
-import { StasisApp, whyNoAsterisk } from '../kit/asterisk.ts';
+import { AsteriskRig, StasisApp, whyNoAsterisk } from '../kit/asterisk.ts';
 import { AsteriskWorker, MortalAsterisk } from '../kit/asterisk-worker.ts';
 import { eventually } from '../kit/eventually.ts';
 import { SipPhones } from '../kit/sip/phones.ts';
@@ -347,6 +347,25 @@ describe.skipIf(await whyNoAsterisk())('with a real Asterisk', { timeout: 90_000
         expect(worker.story(legId).match(/ended/g)).toHaveLength(1);
       }
     });
+  });
+
+  it('a mix that an earlier worker has made takes further legs from the next one', async () => {
+    const rig = await AsteriskRig.open();
+    onTestFinished(() => rig.close());
+    await rig.telephony.start();
+    const legs = [rig.leg({ party: 'agent' }), rig.leg({ party: 'agent' })];
+    for (const leg of legs) {
+      rig.phones.onInvite(leg.to, (call) => call.respond(200));
+      await rig.telephony.originate(leg);
+      await rig.heard(leg.legId, 'answered');
+    }
+    await rig.telephony.join('mix-1', legs[0]!.legId);
+    await rig.telephony.close();
+
+    const next = rig.adapter();
+    await next.start();
+    await next.join('mix-1', legs[1]!.legId);
+    expect((await rig.ari.ask('GET /bridges')).map(({ channels }) => channels.length)).toEqual([2]);
   });
 
   describe('the worker is killed', () => {
