@@ -4,9 +4,10 @@
  */
 import { Context } from '@temporalio/activity';
 import type { Logger } from 'pino';
+import { placeContacts } from '../matching/hours.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
-import { holdStatus, leaveQueue } from '../matching/sql.ts';
+import { type Held, holdStatus, leaveQueue, reorderQueue } from '../matching/sql.ts';
 import { type Db, inTx } from '../prisma/tx.ts';
 import { asSignals, type Disable, withdraw } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
@@ -32,6 +33,7 @@ export interface Settled {
 
 /** Rows of one transaction. */
 const PAGE = 500;
+const ORDER_PAGE = 5_000;
 /** Workflows started, or told that they are final, before they are waited for: half a second's work. */
 const FLOW_PAGE = 50;
 /** Between two heartbeats. */
@@ -68,7 +70,7 @@ export function createCampaignActivities(deps: CampaignDeps) {
 async function settleRevision(deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled): Promise<boolean> {
   const pages = campaign.status === 'running' ? [queueAgain, feed] : [emptyQueue, endRest];
   if (campaign.stop_requested) await stop(deps, campaign);
-  for (const page of [...pages, drain]) {
+  for (const page of [placeLive, reorder, ...pages, drain, placeNew]) {
     while (await page(deps, campaign, total)) {
       Context.current().heartbeat(total);
       if (await overtaken(deps, campaign)) return false;
@@ -92,9 +94,10 @@ type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => P
  */
 const feed: Page = async (deps, campaign, total) => {
   const { id } = campaign;
-  const claimed = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE))).rows;
+  const page = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE))).rows;
+  const claimed = page.filter((row) => !row.is_listed);
   const last = claimed.at(-1);
-  if (!last) return false;
+  if (!last) return page.length > 0;
   await pooled(claimed, async ({ id: contactId, round, wait_until, call_id: callId, offer_no: offerNo }) => {
     const dueAt = wait_until?.getTime() ?? null;
     // A new round goes on from the last call: until the next one has started, its disposition may be corrected.
@@ -106,6 +109,7 @@ const feed: Page = async (deps, campaign, total) => {
     Context.current().heartbeat(total);
     if (await overtaken(deps, campaign)) return true;
   }
+  await placeContacts(deps.db, id, claimed.map((row) => row.id));
   await queueFresh(deps, id, claimed.map((row) => row.id));
   total.started += claimed.length;
   return true;
@@ -113,16 +117,35 @@ const feed: Page = async (deps, campaign, total) => {
 
 async function queueFresh({ db, matching }: CampaignDeps, campaignId: number, contactIds: string[]): Promise<void> {
   await inTx(db, async (tx) => {
-    const campaign = await tx.row<{ status: string }>(holdStatus(campaignId));
+    const campaign = await tx.row<Held>(holdStatus(campaignId));
     await tx.run(sql.startedWaiting(tx.now, contactIds, campaign?.status === 'running'));
     await enqueueContacts(tx, contactIds, 'starting');
   });
   await matching.matchCampaign(campaignId);
 }
 
+/** Before a contact is queued its numbers have their hours; those that wait for the feed have time. */
+const placing =
+  (which: 'live' | 'new'): Page =>
+  async ({ db, matching }, { id, status }) => {
+    if (status === 'ended') return false;
+    const placed = await placeContacts(db, id, which);
+    if (placed > 0 && which === 'live') await matching.matchCampaign(id);
+    return placed > 0;
+  };
+const placeLive = placing('live');
+const placeNew = placing('new');
+
+/** Order or filter were changed, or what a queued contact is sorted by: its place in the queue is reckoned anew. */
+const reorder: Page = async ({ db, matching }, { id }) => {
+  const { rowCount } = await db.pool.query(reorderQueue(id, ORDER_PAGE));
+  if (rowCount) await matching.matchCampaign(id);
+  return rowCount === ORDER_PAGE;
+};
+
 const queueAgain: Page = async ({ db, matching }, { id }, total) => {
   const queued = await inTx(db, async (tx) => {
-    const campaign = await tx.row<{ status: string }>(holdStatus(id));
+    const campaign = await tx.row<Held>(holdStatus(id));
     if (campaign?.status !== 'running') return [];
     const waiting = await tx.rows<{ id: string }>(sql.waitingForCampaign(id, PAGE));
     return enqueueContacts(tx, waiting.map((row) => row.id), 'resumed');

@@ -40,7 +40,15 @@ export function createRepairs(deps: RepairDeps): () => Promise<void> {
   };
 }
 
-async function repair(deps: RepairDeps, { contactId, round }: ContactRef): Promise<'repaired' | 'later' | 'nothing'> {
+/**
+ * Closes a contact whose workflow is no more; `later`: a talk is never cut, nor its wrap-up. `by`: the supervisor who could
+ * not wait for the sweep.
+ */
+export async function repair(
+  deps: Pick<RepairDeps, 'db' | 'legs' | 'conclude'>,
+  { contactId, round }: ContactRef,
+  by: string | null = null,
+): Promise<'repaired' | 'later' | 'nothing'> {
   const { db, conclude } = deps;
   const contact = (await db.pool.query<sql.ContactRow>(sql.lockContact(contactId, round))).rows[0];
   if (!contact || contact.closed_at) return 'nothing';
@@ -48,7 +56,7 @@ async function repair(deps: RepairDeps, { contactId, round }: ContactRef): Promi
   // A talk is never cut, and what the agent registers after it counts.
   if (contact.state === 'talking') return 'later';
   if (callId && (await db.pool.query(sql.isWrappingUp(callId))).rowCount) return 'later';
-  await endOpenOffer(deps, contactId);
+  await endOpenOffer(deps, contactId, by);
   const byHand = { kind: 'final', reason: 'disabled', by: 'system' } as const;
   let standing = await conclude({ contactId, round, callId, decision: contact.state === 'wrap_up' ? null : byHand });
   // Marked as unanswered: there is no workflow to wait for the retry.
@@ -59,10 +67,10 @@ async function repair(deps: RepairDeps, { contactId, round }: ContactRef): Promi
 }
 
 /** Frees the agent. What still rings at the switch is hung up by whoever holds the node: no call owns it any more. */
-async function endOpenOffer(deps: RepairDeps, contactId: string): Promise<void> {
+export async function endOpenOffer(deps: Pick<RepairDeps, 'db' | 'legs'>, contactId: string, by: string | null): Promise<void> {
   const why: ResultReason = 'disabled';
   const offer = (await deps.db.pool.query<sql.OpenOfferRow>(sql.openOfferOf(contactId))).rows[0];
   if (!offer) return;
-  await deps.db.pool.query(sql.withdrawOffer(offer.id, why));
+  await deps.db.pool.query(sql.withdrawOffer(offer.id, why, by));
   await endWithoutSwitch(deps, offer.id, why, (leg) => ({ ...lostEnd(leg), by: 'command', why }));
 }

@@ -2,6 +2,7 @@
  * The streams of agents: what each desktop is shown, read by position from agent_events, so that a reader who comes
  * back misses nothing. However many streams are open, a hint costs one statement for all that it concerns.
  */
+import { rulesOfCall } from '../domain/rules-of-call.ts';
 import type { Deps } from './http.ts';
 import { notFound } from './problems.ts';
 import * as sql from './sql.ts';
@@ -126,10 +127,11 @@ function newsJson({ state, since, cause, until, next_state, call_id, offer_id, r
   return { state, since, until, next_state, cause, call_id, offer_id, result_code };
 }
 
-function screenPopJson(row: sql.ScreenPopRow, now: Date): object {
+function screenPopJson({ rules, rules_at_first_offer, ...row }: sql.ScreenPopRow, now: Date): object {
   return {
     ...row,
     campaign_id: String(row.campaign_id),
+    topics: rulesOfCall({ rules, rules_at_first_offer }).topics,
     history: row.history.map(({ at, code }) => ({ at: new Date(at).toISOString(), code })),
     local_time: localTime(now, row.zone),
   };

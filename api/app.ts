@@ -6,6 +6,7 @@ import { AppError } from '../domain/errors.ts';
 import { createAgentStreams } from './agent-streams.ts';
 import { type Auth, type Caller, createAuth } from './auth.ts';
 import { docsPage } from './docs.ts';
+import { doNotCallRoutes } from './do-not-call/routes.ts';
 import { createEventStreams } from './event-streams.ts';
 import type { Deps, Input, Reply, Route } from './http.ts';
 import { idempotencyKey, once, requestKey } from './idempotency.ts';
@@ -21,8 +22,16 @@ import { campaignRoutes } from './routes/campaigns.ts';
 import { contactRoutes } from './routes/contacts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
+import { legalHoursRoutes } from './routes/legal-hours.ts';
 import { offerRoutes } from './routes/offers.ts';
+import { reportRoutes } from './routes/reports.ts';
+import { supervisionRoutes } from './routes/supervision.ts';
+import { rulesVersionRoutes } from './routes/rules-versions.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
+import { waitRoutes } from './routes/waits.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
+import { measureWebhooks } from './webhook-metrics.ts';
+import { talkRoutes } from './routes/talks.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
@@ -33,13 +42,21 @@ const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
   return [
     ...campaignRoutes(deps),
+    ...rulesVersionRoutes(deps),
     ...contactRoutes(deps),
+    ...waitRoutes(deps),
     ...importRoutes(deps),
     ...agentRoutes(deps, createAgentStreams(deps)),
+    ...supervisionRoutes(deps),
     ...offerRoutes(deps),
     ...callRoutes(deps),
+    ...talkRoutes(deps),
+    ...doNotCallRoutes(deps),
     ...callEventRoutes(deps, createEventStreams(deps)),
+    ...webhookRoutes(deps),
+    ...reportRoutes(deps),
     ...simulatorRoutes(deps),
+    ...legalHoursRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps, metrics),
   ];
@@ -49,6 +66,7 @@ export function createApp(deps: Deps): Express {
   const app = express();
   const auth = createAuth(deps.db);
   const metrics = createMetrics();
+  measureWebhooks(metrics.registry, deps.db);
   const routes = allRoutes(deps, metrics);
   app.disable('x-powered-by');
   app.disable('etag');

@@ -76,10 +76,13 @@ export async function once(
   }
 }
 
-/** A key that is shown once is not kept. */
+const SHOWN_ONCE = new Set(['key', 'secret']);
+
+/** What is shown once is not kept. */
 function storable(route: Route, { status, body, headers }: Reply): Stored {
   if (route.repeats !== 'secretless') return { status, body, headers };
-  return { status, body: { ...(body as object), key: null }, headers };
+  const kept = Object.entries(body as object).map(([name, value]) => [name, SHOWN_ONCE.has(name) ? null : (value as unknown)]);
+  return { status, body: Object.fromEntries(kept), headers };
 }
 
 async function replay(db: Db, caller: Caller, key: string, fingerprint: string): Promise<Reply> {

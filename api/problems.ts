@@ -28,6 +28,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Row>> = {
   IDEMPOTENCY_CONFLICT: { status: 409, title: 'This Idempotency-Key is taken' },
   TOO_LARGE: { status: 413, title: 'The request is too large' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'This type of content is not read' },
+  TOPICS_MISMATCH: { status: 422, title: 'It does not fit the topics of the campaign' },
   TOO_MANY_REQUESTS: { status: 429, title: 'Too many requests' },
   INTERNAL: { status: 500, title: 'The server failed' },
   UNAVAILABLE: { status: 503, title: 'A service that is needed does not answer', retryAfter: 2 },

@@ -3,8 +3,10 @@
  * Prisma. Every statement takes the time as a parameter: one clock. Names begin with `api_`, as matching uses the same
  * connections.
  */
-import { HAS_ROOM, IS_DUE } from '../matching/sql.ts';
+import type { StoredRules } from '../domain/rules-of-call.ts';
+import { HAS_ROOM, IS_DUE, RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
 import type { Sql } from '../prisma/tx.ts';
+import { SEEN_CONTACT } from './waits-sql.ts';
 
 // ---- keys and tickets -----------------------------------------------------------------------------------------------
 
@@ -89,12 +91,36 @@ export const lockCampaign = (id: number): Sql => ({
   values: [id],
 });
 
+/** The rules of a call, whose campaign is locked as by `lockCampaign`. */
+export const lockCampaignOf = (callId: string): Sql => ({
+  name: 'api_lock_campaign_of',
+  text: `SELECT cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+         FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1 FOR NO KEY UPDATE OF cp`,
+  values: [callId],
+});
+
 export const setStatus = (now: Date, id: number, status: string, stopRequested: boolean): Sql => ({
   name: 'api_set_status',
   text: `UPDATE campaign SET status = $3, stop_requested = $4 OR (stop_requested AND $3 <> 'running'),
+           lets_reschedules = $3 = 'paused' AND NOT $4 AND coalesce((rules -> 'reschedule' ->> 'while_paused')::boolean, false),
            revision = revision + 1, updated_at = $1
          WHERE id = $2`,
   values: [now, id, status, stopRequested],
+});
+
+/**
+ * The emergency stop of these campaigns, all whose queues are locked, as `setStatus` stops each: those that run, and those
+ * that still ring someone although they are paused or have ended.
+ */
+export const stopCampaigns = (now: Date, ids: number[]): Sql => ({
+  name: 'api_stop_campaigns',
+  text: `UPDATE campaign SET status = CASE status WHEN 'running' THEN 'paused' ELSE status END, stop_requested = true,
+           revision = revision + 1, updated_at = $1
+         WHERE id = ANY($2::int[])
+           AND (status = 'running' OR EXISTS (SELECT 1 FROM offer WHERE campaign_id = campaign.id AND ended_at IS NULL
+                                                AND state <> 'talking'))
+         RETURNING id`,
+  values: [now, ids],
 });
 
 /** The list or the rules changed: the campaign's workflow has something to carry out. */
@@ -112,12 +138,19 @@ export interface NewCampaignRow {
   serviceNum: string | null | undefined;
   callerId: string | null | undefined;
   rules: object;
+  /** Who makes it. */
+  by: string;
 }
 
-/** 0 rows when another campaign has the queue key. */
+/** With the first version of its rules; 0 rows when another campaign has the queue key. */
 export const insertCampaign = (now: Date, campaign: NewCampaignRow): Sql => ({
-  text: `INSERT INTO campaign (name, queue_key, country, zone, service_num, caller_id, rules, created_at, updated_at)
-         VALUES ($2, $3, $4, $5, $6, $7, $8, $1, $1) ON CONFLICT (queue_key) DO NOTHING RETURNING id`,
+  text: `WITH made AS (
+           INSERT INTO campaign (name, queue_key, country, zone, service_num, caller_id, rules, created_at, updated_at)
+           VALUES ($2, $3, $4, $5, $6, $7, $8, $1, $1) ON CONFLICT (queue_key) DO NOTHING
+           RETURNING id, rules, rules_version
+         )
+         INSERT INTO rules_version (campaign_id, version, rules, at, by)
+         SELECT id, rules_version, rules, $1, $9 FROM made RETURNING campaign_id AS id`,
   values: [
     now,
     campaign.name,
@@ -127,6 +160,7 @@ export const insertCampaign = (now: Date, campaign: NewCampaignRow): Sql => ({
     campaign.serviceNum ?? null,
     campaign.callerId ?? null,
     JSON.stringify(campaign.rules),
+    campaign.by,
   ],
 });
 
@@ -146,9 +180,26 @@ export const updateCampaign = (
   };
 };
 
-export const updateRules = (now: Date, id: number, rules: object): Sql => ({
-  text: `UPDATE campaign SET rules = $3, revision = revision + 1, updated_at = $1 WHERE id = $2`,
-  values: [now, id, JSON.stringify(rules)],
+/**
+ * The campaign's rules and their next version, in one. An edit of order or filter is a new version of the order, too: contacts
+ * that stand in a former one are sorted anew.
+ */
+export const updateRules = (now: Date, id: number, rules: object, by: string): Sql => ({
+  text: `WITH changed AS (
+           UPDATE campaign SET rules = $3, rules_version = rules_version + 1, revision = revision + 1, updated_at = $1,
+             order_version = order_version + CASE WHEN (rules -> 'order', rules -> 'filter')
+               IS DISTINCT FROM ($3::jsonb -> 'order', $3::jsonb -> 'filter') THEN 1 ELSE 0 END
+           WHERE id = $2 RETURNING id, rules, rules_version
+         )
+         INSERT INTO rules_version (campaign_id, version, rules, at, by)
+         SELECT id, rules_version, rules, $1, $4 FROM changed`,
+  values: [now, id, JSON.stringify(rules), by],
+});
+
+/** The caps of a campaign were changed: who waits for one is looked at again. */
+export const lookAtCapsAgain = (now: Date, id: number): Sql => ({
+  text: `UPDATE contact SET wait_until = $1 WHERE campaign_id = $2 AND state = 'waiting' AND wait_reason = 'cap'`,
+  values: [now, id],
 });
 
 export const queueKeysLike = (prefix: string): Sql => ({
@@ -164,11 +215,16 @@ export interface CountRow {
 }
 
 /** The list in one pass, so that every way of counting it adds up to the same. */
-export const countContacts = (campaignId: number): Sql => ({
+export const countContacts = (now: Date, campaignId: number): Sql => ({
   name: 'api_count_contacts',
-  text: `SELECT state, coalesce(last_code, 'none') AS code,
-           CASE state WHEN 'waiting' THEN coalesce(wait_reason, 'none') ELSE 'none' END AS reason, count(*)::int AS n
-         FROM contact WHERE campaign_id = $1 AND deleted_at IS NULL GROUP BY 1, 2, 3`,
+  text: `SELECT seen_state AS state, coalesce(last_code, 'none') AS code,
+           CASE seen_state WHEN 'waiting' THEN coalesce(seen_reason, 'none') ELSE 'none' END AS reason, count(*)::int AS n
+         FROM ${SEEN_CONTACT} contact WHERE campaign_id = $2 AND deleted_at IS NULL GROUP BY 1, 2, 3`,
+  values: [now, campaignId],
+});
+
+export const maxAttempts = (campaignId: number): Sql => ({
+  text: `SELECT (rules ->> 'max_attempts')::int AS max_attempts FROM campaign WHERE id = $1`,
   values: [campaignId],
 });
 
@@ -214,6 +270,7 @@ export const nodeTroubles = (now: Date): Sql => ({
 
 /** A page of the list by id; `q` is the beginning of an external id or of a number, `+` and spaces as people write them. */
 export const listContacts = (
+  now: Date,
   campaignId: number,
   after: bigint,
   limit: number,
@@ -222,21 +279,21 @@ export const listContacts = (
   const q = filter.q ?? null;
   const number = q === null ? null : q.replace(/[\s()./-]/g, '').replace(/^00/, '+');
   return {
-    text: `SELECT * FROM contact
-           WHERE campaign_id = $1 AND deleted_at IS NULL AND id > $2
-             AND ($3::text IS NULL OR state = $3)
-             AND ($4::text IS NULL OR starts_with(external_id, $4)
-                  OR ($5 <> '' AND (starts_with(phone_num, $5) OR starts_with(phone_2, $5)
-                                    OR starts_with(phone_num, '+' || $5) OR starts_with(phone_2, '+' || $5))))
-           ORDER BY id LIMIT $6`,
-    values: [campaignId, String(after), filter.state ?? null, q, number, limit],
+    text: `SELECT * FROM ${SEEN_CONTACT} contact
+           WHERE campaign_id = $2 AND deleted_at IS NULL AND id > $3
+             AND ($4::text IS NULL OR seen_state = $4)
+             AND ($5::text IS NULL OR starts_with(external_id, $5)
+                  OR ($6 <> '' AND (starts_with(phone_num, $6) OR starts_with(phone_2, $6)
+                                    OR starts_with(phone_num, '+' || $6) OR starts_with(phone_2, '+' || $6))))
+           ORDER BY id LIMIT $7`,
+    values: [now, campaignId, String(after), filter.state ?? null, q, number, limit],
   };
 };
 
-export const findContact = (id: string): Sql => ({
+export const findContact = (now: Date, id: string): Sql => ({
   name: 'api_find_contact',
-  text: `SELECT * FROM contact WHERE id = $1 AND deleted_at IS NULL`,
-  values: [id],
+  text: `SELECT * FROM ${SEEN_CONTACT} contact WHERE id = $2 AND deleted_at IS NULL`,
+  values: [now, id],
 });
 
 export const lockContact = (id: string): Sql => ({
@@ -256,13 +313,15 @@ export interface ContactData {
   variables: Record<string, string>;
   zone: string | null;
   priority: number;
+  earliest: string | null;
+  latest: string | null;
 }
 
 /** 0 rows when somebody else has inserted the same row of the list meanwhile. */
 export const insertContact = (now: Date, campaignId: number, externalId: string, data: ContactData): Sql => ({
   text: `INSERT INTO contact (campaign_id, list_key, external_id, phone_num, phone_2, variables, zone, priority,
-           state_since, place, created_at, updated_at)
-         VALUES ($2, $3, $3, $4, $5, $6, $7, $8, $1, $1, $1, $1)
+           earliest, latest, state_since, place, created_at, updated_at)
+         VALUES ($2, $3, $3, $4, $5, $6, $7, $8, $9, $10, $1, $1, $1, $1)
          ON CONFLICT (campaign_id, list_key) WHERE deleted_at IS NULL DO NOTHING RETURNING *`,
   values: [
     now,
@@ -273,6 +332,8 @@ export const insertContact = (now: Date, campaignId: number, externalId: string,
     JSON.stringify(data.variables),
     data.zone,
     data.priority,
+    data.earliest,
+    data.latest,
   ],
 });
 
@@ -281,13 +342,26 @@ export const insertContact = (now: Date, campaignId: number, externalId: string,
  * and a second number that is gone can't be the next one.
  */
 export const updateContact = (now: Date, id: string, data: ContactData): Sql => ({
-  text: `UPDATE contact SET phone_num = $3, phone_2 = $4, variables = $5, zone = $6, priority = $7, updated_at = $1,
+  text: `UPDATE contact SET phone_num = $3, phone_2 = $4, variables = $5, zone = $6, priority = $7, earliest = $8,
+           latest = $9, updated_at = $1,
            list_key = CASE WHEN external_id IS NULL THEN $3 ELSE list_key END,
            given_up_1 = given_up_1 AND phone_num = $3,
            given_up_2 = given_up_2 AND phone_2 IS NOT DISTINCT FROM $4 AND $4 IS NOT NULL,
-           next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END
+           next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END,
+           hours_1 = CASE WHEN (phone_num, zone, earliest, latest) IS NOT DISTINCT FROM ($3, $6, $8, $9) THEN hours_1 END,
+           hours_2 = CASE WHEN (phone_2, zone, earliest, latest) IS NOT DISTINCT FROM ($4, $6, $8, $9) THEN hours_2 END, order_version = 0
          WHERE id = $2 RETURNING *`,
-  values: [now, id, data.phone_num, data.phone_2, JSON.stringify(data.variables), data.zone, data.priority],
+  values: [
+    now,
+    id,
+    data.phone_num,
+    data.phone_2,
+    JSON.stringify(data.variables),
+    data.zone,
+    data.priority,
+    data.earliest,
+    data.latest,
+  ],
 });
 
 /** The call that a queued contact waits with is to the number that it has now. */
@@ -318,7 +392,7 @@ export const enableContact = (now: Date, id: string): Sql => ({
   values: [now, id],
 });
 
-export const listedNumber = (numbers: (string | null)[]): Sql => ({
+export const listedNumber = (numbers: string[]): Sql => ({
   text: `SELECT number FROM do_not_call WHERE number = ANY($1::text[]) LIMIT 1`,
   values: [numbers],
 });
@@ -335,7 +409,7 @@ export const callsOfContact = (id: string, limit: number): Sql => ({
              SELECT id, offer_id::text, ciq, leg_type, sequence, agent_id::text, destination, created_at, alerting_at,
                answered_at, ended_at, result_code, result_response, result_reason
              FROM leg WHERE call_id = k.call_id) l), '[]') AS legs
-         FROM (SELECT call_id, attempt, number, queued_at, ended_at, end_code, end_reason
+         FROM (SELECT call_id, attempt, number, queued_at, ended_at, end_code, end_reason, rules_version
                FROM call WHERE contact_id = $1 ORDER BY call_no DESC LIMIT $2) k`,
   values: [id, limit],
 });
@@ -394,7 +468,7 @@ export const legsOfContact = (contactId: string): Sql => ({
 /** A contact that was to be called once more, and whose new round has not started. */
 export const closeReopened = (now: Date, contactId: string, callId: string): Sql => ({
   text: `UPDATE contact SET state = 'done', state_since = $1, ended_reason = 'answered', ended_by = 'system', ended_at = $1,
-           closed_at = $1, wait_reason = NULL, wait_until = NULL, updated_at = $1
+           closed_at = $1, wait_reason = NULL, wait_until = NULL, scheduled_at = NULL, updated_at = $1
          WHERE id = $2 AND call_id = $3 AND state = 'new' AND ended_reason IS NULL`,
   values: [now, contactId, callId],
 });
@@ -490,13 +564,14 @@ export const agentNews = (agentIds: number[], after: string[], limit: number): S
   values: [agentIds, after, limit],
 });
 
-export interface ScreenPopRow {
+export interface ScreenPopRow extends StoredRules {
   offer_id: string;
   call_id: string;
   contact_id: string;
   campaign_id: number;
   deadline: Date;
   ended_at: Date | null;
+  is_live: boolean;
   number: string;
   variables: Record<string, string>;
   attempt: number;
@@ -508,7 +583,8 @@ export interface ScreenPopRow {
 export const screenPops = (offerIds: string[]): Sql => ({
   name: 'api_screen_pops',
   text: `SELECT o.id AS offer_id, o.call_id, o.contact_id, o.campaign_id, o.deadline, o.ended_at, k.number, k.attempt,
-           c.variables, coalesce(c.zone, cp.zone) AS zone,
+           o.transfer_id IS NOT NULL AS is_live,
+           c.variables, coalesce(c.zone, cp.zone) AS zone, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer,
            coalesce((SELECT json_agg(h) FROM (
              SELECT created_at AS at, result_code AS code FROM leg
              WHERE contact_id = o.contact_id AND ciq = 'c' AND call_id <> o.call_id
@@ -517,26 +593,4 @@ export const screenPops = (offerIds: string[]): Sql => ({
          JOIN campaign cp ON cp.id = o.campaign_id
          WHERE o.id = ANY($1::bigint[])`,
   values: [offerIds],
-});
-
-// ---- events for readers ---------------------------------------------------------------------------------------------
-
-/** Every position up to this one is committed, and so is seen by the statements that follow. */
-export const lastPosition: Sql = {
-  name: 'api_last_position',
-  text: `SELECT last FROM event_position WHERE id = 1`,
-  values: [],
-};
-
-/** Rows of one of the four tables, after one position and up to another. */
-export const eventsBetween = (
-  table: string,
-  columns: readonly string[],
-  after: string,
-  last: string,
-  limit: number,
-): Sql => ({
-  name: `api_events_of_${table}`,
-  text: `SELECT ${columns.join(', ')} FROM ${table} WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3`,
-  values: [after, last, limit],
 });

@@ -1,5 +1,9 @@
 /** The rules of a campaign: one schema gives validation, types, defaults and the API's documentation. */
 import { z } from 'zod';
+import { hoursSchema } from './hours.ts';
+import { filterSchema, orderSchema } from './order.ts';
+import { isCountry } from './numbers.ts';
+import { topicsRule } from './topics.ts';
 
 const seconds = (min: number, max: number) => z.number().int().min(min).max(max);
 
@@ -22,6 +26,12 @@ const retryRule = (delaySec: number) =>
     .prefault({});
 
 const minutes = (n: number) => n * 60;
+
+/** Of a campaign whose stored rules do not say. */
+export const MAX_PER_NUMBER_PER_DAY = 3;
+export const MIN_GAP_SEC = minutes(5);
+/** Of a country code that is none. */
+export const NO_COUNTRY = 'is not an ISO 3166 country code, two capital letters such as NO';
 
 export const campaignRulesSchema = z
   .object({
@@ -50,6 +60,39 @@ export const campaignRulesSchema = z
     error_limit: z.number().int().min(1).max(100).default(5).describe('Phone errors in a row, then logged off'),
     after_reject: z.enum(['ready', 'paused']).default('ready').describe('State of an agent who clicked Reject'),
     wrap_up_sec: seconds(0, 3600).default(30).describe('Time for the disposition after a talk'),
+    max_per_number_per_day: z
+      .number()
+      .int()
+      .min(1)
+      .max(100)
+      .default(MAX_PER_NUMBER_PER_DAY)
+      .describe('How often a number may be dialled in any 24 hours, by whatever campaign'),
+    min_gap_sec: seconds(0, 86_400)
+      .default(MIN_GAP_SEC)
+      .describe('Wait after a number was dialled, by whatever campaign, before this one dials it'),
+    hours: hoursSchema
+      .nullable()
+      .default(null)
+      .describe("The campaign's calling hours, within the legal hours of the contact's country; null: those alone"),
+    order: orderSchema,
+    filter: filterSchema,
+    reschedule: z
+      .object({
+        reserve_sec: seconds(0, 86_400)
+          .default(minutes(10))
+          .describe('How long a reschedule "to myself" waits for that agent before anyone may take it'),
+        while_paused: z.boolean().default(false).describe('Whether due reschedules are called while the campaign is paused'),
+      })
+      .strict()
+      .prefault({}),
+    countries: z
+      .array(z.string().refine(isCountry, NO_COUNTRY))
+      .min(1, 'must name one country or more; null: the campaign\'s own')
+      .max(250)
+      .nullable()
+      .default(null)
+      .describe("Countries (ISO 3166-1 alpha-2) whose numbers may be called; null: only the campaign's own"),
+    topics: topicsRule.prefault({}).describe('What agents may register of a talk'),
     record_calls: z.boolean().default(false).describe('Whether talks are recorded, by a switch that can'),
   })
   .strict();
@@ -61,5 +104,10 @@ export const defaultRules = (): CampaignRules => campaignRulesSchema.parse({});
 /** Rules as stored, with those that came later at their default. */
 export function withDefaults(stored: CampaignRules): CampaignRules {
   const defaults = defaultRules();
-  return { ...defaults, ...stored, retry: { ...defaults.retry, ...stored.retry } };
+  return {
+    ...defaults,
+    ...stored,
+    retry: { ...defaults.retry, ...stored.retry },
+    reschedule: { ...defaults.reschedule, ...stored.reschedule },
+  };
 }

@@ -5,6 +5,9 @@
 import { AGENT_ENGAGED } from '../domain/states.ts';
 import { inTx } from '../prisma/tx.ts';
 import { type AgentRow, changeAgent, endDueState } from './agents.ts';
+import { endCapWaits } from './caps.ts';
+import { renewWindows } from './hours.ts';
+import { agentsForLive } from './live.ts';
 import type { Matching } from './matching.ts';
 import * as sql from './sql.ts';
 import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
@@ -19,6 +22,9 @@ export function matchingSteps(deps: TellDeps, matching: Matching): Record<string
     'lost agents': () => serveLostAgents(deps),
     'leaving agents': () => serveLeavingAgents(deps),
     'offers not told': () => tellOffers(deps),
+    'calling hours': () => renewWindows(deps.db),
+    caps: () => endCapWaits(deps.db, matching),
+    'live contacts': () => matchLive(deps, matching),
     matching: () => matchReady(deps, matching),
   };
 }
@@ -27,6 +33,12 @@ async function tellOffers(deps: TellDeps): Promise<void> {
   const before = new Date(deps.db.clock.now().getTime() - TELL_AFTER_MS);
   const { rows } = await deps.db.pool.query<Announcement>(sql.unannounced(before));
   await Promise.all(rows.map((offer) => announce(deps, offer)));
+}
+
+/** Whoever waits on the line: no node need be free for a call that there is. */
+async function matchLive({ db }: TellDeps, matching: Matching): Promise<void> {
+  const { rows } = await db.pool.query<{ agent_id: number }>(agentsForLive(db.clock.now()));
+  for (const { agent_id } of rows) await matching.matchAgent(agent_id);
 }
 
 async function matchReady({ db }: TellDeps, matching: Matching): Promise<void> {
@@ -69,7 +81,7 @@ async function serveLostAgents(deps: TellDeps): Promise<void> {
       const agent = await tx.row<AgentRow>(sql.lockAgent(id));
       if (!agent?.lease_until || agent.lease_until > tx.now || agent.state === 'logged_off') return false;
       if (AGENT_ENGAGED.includes(agent.state)) {
-        await tx.run(sql.wishNextState(tx.now, id, 'logged_off'));
+        await tx.run(sql.wishNextState(tx.now, id, 'logged_off', null));
         return agent.state === 'reserved';
       }
       await changeAgent(tx, agent, { state: 'logged_off', cause: 'agent_lost', offerId: null, nextState: null });

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { agentGone, offered, wrapUpEnded } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
-import { type AgentRow, changeAgent } from './agents.ts';
+import { type AgentRow, changeAgent, type EndedWrapUp } from './agents.ts';
 import { endCalls } from './queue.ts';
 import * as sql from './sql.ts';
 
@@ -78,9 +78,9 @@ export async function tellGone(deps: TellDeps, agentId: number, why: 'agent_logg
 /** Spares the contact the rest of its wrap-up timer; the timer is the guarantee, so a failure is of no consequence. */
 export async function tellWrapUpEnded(
   { workflows, log }: TellDeps,
-  wrapUp: { contactId: string; round: number; callId: string },
+  wrapUp: EndedWrapUp,
 ): Promise<void> {
-  await workflows.signal(wrapUp, wrapUpEnded, { callId: wrapUp.callId }).catch((error: unknown) => {
+  await workflows.signal(wrapUp, wrapUpEnded, { callId: wrapUp.callId, agentId: wrapUp.agentId }).catch((error: unknown) => {
     log.debug({ err: error }, 'end of wrap-up not told');
   });
 }

@@ -6,7 +6,7 @@ import type { AgentView } from '../../matching/matching.ts';
 import { Prisma, type Agent, type AgentQueue } from '../../prisma/generated/client.ts';
 import type { Db } from '../../prisma/tx.ts';
 import type { AgentStreams } from '../agent-streams.ts';
-import { hashSecret, MANAGERS, mustBeOwn, newTicket, READERS, type Role } from '../auth.ts';
+import { by, hashSecret, MANAGERS, mustBeOwn, newTicket, READERS, type Role } from '../auth.ts';
 import { created, type Deps, ok, page, readIntCursor, route, type Route } from '../http.ts';
 import { notFound } from '../problems.ts';
 import {
@@ -149,7 +149,8 @@ function presence({ db, matching }: Deps): Route[] {
       response: agentView,
       async handle({ params: { id }, body, caller }) {
         mustBeOwn(caller, id);
-        return ok(viewJson(await matching.setAgentState(id, body.state, caller.role === 'agent' ? 'agent' : 'supervisor')));
+        const cause = caller.role === 'agent' ? 'agent' : 'supervisor';
+        return ok(viewJson(await matching.setAgentState(id, body.state, cause, by(caller))));
       },
     }),
     route({
@@ -263,7 +264,7 @@ function agentJson(row: AgentRow, callId: bigint | undefined): AgentJson {
   };
 }
 
-function viewJson({ state, next_state, since, state_until }: AgentView) {
+export function viewJson({ state, next_state, since, state_until }: AgentView) {
   return {
     state,
     since: since.toISOString(),

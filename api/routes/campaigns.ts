@@ -1,11 +1,14 @@
 /** Campaigns: their settings, their control, and how they stand. */
+import { isDeepStrictEqual } from 'node:util';
 import type { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
 import { type CampaignRules, campaignRulesSchema, withDefaults } from '../../domain/rules.ts';
 import { CONTACT_STATES, type CampaignStatus } from '../../domain/states.ts';
 import type { Campaign } from '../../prisma/generated/client.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
-import { MANAGERS, READERS } from '../auth.ts';
+import { closeWindows } from '../../matching/hours-sql.ts';
+import { renewWindowsOf } from '../../matching/hours.ts';
+import { by, MANAGERS, READERS } from '../auth.ts';
 import { created, type Deps, ok, page, readIntCursor, route, type Route } from '../http.ts';
 import { invalidInput, notFound } from '../problems.ts';
 import {
@@ -36,8 +39,8 @@ export function campaignRoutes(deps: Deps): Route[] {
       response: campaign,
       statuses: [201],
       fails: ['CONFLICT'],
-      async handle({ body }) {
-        const made = await createCampaign(deps, body);
+      async handle({ body, caller }) {
+        const made = await createCampaign(deps, body, by(caller));
         return created(campaignJson(made), `/v1/campaigns/${made.id}`);
       },
     }),
@@ -70,19 +73,17 @@ export function campaignRoutes(deps: Deps): Route[] {
       path: '/v1/campaigns/{id}',
       tag: 'Campaigns',
       summary: 'Change settings or rules of a campaign',
-      description: 'Rules take effect from the next step of each contact on.',
+      description:
+        'A change of rules is a new version. It holds for calls that are first offered after it; what protects the people ' +
+        'who are called holds at once, also in calls under way.',
       roles: MANAGERS,
       params: idParams,
       body: campaignChange,
       response: campaign,
-      async handle({ params: { id }, body: { rules, ...settings } }) {
-        await inTx(db, async (tx) => {
-          const before = await tx.row<{ rules: CampaignRules }>(sql.lockCampaign(id));
-          if (!before) throw notFound('campaign');
-          await tx.run(sql.updateCampaign(tx.now, id, settings));
-          if (rules) await tx.run(sql.updateRules(tx.now, id, mergeRules(before.rules, rules)));
-        });
-        if (rules) {
+      async handle({ params: { id }, body, caller }) {
+        const hasNewRules = await inTx(db, (tx) => changeCampaign(deps, tx, id, body, by(caller)));
+        await renewWindowsOf(db, id);
+        if (hasNewRules) {
           await listChanged(deps, id);
           await matching.matchCampaign(id);
         }
@@ -111,13 +112,13 @@ async function read(db: Deps['db'], id: number): Promise<CampaignJson> {
 
 // ---- settings -------------------------------------------------------------------------------------------------------
 
-async function createCampaign({ db }: Deps, body: z.output<typeof newCampaign>): Promise<Campaign> {
+async function createCampaign({ db }: Deps, body: z.output<typeof newCampaign>, by: string): Promise<Campaign> {
   const { name, country, zone, rules } = body;
   const now = db.clock.now();
   for (;;) {
     const queueKey = body.queue_key ?? (await freeQueueKey(db, name));
     const { rows } = await db.pool.query<{ id: number }>(
-      sql.insertCampaign(now, { name, queueKey, country, zone, serviceNum: body.service_num, callerId: body.caller_id, rules }),
+      sql.insertCampaign(now, { name, queueKey, country, zone, serviceNum: body.service_num, callerId: body.caller_id, rules, by }),
     );
     if (rows[0]) return db.prisma.campaign.findUniqueOrThrow({ where: { id: rows[0].id } });
     // A key that was derived is taken when somebody else has just used the same name: derive the next.
@@ -141,6 +142,29 @@ async function freeQueueKey(db: Deps['db'], name: string): Promise<string> {
 export function slug(name: string): string {
   const plain = name.normalize('NFKD').replace(/\p{M}/gu, '');
   return plain.replace(/[^A-Za-z0-9]+/g, '_').replace(/^_|_$/g, '').slice(0, 60) || 'campaign';
+}
+
+/** True when the rules have changed: that is a new version of them. */
+async function changeCampaign(
+  { matching }: Deps,
+  tx: Tx,
+  id: number,
+  { rules, ...settings }: z.output<typeof campaignChange>,
+  by: string,
+): Promise<boolean> {
+  // Under the queue's lock no match is under way: after the answer nobody is first offered under the old rules.
+  if (rules) await matching.lockQueue(tx, id);
+  const before = await tx.row<{ rules: CampaignRules }>(sql.lockCampaign(id));
+  if (!before) throw notFound('campaign');
+  await tx.run(sql.updateCampaign(tx.now, id, settings));
+  // Closed until they have been reckoned by what holds now.
+  if (rules?.hours !== undefined || settings.zone) await tx.run(closeWindows(tx.now, id));
+  if (!rules) return false;
+  const merged = mergeRules(before.rules, rules);
+  if (isDeepStrictEqual(merged, withDefaults(before.rules))) return false;
+  await tx.run(sql.updateRules(tx.now, id, merged, by));
+  await tx.run(sql.lookAtCapsAgain(tx.now, id));
+  return true;
 }
 
 /** Rules as they are with some of them changed; throws INVALID naming what is wrong in the whole. */
@@ -169,6 +193,7 @@ export function campaignJson(row: Campaign): CampaignJson {
     service_num: row.serviceNum,
     caller_id: row.callerId,
     rules: withDefaults(row.rules as CampaignRules),
+    rules_version: row.rulesVersion,
     stop_requested: row.stopRequested,
     settled: row.revision === row.settledRevision,
     created_at: row.createdAt.toISOString(),
@@ -237,7 +262,7 @@ async function carryOut({ matching }: Deps, tx: Tx, id: number, control: Control
 async function stats({ db }: Deps, id: number): Promise<z.input<typeof campaignStats>> {
   const [found, contacts, agents, abandoned, nodes] = await Promise.all([
     db.prisma.campaign.findUnique({ where: { id }, select: { status: true } }),
-    db.pool.query<sql.CountRow>(sql.countContacts(id)),
+    db.pool.query<sql.CountRow>(sql.countContacts(db.clock.now(), id)),
     db.pool.query<{ state: string; n: number }>(sql.countAgents(id)),
     db.pool.query<{ n: number }>(sql.countAbandoned(id)),
     db.pool.query<sql.NodesReady>(sql.nodesReady(db.clock.now())),

@@ -289,9 +289,11 @@ class AsteriskTelephony implements Telephony {
 
   /** Whoever waits for it alone is not to think that the line is dead. Before the dial: then nothing can be heard yet. */
   async #playSetup({ legId, mix }: Leg): Promise<void> {
-    const waiting = this.#legs.live.filter((other) => mix !== null && other.mix === mix && other.legId !== legId);
+    const waiting = this.#legs.live.filter(
+      (other) => mix !== null && other.mix === mix && other.legId !== legId && !other.onHold,
+    );
     const [only] = waiting;
-    if (!only || waiting.length > 1 || only.phase !== 'answered' || only.ender || only.onHold) return;
+    if (!only || waiting.length > 1 || only.phase !== 'answered' || only.ender) return;
     await this.#channels.playSetup(only.legId).catch((err: unknown) => this.#log.warn({ err, legId }, 'no tone of the set-up'));
   }
 

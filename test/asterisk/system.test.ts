@@ -88,12 +88,16 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
       { withinMs: FREE_MS },
     );
   const rings = (phone: SipPhone) => eventually(() => phone.calls.at(-1)?.state === 'ringing');
-  const hearEachOther = (contact: SipPhone) =>
-    eventually(() => {
-      const [agentCall, contactCall] = [softphone.phone.calls.at(-1)!, contact.calls.at(-1)!];
-      const tones = [agentCall.tone, contactCall.tone];
-      return agentCall.loudest(tones) === contactCall.tone && contactCall.loudest(tones) === agentCall.tone;
-    });
+  const hearEachOther = (contact: SipPhone) => speak(softphone.phone, contact);
+  const speak = (one: SipPhone, other: SipPhone) =>
+    eventually(
+      () => {
+        const [oneCall, otherCall] = [one.calls.at(-1)!, other.calls.at(-1)!];
+        const tones = [oneCall.tone, otherCall.tone];
+        return oneCall.loudest(tones) === otherCall.tone && otherCall.loudest(tones) === oneCall.tone;
+      },
+      { withinMs: RECOVERY_MS },
+    );
   const over = (...phones: SipPhone[]) =>
     eventually(() => phones.every((phone) => phone.calls.at(-1)!.state === 'ended'), { withinMs: FREE_MS });
   /** Kills the worker and starts it again; the agent stays logged on. */
@@ -213,6 +217,93 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
       await scene.until('waiting', 0, RECOVERY_MS);
       await scene.story('i q:q a:k c:b');
       expect(contact.calls).toHaveLength(1);
+    });
+  });
+
+  describe('a transfer', () => {
+    const click = async (scene: Scene, what: string, body?: unknown) => {
+      const { rows } = await system.sql.query(`SELECT call_id FROM contact WHERE id = $1`, [scene.contacts[0]]);
+      await eventually(async () => {
+        const { status, body: answer } = await system.api('POST', `/calls/${rows[0].call_id}/${what}`, body, { key: scene.agents[0]!.key });
+        if (status === 409 && answer.state === 'dialling') return false;
+        expect(status, JSON.stringify(answer)).toBe(200);
+        return true;
+      });
+    };
+    /** The contact is on hold, the agent speaks with a number. */
+    const consulting = async () => {
+      const { scene, contact } = await talk();
+      const target = carrier.phone(`+4722${String((contacts += 1)).padStart(6, '0')}`);
+      await target.behave(manual);
+      await click(scene, 'transfer', { mode: 'attended', to: { number: target.number } });
+      await rings(target);
+      await target.answer();
+      await hearEachOther(target);
+      await eventually(async () => {
+        const { rows } = await system.sql.query(`SELECT state FROM transfer WHERE contact_id = $1`, [scene.contacts[0]]);
+        return rows[0].state === 'consulting';
+      });
+      // The contact hears neither of them.
+      const tones = [softphone.phone, target].map((phone) => phone.calls.at(-1)!.tone);
+      await eventually(() => contact.calls.at(-1)!.loudest(tones) === null);
+      return { scene, contact, target };
+    };
+
+    it('attended and completed: the contact is on hold, then talks with the number', async () => {
+      const { scene, contact, target } = await consulting();
+
+      await click(scene, 'complete-transfer');
+
+      await over(softphone.phone);
+      await speak(contact, target);
+      await scene.agentIs('wrap_up');
+      await target.hangUp();
+      await over(contact);
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k n:k');
+    });
+
+    it('attended and taken back: they talk as before, and end together', async () => {
+      const { scene, contact, target } = await consulting();
+
+      await click(scene, 'take-back');
+
+      await over(target);
+      await hearEachOther(contact);
+      await contact.hangUp();
+      await over(softphone.phone);
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k n:k(agent_hang_up)');
+    });
+
+    it('blind: the agent is off the line, the contact waits and then talks with the number', async () => {
+      const { scene, contact } = await talk();
+      const target = carrier.phone(`+4722${String((contacts += 1)).padStart(6, '0')}`);
+      await target.behave(manual);
+
+      await click(scene, 'transfer', { mode: 'blind', to: { number: target.number } });
+      await over(softphone.phone);
+      await rings(target);
+      await target.answer();
+
+      await speak(contact, target);
+      await contact.hangUp();
+      await over(target);
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k n:k');
+    });
+
+    it('whose worker is killed while agent and number speak, and the agent hangs up meanwhile, is completed', async () => {
+      const { scene, contact, target } = await consulting();
+
+      await killWorker(scene, () => softphone.phone.hangUp());
+
+      await speak(contact, target);
+      await scene.agentIs('wrap_up', 0, RECOVERY_MS);
+      await contact.hangUp();
+      await over(target);
+      await scene.until('wrap_up', 0, RECOVERY_MS);
+      await scene.story('i q:q a:k c:k n:k');
     });
   });
 

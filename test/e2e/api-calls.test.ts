@@ -17,9 +17,10 @@ beforeEach(() => {
   api.workflows.onUpdate = () => undefined;
 });
 
+let second = 22865000;
 async function scene(options: Partial<Parameters<typeof makeCall>[1]> = {}) {
   const agent = await makeAgent(api, [campaign]);
-  const contact = await makeContact(api, campaign, { phone_2: '+4722865000' });
+  const contact = await makeContact(api, campaign, { phone_2: `+47${second++}` });
   await api.db.pool.query(`UPDATE contact SET attempts = 1 WHERE id = $1`, [contact.id]);
   const call = await makeCall(api, { contact, agent, callNo: 1, ...options });
   const key = await api.key('agent', Number(agent.id));
@@ -201,11 +202,12 @@ describe('disposition', () => {
   test('do_not_call lists both numbers of the contact, once', async () => {
     const { agent, contact, key, callId } = await scene({ talked: true });
     for (let n = 0; n < 2; n++) await dispose(callId, { action: 'do_not_call' }, { key });
-    const { rows } = await api.db.pool.query(`SELECT number, added_by FROM do_not_call WHERE number = $1 OR number = '+4722865000'`, [
-      contact.phone_num,
-    ]);
-    expect(rows.map(({ number }) => number).sort()).toEqual([contact.phone_num, '+4722865000'].sort());
-    expect(rows.find(({ number }) => number === contact.phone_num).added_by).toBe(`agent:${agent.id}`);
+    const { rows } = await api.db.pool.query(
+      `SELECT number, added_by, source, contact_id FROM do_not_call WHERE number = $1 OR number = $2 ORDER BY number`,
+      [contact.phone_num, contact.phone_2],
+    );
+    const listed = { added_by: `agent:${agent.id}`, source: 'disposition', contact_id: contact.id };
+    expect(rows).toEqual([contact.phone_2, contact.phone_num].map((number) => ({ number, ...listed })));
   });
 
   test('mark_as_unanswered of a contact that has closed opens a new round, due by its rule', async () => {
@@ -268,7 +270,10 @@ describe('disposition', () => {
 
   test.each([
     [{}, ['action']],
-    [{ action: 'reschedule' }, ['action']],
+    [{ action: 'call_back' }, ['action']],
+    [{ action: 'reschedule' }, ['reschedule']],
+    [{ action: 'done', reschedule: { at: '2030-01-07T10:00:00Z' } }, ['reschedule']],
+    [{ action: 'reschedule', reschedule: { at: 'tomorrow' } }, ['reschedule.at']],
     [{ action: 'done', topics: 'sale' }, ['topics']],
     [{ action: 'done', topics: [''] }, ['topics.0']],
     [{ action: 'done', topics: Array(51).fill('x') }, ['topics']],

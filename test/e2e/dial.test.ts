@@ -155,3 +155,26 @@ describe('the dial', () => {
     expect(rows).toEqual([{ result_reason: 'abandoned', dte_speak_start: null, duration_speak_sec: 0 }]);
   });
 });
+
+describe('a number that the campaign must not dial any more', () => {
+  it.each([
+    ['of a country that its rule does not name', `UPDATE campaign SET rules = rules || '{"countries": ["SE"]}'`],
+    ['of another country than its own', `UPDATE campaign SET country = 'SE', rules = rules - 'countries'`],
+    ['that has become its caller id', `UPDATE campaign SET caller_id = '${CONTACT}'`],
+    ['that has become an access number', `UPDATE campaign SET service_num = '${CONTACT}'`],
+    [
+      'that an agent has got',
+      `INSERT INTO agent (name, phone, since, cause, created_at, updated_at)
+       SELECT 'other', '${CONTACT}', since, 'created', created_at, updated_at FROM agent`,
+    ],
+    ['that is premium rate', `UPDATE call SET number = '+4782912345'`],
+  ])('%s: no leg, no attempt', async (_what, change) => {
+    await queue.rows(change);
+
+    expect(await dial()).toEqual({ kind: 'refused', reason: 'number_not_allowed' });
+    expect(await dial()).toEqual({ kind: 'refused', reason: 'number_not_allowed' });
+    expect(await dialledToContact()).toBe(0);
+    expect(await queue.rows('SELECT attempts FROM contact')).toEqual([{ attempts: 0 }]);
+    await eventually(async () => expect(await simulator.legAt(AGENT)).toBeUndefined());
+  });
+});

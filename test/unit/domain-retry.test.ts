@@ -9,7 +9,7 @@ const EXHAUSTED = { kind: 'done', reason: 'attempts_exhausted' };
 const GIVEN_UP = { kind: 'done', reason: 'numbers_given_up' };
 
 /** A contact with two numbers, called once, at the first. */
-const once: AttemptHistory = { attempts: 1, codes: {}, phones: { 1: true, 2: true }, lastPhone: 1 };
+const once: AttemptHistory = { attempts: 1, granted: 0, codes: {}, phones: { 1: true, 2: true }, lastPhone: 1 };
 const rulesWith = (rules: object): CampaignRules => campaignRulesSchema.parse(rules);
 
 describe('the delay', () => {
@@ -102,7 +102,7 @@ test('whatever the rules and outcomes: never more attempts than max_attempts, ne
   const numbers = fc.record({ 1: fc.constant(true), 2: fc.boolean() });
   fc.assert(
     fc.property(anyRules, numbers, fc.array(outcome, { minLength: 20, maxLength: 20 }), (rules, phones, outcomes) => {
-      const history: AttemptHistory = { attempts: 0, codes: {}, phones: { ...phones }, lastPhone: 1 };
+      const history: AttemptHistory = { attempts: 0, granted: 0, codes: {}, phones: { ...phones }, lastPhone: 1 };
       for (const { code, givenUp } of outcomes) {
         history.attempts += 1;
         history.codes[code] = (history.codes[code] ?? 0) + 1;

@@ -32,6 +32,14 @@ test('defaults', () => {
     error_limit: 5,
     after_reject: 'ready',
     wrap_up_sec: 30,
+    max_per_number_per_day: 3,
+    min_gap_sec: 300,
+    hours: null,
+    order: [],
+    filter: { include: [], exclude: [] },
+    reschedule: { reserve_sec: 600, while_paused: false },
+    countries: null,
+    topics: { required: false, comment: 'optional', tree: [] },
     record_calls: false,
   });
 });
@@ -83,6 +91,12 @@ describe('ranges', () => {
   test('calls are recorded or not', () => {
     expect([true, false].flatMap((value) => problems({ record_calls: value }))).toEqual([]);
     for (const value of ['yes', 1, null]) expect(problems({ record_calls: value })).toEqual(['record_calls']);
+  });
+
+  test('countries are named, or only the campaign\'s own', () => {
+    for (const value of [null, ['NO'], ['NO', 'SE', 'AX']]) expect(problems({ countries: value })).toEqual([]);
+    for (const value of [[], 'NO', true]) expect(problems({ countries: value })).toEqual(['countries']);
+    for (const value of ['no', 'NOR', 'XX', '', 47]) expect(problems({ countries: ['NO', value] })).toEqual(['countries.1']);
   });
 
   test('only a maximum may be null', () => {

@@ -1,0 +1,59 @@
+/**
+ * In which order a campaign calls its contacts, and which of them it leaves out for now (docs/domain.md, "The queue").
+ * Both are carried out by PostgreSQL: contact_sort_key and contact_included of the migrations.
+ */
+import { z } from 'zod';
+
+const MAX_KEYS = 3;
+const MAX_CONDITIONS = 10;
+const MAX_VALUES = 1_000;
+
+const variableName = z.string().regex(/^var([1-9]|[12]\d|30)$/, 'must be one of var1 to var30');
+
+const sortKey = z
+  .object({
+    by: z
+      .union([variableName, z.literal('priority'), z.literal('created')], {
+        error: 'must be one of var1 to var30, priority or created',
+      })
+      .describe('A variable, the priority, or when the contact was added'),
+    direction: z.enum(['asc', 'desc']).default('asc').describe('Who has no value comes last in both'),
+    as: z
+      .enum(['text', 'number'])
+      .default('text')
+      .describe('How a variable is compared: as text whatever its case, or as a number'),
+  })
+  .strict();
+
+export const orderSchema = z
+  .array(sortKey)
+  .max(MAX_KEYS, `must have ${MAX_KEYS} keys or fewer`)
+  .superRefine((keys, context) => {
+    keys.forEach(({ by }, index) => {
+      if (keys.findIndex((key) => key.by === by) === index) return;
+      context.addIssue({ code: 'custom', path: [index, 'by'], message: `sorts by ${by} a second time` });
+    });
+  })
+  .default([])
+  .describe('Sort keys of the queue, behind its rank; unless priority is one of them it comes before them');
+
+const condition = z
+  .object({
+    variable: variableName,
+    values: z
+      .array(z.string().max(1_000).overwrite((value) => value.trim().toLowerCase()))
+      .min(1, 'must have at least one value; "" stands for a contact without it')
+      .max(MAX_VALUES),
+  })
+  .strict();
+
+const conditions = z.array(condition).max(MAX_CONDITIONS).default([]);
+
+export const filterSchema = z
+  .object({
+    include: conditions.describe('Called only if each of these variables has one of its values'),
+    exclude: conditions.describe('Not called if one of these variables has one of its values'),
+  })
+  .strict()
+  .prefault({})
+  .describe('Which contacts of the list are called; values are compared whatever their case');
