@@ -11,6 +11,8 @@ import { type Held, holdStatus, leaveQueue, reorderQueue } from '../matching/sql
 import { type Db, inTx } from '../prisma/tx.ts';
 import { asSignals, type Disable, withdraw } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
+import { reopenPage } from './reopening.ts';
+import { giveUpReopenings } from './reopening-sql.ts';
 import * as sql from './sql.ts';
 
 export interface CampaignDeps {
@@ -70,7 +72,7 @@ export function createCampaignActivities(deps: CampaignDeps) {
 async function settleRevision(deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled): Promise<boolean> {
   const pages = campaign.status === 'running' ? [queueAgain, feed] : [emptyQueue, endRest];
   if (campaign.stop_requested) await stop(deps, campaign);
-  for (const page of [placeLive, reorder, ...pages, drain, placeNew]) {
+  for (const page of [placeLive, reorder, reopen, ...pages, drain, placeNew]) {
     while (await page(deps, campaign, total)) {
       Context.current().heartbeat(total);
       if (await overtaken(deps, campaign)) return false;
@@ -141,6 +143,13 @@ const reorder: Page = async ({ db, matching }, { id }) => {
   const { rowCount } = await db.pool.query(reorderQueue(id, ORDER_PAGE));
   if (rowCount) await matching.matchCampaign(id);
   return rowCount === ORDER_PAGE;
+};
+
+/** Finished contacts that are to be called again are new ones from here on. */
+const reopen: Page = async ({ db }, { id, status }) => {
+  if (status !== 'ended') return reopenPage(db, id);
+  await db.pool.query(giveUpReopenings(db.clock.now(), id));
+  return false;
 };
 
 const queueAgain: Page = async ({ db, matching }, { id }, total) => {

@@ -6,7 +6,7 @@ export interface ReopeningRow {
   id: string;
   campaign_id: number;
   filter: ReopeningFilter;
-  reset_attempts: boolean;
+  extra_attempts: number;
   at: Date;
   by: string;
   last_contact_id: string;
@@ -14,21 +14,21 @@ export interface ReopeningRow {
   not_reopened: Counts;
   finished_at: Date | null;
 }
-const COLUMNS = `id, campaign_id, filter, reset_attempts, at, by, last_contact_id, reopened, not_reopened, finished_at`;
+const COLUMNS = `id, campaign_id, filter, extra_attempts, at, by, last_contact_id, reopened, not_reopened, finished_at`;
 
 export interface NewReopening {
   campaignId: number;
   filter: ReopeningFilter;
-  resetAttempts: boolean;
+  extraAttempts: number;
   by: string;
   requestKey: string;
 }
 
 /** 0 rows for a repeat of the request. */
-export const insertReopening = (now: Date, { campaignId, filter, resetAttempts, by, requestKey }: NewReopening): Sql => ({
-  text: `INSERT INTO reopening (campaign_id, filter, reset_attempts, at, by, request_key)
+export const insertReopening = (now: Date, { campaignId, filter, extraAttempts, by, requestKey }: NewReopening): Sql => ({
+  text: `INSERT INTO reopening (campaign_id, filter, extra_attempts, at, by, request_key)
          VALUES ($2, $3, $4, $1, $5, $6) ON CONFLICT (request_key) DO NOTHING`,
-  values: [now, campaignId, JSON.stringify(filter), resetAttempts, by, requestKey],
+  values: [now, campaignId, JSON.stringify(filter), extraAttempts, by, requestKey],
 });
 
 export const reopeningOfRequest = (requestKey: string): Sql => ({
@@ -70,13 +70,13 @@ export const noteReopened = ({ id, last_contact_id, reopened, not_reopened, fini
 export interface Asked {
   campaignId: number;
   filter: ReopeningFilter;
-  resetAttempts: boolean;
+  extraAttempts: number;
   /** Who has ended after it is not meant. */
   at: Date;
 }
 
 /** Parameters of NAMED and WHY_NOT. */
-const valuesOf = ({ campaignId, filter, at, resetAttempts }: Asked) => [campaignId, JSON.stringify(filter), at, resetAttempts];
+const valuesOf = ({ campaignId, filter, at, extraAttempts }: Asked) => [campaignId, JSON.stringify(filter), at, extraAttempts];
 
 /** A list of the filter: sub-selects that name no contact are read once and hashed, however long they are. */
 const oneOf = (value: string, list: string) => `($2::jsonb -> ${list} IS NULL
@@ -101,7 +101,7 @@ const WHY_NOT = `CASE
   WHEN c.closed_at IS NULL THEN 'closing'
   WHEN EXISTS (SELECT FROM do_not_call listed WHERE listed.number IN (c.phone_num, c.phone_2)) THEN 'do_not_call'
   WHEN c.given_up_1 AND (c.phone_2 IS NULL OR c.given_up_2) THEN 'numbers_given_up'
-  WHEN NOT $4 AND c.attempts - c.attempts_before >= (SELECT (rules ->> 'max_attempts')::int FROM campaign WHERE id = $1)
+  WHEN c.attempts >= (SELECT (rules ->> 'max_attempts')::int FROM campaign WHERE id = $1) + c.granted + $4::int
     THEN 'attempts_exhausted' END`;
 
 export interface Count {
@@ -126,11 +126,11 @@ export interface PageFound {
 }
 
 /**
- * Looks at the next `limit` finished contacts after one, by id, and puts those that are named and may be called back into the
- * list, as `enableContact` does. However few are named, a page takes no longer, and it locks what it is about to change
+ * Looks at the next `limit` finished contacts after one, by id, and puts those that are named and may be called back into
+ * the list, as `enableContact` does. However few are named, a page takes no longer, and it locks what it is about to change
  * only, in the order of ids. Each of the two states is read from its own place in the index (campaign_id, state, id).
  */
-export const reopenPage = (now: Date, asked: Asked, reopening: ReopeningRow, limit: number): Sql => ({
+export const reopenPage = (now: Date, asked: Asked, after: string, limit: number): Sql => ({
   text: `
     WITH page AS (
       SELECT id FROM (
@@ -145,11 +145,13 @@ export const reopenPage = (now: Date, asked: Asked, reopening: ReopeningRow, lim
       ORDER BY c.id FOR NO KEY UPDATE OF c
     ), reopened AS (
       UPDATE contact c SET state = 'new', state_since = $7, round = round + 1, ended_reason = NULL, ended_by = NULL,
-        ended_at = NULL, closed_at = NULL, wait_reason = NULL, wait_until = NULL, reopening_id = $8,
-        attempts_before = CASE WHEN $4 THEN attempts ELSE attempts_before END, updated_at = $7
+        ended_at = NULL, closed_at = NULL, wait_reason = NULL, wait_until = NULL, scheduled_at = NULL, reserved_for = NULL,
+        reserved_until = NULL, queue_rank = CASE WHEN attempts > 0 THEN 2 ELSE 3 END,
+        next_phone = CASE WHEN given_up_1 THEN 2 WHEN given_up_2 OR phone_2 IS NULL THEN 1 ELSE next_phone END,
+        extra_attempts = extra_attempts + $4, granted = granted + $4, reopened_at = $3, updated_at = $7
       FROM named WHERE c.id = named.id AND named.why_not IS NULL
     )
     SELECT (SELECT max(id) FROM page) AS last, coalesce((SELECT json_agg(counted) FROM (
       SELECT ended_reason, why_not, count(*)::int AS n FROM named GROUP BY 1, 2) AS counted), '[]') AS found`,
-  values: [...valuesOf(asked), reopening.last_contact_id, limit, now, reopening.id],
+  values: [...valuesOf(asked), after, limit, now],
 });

@@ -479,8 +479,8 @@ export const waitFor = (
   values: [now, contactId, to.reason, to.until, to.rank, to.phone],
 });
 
-/** Attempts granted to contact $2 by what its agents have registered: a reschedule agreed in a talk is one. */
-const GRANTED = `(
+/** Attempts granted to contact $2: by what its agents have registered (a reschedule agreed in a talk is one), and by reopenings. */
+const GRANTED = `extra_attempts + (
   SELECT count(*) FROM (SELECT DISTINCT ON (call_id) action FROM dispositions WHERE contact_id = $2
                         ORDER BY call_id, (action = 'do_not_call') DESC, position DESC) AS said
   WHERE action = 'reschedule')`;
@@ -556,11 +556,12 @@ export const endCall = (now: Date, callId: string, code: string, reason: string 
   values: [now, callId, code, reason],
 });
 
-/** How often each code has ended a leg to this contact. */
+/** How often each code has ended a leg to this contact since it was last reopened. */
 export const codesOfContact = (contactId: string): Sql => ({
   name: 'codes_of_contact',
   text: `SELECT result_code AS code, count(*)::int AS times FROM leg
-         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL GROUP BY result_code`,
+         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL
+           AND created_at > coalesce((SELECT reopened_at FROM contact WHERE id = $1), '-infinity') GROUP BY result_code`,
   values: [contactId],
 });
 

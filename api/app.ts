@@ -24,6 +24,7 @@ import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { legalHoursRoutes } from './routes/legal-hours.ts';
 import { offerRoutes } from './routes/offers.ts';
+import { reopeningRoutes } from './routes/reopenings.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { supervisionRoutes } from './routes/supervision.ts';
 import { rulesVersionRoutes } from './routes/rules-versions.ts';
@@ -45,6 +46,7 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...rulesVersionRoutes(deps),
     ...contactRoutes(deps),
     ...waitRoutes(deps),
+    ...reopeningRoutes(deps),
     ...importRoutes(deps),
     ...agentRoutes(deps, createAgentStreams(deps)),
     ...supervisionRoutes(deps),

@@ -110,7 +110,7 @@ const phone = z
 /** As people write it; read in the campaign's country by the route. */
 const writtenNumber = text(1, 40).meta({ examples: ['22 86 50 00', '+4722865000'] });
 
-const variables = z
+export const variables = z
   .record(z.string().regex(/^var([1-9]|[12]\d|30)$/), text(0, 1000), {
     error: (issue) => (issue.code === 'invalid_key' ? 'is not one of var1 to var30' : undefined),
   })
@@ -129,6 +129,14 @@ export const listQuery = z.strictObject({
   limit: limit.default(100),
   cursor: text(1, 100).optional().describe('`next` of the page before'),
 });
+
+/** Query parameter of what can be tried first; `what` it is. */
+export const dryRun = (what: string) =>
+  z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((value) => value === 'true')
+    .describe(`\`true\`: answers as the ${what} would, and writes nothing`);
 
 export const listOf = <T extends z.ZodType>(item: T) =>
   z.strictObject({

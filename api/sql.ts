@@ -458,10 +458,11 @@ export const findCall = (callId: string): Sql => ({
   values: [callId],
 });
 
-/** Every ended leg to this contact, the last one last. */
+/** Every ended leg to this contact since it was last reopened, the last one last. */
 export const legsOfContact = (contactId: string): Sql => ({
   text: `SELECT result_code AS code, destination FROM leg
-         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL ORDER BY created_at`,
+         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL
+           AND created_at > coalesce((SELECT reopened_at FROM contact WHERE id = $1), '-infinity') ORDER BY created_at`,
   values: [contactId],
 });
 

@@ -1,7 +1,7 @@
 /** What of a campaign may be called again by one decision, and what not (docs/domain.md, "Reopening"). */
-import type { EndedReason } from './states.ts';
+import type { DispositionAction, EndedReason } from './states.ts';
 
-/** Who must not be called, or was taken off the list, is called again by no decision about many; a campaign ends for good. */
+/** Who must not be called, or was deleted, is called again by no decision about many; a campaign ends for good. */
 export const REOPENABLE = [
   'answered',
   'attempts_exhausted',
@@ -9,10 +9,12 @@ export const REOPENABLE = [
   'agent_cancel',
   'disabled',
   'list_replaced',
+  'number_not_allowed',
 ] as const satisfies readonly EndedReason[];
 
 /** Why a contact that is named stays closed: its last call is being finished, or nothing of it may be dialled. */
 export const NOT_REOPENED = ['closing', 'do_not_call', 'numbers_given_up', 'attempts_exhausted'] as const;
+export type NotReopened = (typeof NOT_REOPENED)[number];
 
 /** Everything that is given must hold; one of several values is enough. */
 export interface ReopeningFilter {
@@ -27,7 +29,7 @@ export interface ReopeningFilter {
   /** Equal, all of them. */
   variables?: Record<string, string> | undefined;
   /** What was registered last of the contact, by whatever call; topics by their keys. */
-  disposition?: { action?: string[] | undefined; topics?: string[] | undefined } | undefined;
+  disposition?: { action?: DispositionAction[] | undefined; topics?: string[] | undefined } | undefined;
 }
 
 /** How many contacts for each reason. */

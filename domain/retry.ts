@@ -5,9 +5,9 @@ import type { CampaignRules } from './rules.ts';
 export interface AttemptHistory {
   /** Contact legs sent so far, the last one included; an unknown outcome counts. */
   attempts: number;
-  /** Attempts over `max_attempts`: one for each reschedule agreed in a talk. */
+  /** Attempts over `max_attempts`: one for each reschedule agreed in a talk, and those of reopenings. */
   granted: number;
-  /** How often each code has ended a contact leg, the last one included. */
+  /** How often each code has ended a contact leg since the contact was last reopened, the last one included. */
   codes: Partial<Record<LegCode, number>>;
   /** Which of the numbers exist and may still be dialled. */
   phones: { 1: boolean; 2: boolean };

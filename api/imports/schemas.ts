@@ -1,6 +1,6 @@
 /** What goes in and out of the routes of imports. */
 import { z } from 'zod';
-import { text, time } from '../schemas.ts';
+import { dryRun, text, time } from '../schemas.ts';
 
 export const MODES = ['add', 'replace'] as const;
 export type Mode = (typeof MODES)[number];
@@ -19,11 +19,7 @@ export const importQuery = z.strictObject({
   bad_rows: z.enum(BAD_ROWS).default('reject').describe('`skip`: import the good rows, report the others'),
   map: repeatable(text(1, 400)).describe("Repeatable, `<column>=<its name in the file>`: `phone_num=Mobile` reads the file's column `Mobile`"),
   ignore: repeatable(text(0, 300)).describe('Repeatable: name of a column of the file that is left out; blank: those without a name'),
-  dryRun: z
-    .enum(['true', 'false'])
-    .default('false')
-    .transform((value) => value === 'true')
-    .describe('`true`: answers as the import would, and writes nothing'),
+  dryRun: dryRun('import'),
 });
 
 const count = z.int().min(0);
