@@ -54,7 +54,7 @@ export async function registerDisposition(db: Db, said: Said): Promise<Registere
     const reschedule = judged.action === 'reschedule' ? said.reschedule : null;
     // An operator's signal has no place for it.
     if (judged.action === 'reschedule' && !reschedule) throw new AppError('INVALID', 'a reschedule needs its time: say it by the API');
-    if (reschedule) await mustBeLawful(tx, call.contact_id, reschedule.at);
+    if (reschedule) await mustBeLawful(tx, call.contact_id, reschedule.at, 'reschedule.at');
     const { contact_id, campaign_id } = call;
     const scheduled = { reschedule_at: reschedule?.at ?? null, reschedule_to_agent: reschedule?.toMyself ?? null };
     const row = { call_id: callId, agent_id: agentId, contact_id, campaign_id, at: tx.now, request_id: requestId };

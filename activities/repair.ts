@@ -11,6 +11,7 @@ import type { ContactActivities } from './contacts.ts';
 import { type LegBook, lostEnd } from './legs.ts';
 import { endWithoutSwitch } from './lost.ts';
 import * as sql from './sql.ts';
+import { strandedOffers } from './transfer-sql.ts';
 
 export interface RepairDeps {
   db: Db;
@@ -54,17 +55,28 @@ export async function repair(
   if (!contact || contact.closed_at) return 'nothing';
   const callId = contact.call_id;
   // A talk is never cut, and what the agent registers after it counts.
-  if (contact.state === 'talking') return 'later';
+  if (contact.state === 'talking') {
+    await endStranded(deps, callId!);
+    return 'later';
+  }
   if (callId && (await db.pool.query(sql.isWrappingUp(callId))).rowCount) return 'later';
   await endOpenOffer(deps, contactId, by);
-  const byHand = { kind: 'final', reason: 'disabled', by: 'system' } as const;
-  let standing = await conclude({ contactId, round, callId, decision: contact.state === 'wrap_up' ? null : byHand });
+  const final = { kind: 'final', reason: 'disabled', by: 'system' } as const;
+  let standing = await conclude({ contactId, round, callId, decision: contact.state === 'wrap_up' ? null : final });
   // Marked as unanswered: there is no workflow to wait for the retry.
-  if (standing.at === 'waiting') standing = await conclude({ contactId, round, callId, decision: byHand });
+  if (standing.at === 'waiting') standing = await conclude({ contactId, round, callId, decision: final });
   if (standing.at !== 'closed') return 'later';
   await db.pool.query(recordRepair(db.clock.now(), 'workflow_closed', `contact/${contactId}/${round}`));
   return 'repaired';
 }
+
+/** A contact on the line whom no agent is with, and to whom nobody would ever come: the workflow was to bring one. */
+async function endStranded(deps: Pick<RepairDeps, 'db' | 'legs'>, callId: string): Promise<void> {
+  const { rows } = await deps.db.pool.query<{ id: string }>(strandedOffers(callId));
+  for (const { id } of rows) await endWithoutSwitch(deps, id, 'disabled', byHand('disabled'));
+}
+
+const byHand = (why: ResultReason) => (leg: sql.LegRow) => ({ ...lostEnd(leg), by: 'command' as const, why });
 
 /** Frees the agent. What still rings at the switch is hung up by whoever holds the node: no call owns it any more. */
 export async function endOpenOffer(deps: Pick<RepairDeps, 'db' | 'legs'>, contactId: string, by: string | null): Promise<void> {
@@ -72,5 +84,5 @@ export async function endOpenOffer(deps: Pick<RepairDeps, 'db' | 'legs'>, contac
   const offer = (await deps.db.pool.query<sql.OpenOfferRow>(sql.openOfferOf(contactId))).rows[0];
   if (!offer) return;
   await deps.db.pool.query(sql.withdrawOffer(offer.id, why, by));
-  await endWithoutSwitch(deps, offer.id, why, (leg) => ({ ...lostEnd(leg), by: 'command', why }));
+  await endWithoutSwitch(deps, offer.id, why, byHand(why));
 }

@@ -246,10 +246,17 @@ export const lockCall = (callId: string): Sql => ({
   values: [callId],
 });
 
+const UP = `SELECT id FROM offer WHERE call_id = $1 AND ended_at IS NULL
+         UNION SELECT offer_id FROM leg WHERE call_id = $1 AND ended_at IS NULL`;
+
 /** Everyone's offers of a call that are not over, and those that have open legs. */
-export const offersUpOfCall = (callId: string): Sql => ({
-  name: 'offers_up_of_call',
-  text: `SELECT id FROM offer WHERE call_id = $1 AND ended_at IS NULL
-         UNION SELECT offer_id FROM leg WHERE call_id = $1 AND ended_at IS NULL`,
+export const offersUpOfCall = (callId: string): Sql => ({ name: 'offers_up_of_call', text: UP, values: [callId] });
+
+/** The same of a contact who is being handed on and is alone on the line; else none. */
+export const strandedOffers = (callId: string): Sql => ({
+  text: `SELECT id FROM (${UP}) AS up
+         WHERE EXISTS (SELECT FROM transfer WHERE call_id = $1 AND ${OPEN})
+           AND NOT EXISTS (SELECT FROM leg
+             WHERE call_id = $1 AND ciq IS DISTINCT FROM 'c' AND answered_at IS NOT NULL AND ended_at IS NULL)`,
   values: [callId],
 });

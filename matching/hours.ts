@@ -122,9 +122,10 @@ function reckoned(profile_id: number, all: Window, legal: Window, now: Date): sq
 
 /**
  * A reschedule may lie outside the campaign's own periods, never outside the legal hours of the contact's place or its own
- * times. Throws INVALID, with the next time that is possible.
+ * times. Throws INVALID with the next time that is possible, for the `field` in which it was given.
  */
-export async function mustBeLawful(tx: Tx, contactId: string, at: Date): Promise<void> {
+export async function mustBeLawful(tx: Tx, contactId: string, at: Date, field: string): Promise<void> {
+  const badTime = (reason: string) => new AppError('INVALID', `the time ${reason}`, { issues: [{ field, reason }] });
   if (at <= tx.now) throw badTime('is in the past');
   if (at.getTime() - tx.now.getTime() > FURTHEST_MS) throw badTime('is more than a year ahead');
   const call = await tx.row<sql.HoursOfCall>(sql.hoursOfContact(contactId));
@@ -133,8 +134,6 @@ export async function mustBeLawful(tx: Tx, contactId: string, at: Date): Promise
   const next = window?.opensAt ? `; the next time that is possible is ${new Date(window.opensAt).toISOString()}` : '';
   throw badTime(`is outside of the hours at which this contact may be called${next}`);
 }
-
-const badTime = (reason: string): AppError => new AppError('INVALID', `the time ${reason}`, { issues: [{ field: 'at', reason }] });
 
 /** Whether the contact of an offer may be dialled by now, reckoned from the rules as they are; what can't be read is closed. */
 export async function isTimeToDial(tx: Tx, offerId: string): Promise<boolean> {

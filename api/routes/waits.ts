@@ -119,7 +119,7 @@ async function setReschedule(tx: Tx, id: string, at: Date, agentId: number | nul
   if (await tx.row(sql.listedNumber(numbersOf(row)))) {
     throw new AppError('CONFLICT', 'the contact must not be called: its number is on the do-not-call list', { state: row.state });
   }
-  await mustBeLawful(tx, id, at);
+  await mustBeLawful(tx, id, at, 'at');
   if (row.state === 'done') return again(tx, row, at, agentId);
   const changed = await tx.row<{ was: ContactState }>(waits.rescheduleContact(tx.now, id, at, agentId));
   if (!changed) throw notNow(row, 'it can not be called back');

@@ -71,7 +71,9 @@ describe('an agent agrees on a time', () => {
     try {
       const answer = await agree(call, key, { at: new Date(at.getTime() + 3 * 3_600_000).toISOString() });
       expect(answer).toMatchObject({ status: 400, body: { code: 'INVALID' } });
-      expect(JSON.stringify(answer.body)).toContain('the next time that is possible is');
+      expect(answer.body.issues).toMatchObject([
+        { field: 'reschedule.at', reason: expect.stringContaining('the next time that is possible is') },
+      ]);
     } finally {
       await system.ok('DELETE', '/legal-hours/NO');
     }
