@@ -46,7 +46,8 @@ CREATE INDEX "hours_window_due_at_idx" ON "hours_window" ("due_at");
 
 -- The bytes by which a contact is sorted in its queue, least first: up to three keys, without any the priority. Each key is
 -- 01 and its value, or 02 where it has none: those come last, whichever way the rest is sorted. Texts end with a zero byte,
--- numbers are floats whose bytes sort as they do; for "desc" every bit of the value is turned over.
+-- numbers are floats whose bytes sort as they do; for "desc" every bit of the value is turned over. The collation of lower() is
+-- named, since that of the database may know no letters but a to z.
 CREATE FUNCTION contact_sort_key(variables jsonb, priority integer, created_at timestamptz, keys jsonb) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
@@ -68,7 +69,7 @@ BEGIN
       WHEN 'priority' THEN number := priority;
       WHEN 'created' THEN number := extract(epoch FROM created_at);
       ELSE
-        word := lower(btrim(variables ->> (key ->> 'by')));
+        word := lower(btrim(variables ->> (key ->> 'by')) COLLATE "pg_unicode_fast");
         IF key ->> 'as' = 'number' THEN
           word := replace(replace(word, ' ', ''), ',', '.');
           number := CASE WHEN word ~ '^[+-]?\d{1,15}(\.\d{1,15})?$' THEN word::double precision END;
@@ -96,10 +97,10 @@ CREATE FUNCTION contact_included(variables jsonb, filter jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT NOT EXISTS (
     SELECT FROM jsonb_array_elements(filter -> 'include') AS condition
-    WHERE NOT condition -> 'values' ? lower(btrim(coalesce(variables ->> (condition ->> 'variable'), '')))
+    WHERE NOT condition -> 'values' ? lower(btrim(coalesce(variables ->> (condition ->> 'variable'), '')) COLLATE "pg_unicode_fast")
   ) AND NOT EXISTS (
     SELECT FROM jsonb_array_elements(filter -> 'exclude') AS condition
-    WHERE condition -> 'values' ? lower(btrim(coalesce(variables ->> (condition ->> 'variable'), '')))
+    WHERE condition -> 'values' ? lower(btrim(coalesce(variables ->> (condition ->> 'variable'), '')) COLLATE "pg_unicode_fast")
   )
 $$;
 
