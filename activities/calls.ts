@@ -18,7 +18,7 @@ import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
 import { leaveQueueForCap } from '../matching/caps.ts';
 import { isTimeToDial } from '../matching/hours.ts';
-import { lockAgentOfOffer, lockNumbers, numberCappedUntil } from '../matching/sql.ts';
+import { lockAgentOfOffer, lockNumbers, numberCappedUntil, shareDials } from '../matching/sql.ts';
 import { ownNumbers } from '../prisma/own-numbers.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Originate, Telephony } from '../telephony/telephony.ts';
@@ -141,7 +141,8 @@ export function createCallActivities(deps: CallDeps) {
         throw ApplicationFailure.nonRetryable('the phone has not been picked up yet', 'CONFLICT', 'ringing');
       }
       await deps.db.pool.query(sql.acceptOffer(deps.db.clock.now(), offerId));
-      deps.legs.nudge(leg.id);
+      // Whoever carries a transfer watches the call.
+      for (const id of [leg.id, leg.call_id]) deps.legs.nudge(id);
     },
   };
 }
@@ -203,6 +204,7 @@ async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | nul
   const found = await tx.row<sql.LegRow>(sql.contactLegOfCall(offer.call_id));
   if (found?.id === id) return { offer, outcome: null, context, leg: found, fresh: false };
   if (offer.ended_at && !endsCall(offer.withdrawn)) return { offer, outcome: offerOver(offer) };
+  await tx.run(shareDials);
   await tx.run(lockNumbers(context.numbers));
   const reason = wanted ?? (await refusal(tx, offer, context, found !== undefined));
   if (reason) {
@@ -245,7 +247,7 @@ async function refusal(
 }
 
 /** True if the campaign must not dial this number, whoever it is of. */
-async function isForbidden(tx: Tx, number: string, { country, rules }: sql.CallContext): Promise<boolean> {
+export async function isForbidden(tx: Tx, number: string, { country, rules }: sql.CallContext): Promise<boolean> {
   const campaign = { country, countries: rules.countries, own: await ownNumbers(tx, [number]) };
   return whyNotDialled(number, campaign) !== null;
 }

@@ -71,6 +71,7 @@ export function createCampaignActivities(deps: CampaignDeps) {
 /** Carries one revision out; false when a newer one has come and it must begin again. */
 async function settleRevision(deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled): Promise<boolean> {
   const pages = campaign.status === 'running' ? [queueAgain, feed] : [emptyQueue, endRest];
+  if (campaign.status === 'paused' && campaign.lets_reschedules) pages.push(feedReschedules);
   if (campaign.stop_requested) await stop(deps, campaign);
   for (const page of [placeLive, reorder, reopen, ...pages, drain, placeNew]) {
     while (await page(deps, campaign, total)) {
@@ -94,9 +95,9 @@ type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => P
  * Claims rows, starts their workflows and, when these have been taken up, queues them set-wise: a crash in between leaves
  * claimed rows, found again. What is live must not stand behind a list, so no more is started before that.
  */
-const feed: Page = async (deps, campaign, total) => {
+const feeding = (only?: 'reschedules'): Page => async (deps, campaign, total) => {
   const { id } = campaign;
-  const page = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE))).rows;
+  const page = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE, only))).rows;
   const claimed = page.filter((row) => !row.is_listed);
   const last = claimed.at(-1);
   if (!last) return page.length > 0;
@@ -116,11 +117,13 @@ const feed: Page = async (deps, campaign, total) => {
   total.started += claimed.length;
   return true;
 };
+const feed = feeding();
+const feedReschedules = feeding('reschedules');
 
 async function queueFresh({ db, matching }: CampaignDeps, campaignId: number, contactIds: string[]): Promise<void> {
   await inTx(db, async (tx) => {
     const campaign = await tx.row<Held>(holdStatus(campaignId));
-    await tx.run(sql.startedWaiting(tx.now, contactIds, campaign?.status === 'running'));
+    if (campaign) await tx.run(sql.startedWaiting(tx.now, contactIds, campaign));
     await enqueueContacts(tx, contactIds, 'starting');
   });
   await matching.matchCampaign(campaignId);

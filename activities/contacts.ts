@@ -11,7 +11,7 @@ import type { DispositionAction, EndedReason } from '../domain/states.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
 import { closeWindows } from '../matching/hours-sql.ts';
-import { callsNow, type Held, holdStatus } from '../matching/sql.ts';
+import { callsNow, type Held, holdStatus, RESCHEDULE_RANK } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Workflows } from '../workflows/client.ts';
 import { moved } from '../workflows/contact/messages.ts';
@@ -305,7 +305,10 @@ async function waitForCampaign(tx: Tx, contact: sql.ContactRow): Promise<Standin
 }
 
 /** A call whose leg to the contact has ended. */
-async function called(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow): Promise<Standing> {
+async function called(tx: Tx, before: sql.ContactRow, leg: sql.LegRow): Promise<Standing> {
+  // What was registered may have been corrected since.
+  await tx.run(sql.countGranted(before.id));
+  const contact = await lock(tx, before.id, before.round);
   const code = leg.result_code ?? 'k';
   const talked = code === 'k' && leg.result_reason !== 'abandoned';
   await tx.run(sql.endCall(tx.now, leg.call_id, code, leg.result_reason));
@@ -340,8 +343,7 @@ async function afterAttempt(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow, co
   return { at: 'waiting', dueAt: until.getTime() };
 }
 
-/** `queue_rank` of a due reschedule, and of a due retry. */
-const RESCHEDULE_RANK = 1;
+/** `queue_rank` of a due retry. */
 const RETRY_RANK = 2;
 
 async function history(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow): Promise<AttemptHistory> {

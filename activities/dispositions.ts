@@ -1,4 +1,5 @@
 /** What an agent registers after a talk, written before it is told: by the API, or for an operator's signal. */
+import { isDeepStrictEqual } from 'node:util';
 import { numbersOf } from '../domain/do-not-call.ts';
 import { AppError } from '../domain/errors.ts';
 import { rulesOfCall, type StoredRules } from '../domain/rules-of-call.ts';
@@ -30,13 +31,13 @@ export interface Said extends SaidOfCall {
   by: string;
 }
 
-/** The call, and the action that was registered: what was said, or what a topic means. */
-export type Registered = sql.CallToDispose & { action: DispositionAction };
+/** The call, and the action that was registered: what was said, or what a topic means. `numbers`: listed by do_not_call. */
+export type Registered = sql.CallToDispose & { action: DispositionAction; numbers: string[] };
 
 /**
  * Writes the disposition, and the numbers that must not be called, in one transaction; a repeat changes nothing. Throws
- * NOT_FOUND, CONFLICT for an agent who was not connected, CALL_OVER once the contact's next call has started, and
- * TOPICS_MISMATCH for what the call's topics do not allow.
+ * NOT_FOUND, CONFLICT for an agent who was not connected, CALL_OVER once the contact's next call has started, TOPICS_MISMATCH
+ * for what the call's topics do not allow, and IDEMPOTENCY_CONFLICT for a request that was another one before.
  */
 export async function registerDisposition(db: Db, said: Said): Promise<Registered> {
   const { callId, agentId, requestId } = said;
@@ -45,15 +46,20 @@ export async function registerDisposition(db: Db, said: Said): Promise<Registere
     if (!ruled) throw new AppError('NOT_FOUND', 'there is no such call');
     const judged = judge(rulesOfCall(ruled).topics, said, said.canComment);
     const action = 'issues' in judged ? said.action : judged.action;
-    if (action === 'do_not_call') await lockNumbersOf(tx, callId);
+    const called = action === 'do_not_call' ? await lockNumbersOf(tx, callId) : [];
     const call = (await tx.row<sql.CallToDispose>(sql.lockCallToDispose(callId)))!;
     await mustHaveTalked(tx, call, { callId, agentId, action });
-    const before = await tx.row<{ action: DispositionAction }>(sql.findDisposition(callId, agentId, requestId));
-    if (before) return { ...call, action: before.action };
+    const numbers = [...new Set([...called, ...numbersOf(call)])];
+    const before = await tx.row<sql.SaidBefore>(sql.findDisposition(callId, agentId, requestId));
     if ('issues' in judged) throw mismatch(judged.issues);
+    if (before && isSame(before, judged, said.reschedule)) return { ...call, action: before.action, numbers };
+    if (before) throw new AppError('IDEMPOTENCY_CONFLICT', 'this Idempotency-Key was used for another disposition of this call');
     const reschedule = judged.action === 'reschedule' ? said.reschedule : null;
     // An operator's signal has no place for it.
     if (judged.action === 'reschedule' && !reschedule) throw new AppError('INVALID', 'a reschedule needs its time: say it by the API');
+    if (reschedule && call.is_over) {
+      throw new AppError('CONFLICT', 'the campaign has ended and calls nobody any more: register something else', { state: call.state });
+    }
     if (reschedule) await mustBeLawful(tx, call.contact_id, reschedule.at, 'reschedule.at');
     const { contact_id, campaign_id } = call;
     const scheduled = { reschedule_at: reschedule?.at ?? null, reschedule_to_agent: reschedule?.toMyself ?? null };
@@ -61,10 +67,18 @@ export async function registerDisposition(db: Db, said: Said): Promise<Registere
     tx.record({ table: 'dispositions', row: { ...row, ...judged, ...scheduled, rules_version: ruled.rules_version } });
     if (judged.action === 'do_not_call') {
       const { by, comment } = { by: said.by, comment: judged.comment };
-      await listNumbers(tx, numbersOf(call), { source: 'disposition', by, comment, contactId: contact_id });
+      await listNumbers(tx, numbers, { source: 'disposition', by, comment, contactId: contact_id });
     }
-    return { ...call, action: judged.action };
+    return { ...call, action: judged.action, numbers };
   });
+}
+
+/** What was registered before is what is said now. */
+function isSame(before: sql.SaidBefore, now: Pick<sql.SaidBefore, 'action' | 'topics' | 'comment'>, reschedule: Reschedule | null): boolean {
+  const { action, topics, comment, reschedule_at, reschedule_to_agent } = before;
+  const told = { action, topics, comment, at: reschedule_at, toMyself: reschedule_to_agent };
+  const { at = null, toMyself = null } = now.action === 'reschedule' ? (reschedule ?? {}) : {};
+  return isDeepStrictEqual(told, { action: now.action, topics: now.topics, comment: now.comment, at, toMyself });
 }
 
 async function mustHaveTalked(
@@ -92,7 +106,8 @@ function mismatch(found: Issue[]): AppError {
 }
 
 /** Numbers before the contact, as the dial locks them: the contact's next call may be under way. */
-async function lockNumbersOf(tx: Tx, callId: string): Promise<void> {
-  const found = await tx.row<{ numbers: string[] }>(numbersOfCall(callId));
-  if (found) await tx.run(lockNumbers(found.numbers));
+async function lockNumbersOf(tx: Tx, callId: string): Promise<string[]> {
+  const { numbers } = (await tx.row<{ numbers: string[] }>(numbersOfCall(callId))) ?? { numbers: [] };
+  await tx.run(lockNumbers(numbers));
+  return numbers;
 }

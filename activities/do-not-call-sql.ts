@@ -28,10 +28,11 @@ export const addNumbers = (now: Date, numbers: string[], listing: Listing, dueAt
   values: [now, numbers, listing.contactId, listing.by, listing.source, listing.comment, dueAt],
 });
 
-/** The numbers of a call's contact. */
+/** The numbers of a call's contact, and the one that was called: the contact may have got others since. */
 export const numbersOfCall = (callId: string): Sql => ({
   name: 'numbers_of_call',
-  text: `SELECT array_remove(ARRAY[c.phone_num, c.phone_2], NULL) AS numbers
+  text: `SELECT ARRAY(SELECT number FROM unnest(ARRAY[c.phone_num, c.phone_2, k.number]) AS number WHERE number IS NOT NULL
+                      UNION SELECT destination FROM leg WHERE call_id = $1 AND ciq = 'c') AS numbers
          FROM call k JOIN contact c ON c.id = k.contact_id WHERE k.call_id = $1`,
   values: [callId],
 });
@@ -150,15 +151,19 @@ export interface BeingCalled {
   is_decided: boolean;
 }
 
-/** Listed contacts that are being offered or called and have not answered; `numbers` null: whichever they have. */
+/**
+ * Listed contacts that are being offered or called and have not answered; `numbers` null: whichever they have. The number that
+ * is being called may be none of theirs any more.
+ */
 export const beingCalled = (numbers: string[] | null): Sql => ({
   name: 'being_called',
   text: `SELECT c.id, c.round, listed.added_by AS by, listed.added_at AS listed_at, o.withdrawn IS NOT NULL AS is_decided
          FROM offer o
          JOIN contact c ON c.id = o.contact_id
-         CROSS JOIN LATERAL (SELECT added_by, added_at FROM do_not_call d WHERE d.number IN (c.phone_num, c.phone_2)
+         JOIN call k ON k.call_id = o.call_id
+         CROSS JOIN LATERAL (SELECT added_by, added_at FROM do_not_call d WHERE d.number IN (c.phone_num, c.phone_2, k.number)
                              ORDER BY added_at LIMIT 1) AS listed
          WHERE o.ended_at IS NULL AND o.state <> 'talking' AND c.closed_at IS NULL
-           AND ($1::text[] IS NULL OR c.phone_num = ANY($1) OR c.phone_2 = ANY($1))`,
+           AND ($1::text[] IS NULL OR c.phone_num = ANY($1) OR c.phone_2 = ANY($1) OR k.number = ANY($1))`,
   values: [numbers],
 });

@@ -2,7 +2,7 @@
 import type { LegResult } from '../domain/codes.ts';
 import type { StoredRules } from '../domain/rules-of-call.ts';
 import type { ContactState, DispositionAction } from '../domain/states.ts';
-import { RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
+import { type Held, RESCHEDULE_RANK, RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
 import { DISABLED, ENDED_AS_LISTED, isListed, listedBy } from '../matching/do-not-call.ts';
 import type { Sql } from '../prisma/tx.ts';
 
@@ -474,7 +474,10 @@ export const waitFor = (
 ): Sql => ({
   name: 'wait_for',
   text: `UPDATE contact SET state = 'waiting', state_since = $1, wait_reason = $3, wait_until = $4,
-           queue_rank = coalesce($5, queue_rank), next_phone = $6, updated_at = $1
+           queue_rank = coalesce($5, queue_rank), next_phone = $6, updated_at = $1,
+           scheduled_at = CASE $3 WHEN 'retry_delay' THEN NULL ELSE scheduled_at END,
+           reserved_for = CASE $3 WHEN 'retry_delay' THEN NULL ELSE reserved_for END,
+           reserved_until = CASE $3 WHEN 'retry_delay' THEN NULL ELSE reserved_until END
          WHERE id = $2`,
   values: [now, contactId, to.reason, to.until, to.rank, to.phone],
 });
@@ -512,7 +515,6 @@ export const overdue = (before: Date, limit: number): Sql => ({
   name: 'overdue',
   text: `SELECT id, round FROM contact
          WHERE state = 'waiting' AND wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use') AND wait_until <= $1
-           AND ended_reason IS NULL
          ORDER BY wait_until LIMIT $2`,
   values: [before, limit],
 });
@@ -556,11 +558,17 @@ export const endCall = (now: Date, callId: string, code: string, reason: string 
   values: [now, callId, code, reason],
 });
 
-/** How often each code has ended a leg to this contact since it was last reopened. */
+/**
+ * How often each code has ended a leg to this contact since it was last reopened. Of answers those count that were abandoned
+ * or marked as unanswered: a talk is no failure.
+ */
 export const codesOfContact = (contactId: string): Sql => ({
   name: 'codes_of_contact',
   text: `SELECT result_code AS code, count(*)::int AS times FROM leg
          WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL
+           AND (result_code <> 'k' OR result_reason IS NOT DISTINCT FROM 'abandoned'
+                OR (SELECT action FROM dispositions d WHERE d.call_id = leg.call_id
+                    ORDER BY (action = 'do_not_call') DESC, position DESC LIMIT 1) = 'mark_as_unanswered')
            AND created_at > coalesce((SELECT reopened_at FROM contact WHERE id = $1), '-infinity') GROUP BY result_code`,
   values: [contactId],
 });
@@ -609,13 +617,17 @@ export interface CallToDispose {
   state: ContactState;
   phone_num: string;
   phone_2: string | null;
+  /** Its campaign has ended. */
+  is_over: boolean;
 }
 
 /** A call and its contact, which is locked. */
 export const lockCallToDispose = (callId: string): Sql => ({
   name: 'lock_call_to_dispose',
-  text: `SELECT k.contact_id, k.campaign_id, c.round, c.call_id AS newest, c.state, c.phone_num, c.phone_2
-         FROM call k JOIN contact c ON c.id = k.contact_id WHERE k.call_id = $1 FOR NO KEY UPDATE OF c`,
+  text: `SELECT k.contact_id, k.campaign_id, c.round, c.call_id AS newest, c.state, c.phone_num, c.phone_2,
+           cp.status = 'ended' AS is_over
+         FROM call k JOIN contact c ON c.id = k.contact_id JOIN campaign cp ON cp.id = k.campaign_id
+         WHERE k.call_id = $1 FOR NO KEY UPDATE OF c`,
   values: [callId],
 });
 
@@ -632,9 +644,17 @@ export const talkOf = (callId: string, agentId: number): Sql => ({
   values: [callId, agentId],
 });
 
+export interface SaidBefore {
+  action: DispositionAction;
+  topics: string[];
+  comment: string | null;
+  reschedule_at: Date | null;
+  reschedule_to_agent: boolean | null;
+}
+
 export const findDisposition = (callId: string, agentId: number, requestId: string): Sql => ({
   name: 'find_disposition',
-  text: `SELECT action FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
+  text: `SELECT action, topics, comment, reschedule_at, reschedule_to_agent FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
   values: [callId, agentId, requestId],
 });
 
@@ -646,11 +666,13 @@ export interface CampaignRow {
   revision: number;
   settled_revision: number;
   stop_requested: boolean;
+  /** While it is paused, reschedules are called all the same. */
+  lets_reschedules: boolean;
 }
 
 export const readCampaign = (campaignId: number): Sql => ({
   name: 'read_campaign',
-  text: `SELECT id, status, revision, settled_revision, stop_requested FROM campaign WHERE id = $1`,
+  text: `SELECT id, status, revision, settled_revision, stop_requested, lets_reschedules FROM campaign WHERE id = $1`,
   values: [campaignId],
 });
 
@@ -677,18 +699,19 @@ export interface Claimed {
 
 /**
  * The next page of the list, claimed before its workflows start: who is to be called back or again, what an earlier try
- * left claimed, then the rest. `is_listed`: must not be called, and is disabled without a workflow.
+ * left claimed, then the rest; `reschedules`: these alone. `is_listed`: must not be called, and is disabled without a workflow.
  */
-export const claimPage = (now: Date, campaignId: number, limit: number): Sql => ({
+export const claimPage = (now: Date, campaignId: number, limit: number, only?: 'reschedules'): Sql => ({
   text: `
     WITH page AS (
       SELECT id, state = 'new' AND ${isListed('contact')} AS is_listed FROM contact
       WHERE id = ANY(ARRAY(
               (SELECT id FROM contact
-               WHERE campaign_id = $2 AND state = 'new' AND queue_rank < 3 AND ended_reason IS NULL ORDER BY id LIMIT $3)
+               WHERE campaign_id = $2 AND state = 'new' AND queue_rank ${only ? `= ${RESCHEDULE_RANK}` : '< 3'} AND ended_reason IS NULL
+               ORDER BY id LIMIT $3)
               UNION ALL
               (SELECT id FROM contact
-               WHERE campaign_id = $2 AND state IN ('starting', 'new') AND ended_reason IS NULL
+               WHERE campaign_id = $2 AND state IN ('starting'${only ? '' : `, 'new'`}) AND ended_reason IS NULL
                ORDER BY state DESC, id LIMIT $3)))
         AND state IN ('starting', 'new') AND ended_reason IS NULL
       ORDER BY queue_rank, state DESC, id LIMIT $3 FOR UPDATE
@@ -706,12 +729,12 @@ export const claimPage = (now: Date, campaignId: number, limit: number): Sql => 
 });
 
 /** Started contacts that are due later, and those whose campaign has stopped running meanwhile. */
-export const startedWaiting = (now: Date, contactIds: string[], running: boolean): Sql => ({
+export const startedWaiting = (now: Date, contactIds: string[], { status, lets_reschedules }: Held): Sql => ({
   text: `UPDATE contact SET state = 'waiting', state_since = $1, updated_at = $1,
            wait_reason = CASE WHEN wait_until IS NULL THEN 'campaign_not_running'
                               WHEN scheduled_at IS NOT NULL THEN 'rescheduled' ELSE 'retry_delay' END
-         WHERE id = ANY($2::bigint[]) AND state = 'starting' AND (wait_until IS NOT NULL OR NOT $3)`,
-  values: [now, contactIds, running],
+         WHERE id = ANY($2::bigint[]) AND state = 'starting' AND (wait_until IS NOT NULL OR NOT ($3 OR $4 AND queue_rank = ${RESCHEDULE_RANK}))`,
+  values: [now, contactIds, status === 'running', status === 'paused' && lets_reschedules],
 });
 
 export const waitingForCampaign = (campaignId: number, limit: number): Sql => ({

@@ -26,6 +26,8 @@ export function createTalkActivities({ db, telephony }: TalkDeps) {
       if (!telephony.capabilities.hold) throw conflict('this switch can put nobody on hold');
       const talk = await inTx(db, async (tx) => {
         const found = await lockTalk(tx, offerId);
+        // One that comes late must not bring the contact into a consultation.
+        if (await tx.row(transferSql.openTransferOf(found.offer.call_id))) throw conflict('the talk is being transferred');
         if (on) await tx.run(transferSql.noteHeld(tx.now, found.offer.call_id, found.agentLeg));
         else await tx.run(transferSql.noteTakenFromHold(tx.now, found.offer.call_id));
         return found;
@@ -70,6 +72,8 @@ export interface Talk {
 export async function lockTalk(tx: Tx, offerId: string): Promise<Talk> {
   const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
   if (!offer) throw ApplicationFailure.nonRetryable('there is no such offer', 'NOT_FOUND');
+  // The contact's end is written under the lock of the first agent's offer, which may be another one.
+  await tx.run(transferSql.lockContactLeg(offer.call_id));
   const contactLeg = await tx.row<sql.LegRow>(sql.contactLegOfCall(offer.call_id));
   if (offer.state !== 'talking' || offer.ended_at || !contactLeg || contactLeg.ended_at) {
     throw conflict('the talk is over', 'ended');

@@ -15,10 +15,10 @@ import { type TransferStep, transferStep } from '../domain/transfers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import { offerTalk } from '../matching/live.ts';
 import type { Matching } from '../matching/matching.ts';
-import { lockAgent, lockAgentOfOffer } from '../matching/sql.ts';
+import { lockAgent, lockAgentOfOffer, lockNumbers, shareDials } from '../matching/sql.ts';
 import { type Db, inTx, type Sql, type Tx } from '../prisma/tx.ts';
 import type { EndWhy, Telephony } from '../telephony/telephony.ts';
-import { adoption, type CallDeps, HEARTBEAT_MS, insertLeg, missing, send } from './calls.ts';
+import { adoption, type CallDeps, HEARTBEAT_MS, insertLeg, isForbidden, missing, send } from './calls.ts';
 import type { OpenOffer } from './contacts.ts';
 import { recordLiveWait } from './live-wait.ts';
 import { contextOf, endUnrung } from './offers.ts';
@@ -103,6 +103,13 @@ function beginTo(tx: Tx, transfer: transferSql.TransferRow, offer: sql.OfferRow)
 }
 
 async function toNumber(tx: Tx, transfer: transferSql.TransferRow, offer: sql.OfferRow): Promise<Begun | string> {
+  // Whoever is called so is called like any other: not against their will, and not twice at once.
+  const number = transfer.to_number!;
+  await tx.run(shareDials);
+  await tx.run(lockNumbers([number]));
+  if (await tx.row(sql.findListed('0', [number]))) return 'the number must not be called: it is on the do-not-call list';
+  if (await isForbidden(tx, number, await contextOf(tx, offer.id))) return 'the number may not be called any more';
+  if (await tx.row(sql.numberInUse(number))) return 'a contact is being called at that number just now';
   const { n } = (await tx.row<{ n: number }>(transferSql.numbersTransferredTo(offer.id)))!;
   if (n >= MOST_NUMBER_TRANSFERS) return `a talk can be transferred to ${MOST_NUMBER_TRANSFERS} numbers by one agent`;
   await tx.run(transferSql.ringTarget(transfer.id, transferLegId(offer.call_id, offer.offer_no, n + 1)));
@@ -175,6 +182,10 @@ export function createTransferActivities(deps: TransferDeps) {
     /** The agent leaves contact and target to each other; a target that has not answered yet is left to ring. */
     async completeTransfer({ transferId }: ByTransfer): Promise<void> {
       const before = await look(deps, transferId);
+      if (before.transfer.state === 'consulting' && (await isGone(telephony, before.target))) {
+        legs.nudge(before.transfer.call_id);
+        throw conflict('the target has just hung up', 'consulting');
+      }
       const isConsulting = await inTx(db, async (tx) => {
         const transfer = await lockWithTarget(tx, transferId);
         if (transfer.state === 'consulting') await connected(tx, transfer);
@@ -190,6 +201,10 @@ export function createTransferActivities(deps: TransferDeps) {
     /** The agent has the contact back; whoever was asked, or is being asked, is hung up. */
     async takeContactBack({ transferId }: ByTransfer): Promise<void> {
       const before = await look(deps, transferId);
+      if (!before.transfer.ended_at && (await isGone(telephony, before.agentLeg))) {
+        legs.nudge(before.transfer.call_id);
+        throw conflict('the agent has just hung up');
+      }
       await inTx(db, async (tx) => {
         const transfer = await lockWithTarget(tx, transferId);
         if (transfer.state === 'taken_back') return;
@@ -201,6 +216,14 @@ export function createTransferActivities(deps: TransferDeps) {
       legs.nudge(before.transfer.call_id);
     },
   };
+}
+
+/**
+ * A leg has ended at the switch, though perhaps its row does not say so yet: the ends of several legs are written one after
+ * the other. Whoever connects the contact with such a leg would hang the contact up.
+ */
+async function isGone(telephony: Telephony, leg: sql.LegRow | null): Promise<boolean> {
+  return leg === null || leg.ended_at !== null || (await telephony.status(leg.id)) === 'absent';
 }
 
 /** Why a target's leg ends that is not wanted any more. */
@@ -360,11 +383,12 @@ async function take(deps: TransferDeps, now: Looked, step: TransferStep): Promis
       return { kind: 'queued' };
     case 'end':
       // Bound legs end at the switch: this is for one that has lost the contact's.
+      await inTx(deps.db, (tx) => tx.run(transferSql.endTransfer(tx.now, transferId, 'over')));
       await endTarget(deps, now, 'call_over');
       if (!now.agentLeg.ended_at) await deps.telephony.hangUp(now.agentLeg.id, 'call_over');
       return { kind: 'over' };
     case 'connect':
-      if (!now.transfer.ended_at && !(await decide(connected))) return null;
+      if (!now.transfer.ended_at && ((await isGone(deps.telephony, now.target)) || !(await decide(connected)))) return null;
       await connect(deps, now);
       if (!now.agentLeg.ended_at) await deps.telephony.hangUp(now.agentLeg.id, 'call_over');
       return { kind: 'connected', offer: await offerOf(deps, now.offer) };
@@ -373,7 +397,10 @@ async function take(deps: TransferDeps, now: Looked, step: TransferStep): Promis
       if (now.target) await deps.telephony.join(now.transfer.call_id, now.target.id);
       return null;
     case 'give_back':
-      if (!now.transfer.ended_at && !(await decide((tx, transfer) => givenBack(tx, transfer, 'failed')))) return null;
+      if (!now.transfer.ended_at) {
+        if (await isGone(deps.telephony, now.agentLeg)) return null;
+        if (!(await decide((tx, transfer) => givenBack(tx, transfer, 'failed')))) return null;
+      }
       await giveBack(deps, now);
       return { kind: 'back' };
     case 'queue': {
@@ -424,7 +451,7 @@ async function agentConnected(tx: Tx, offerId: string, cause: string): Promise<v
 async function givenBack(tx: Tx, transfer: transferSql.TransferRow, state: 'taken_back' | 'failed'): Promise<void> {
   await tx.run(transferSql.endTransfer(tx.now, transfer.id, state));
   await tx.run(transferSql.noteTakenFromHold(tx.now, transfer.call_id));
-  if (transfer.queued_at && transfer.state !== 'consulting') await recordLiveWait(tx, transfer, 't', null);
+  if (transfer.queued_at && transfer.state !== 'consulting') await recordLiveWait(tx, transfer, 'k', transfer.agent_id);
   const offer = transfer.target_offer_id ? await tx.row<sql.OfferRow>(sql.readOffer(transfer.target_offer_id)) : null;
   if (!offer || offer.ended_at) return;
   await tx.run(sql.withdrawOffer(offer.id, NOT_WANTED));
@@ -440,6 +467,8 @@ const queued = async (tx: Tx, transferId: string, queueId: number): Promise<void
 async function connect({ telephony }: TransferDeps, { contactLeg, target }: Looked): Promise<void> {
   if (!target) return;
   const why: EndWhy = target.ciq === 'a' ? 'agent_hang_up' : 'call_over';
+  // It ended after it was decided so: a process that has come since does not know that they end together.
+  if (target.ended_at) return void (await telephony.hangUp(contactLeg.id, why));
   await connectWith(telephony, contactLeg, { legId: target.id, why });
   // A mix that was empty meanwhile may have lost its recording.
   if (contactLeg.recording) await telephony.record(contactLeg.call_id, contactLeg.recording).catch(() => {});
@@ -447,6 +476,7 @@ async function connect({ telephony }: TransferDeps, { contactLeg, target }: Look
 
 async function giveBack(deps: TransferDeps, now: Looked): Promise<void> {
   await endTarget(deps, now, NOT_WANTED);
+  if (now.agentLeg.ended_at) return void (await deps.telephony.hangUp(now.contactLeg.id, 'agent_hang_up'));
   await connectWith(deps.telephony, now.contactLeg, { legId: now.agentLeg.id, why: 'agent_hang_up' });
 }
 

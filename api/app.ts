@@ -11,7 +11,7 @@ import { createEventStreams } from './event-streams.ts';
 import type { Deps, Input, Reply, Route } from './http.ts';
 import { idempotencyKey, once, requestKey } from './idempotency.ts';
 import { whereJsonBreaks } from './json-position.ts';
-import { importRoutes } from './imports/routes.ts';
+import { importRoutes, uploadTurns } from './imports/routes.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { asAppError, invalidInput, notFound, sendProblem } from './problems.ts';
@@ -41,19 +41,20 @@ const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 
 /** Every route of the API, in the order of its documentation. */
 export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
+  const inTurn = uploadTurns();
   return [
     ...campaignRoutes(deps),
     ...rulesVersionRoutes(deps),
     ...contactRoutes(deps),
     ...waitRoutes(deps),
     ...reopeningRoutes(deps),
-    ...importRoutes(deps),
+    ...importRoutes(deps, { inTurn }),
     ...agentRoutes(deps, createAgentStreams(deps)),
     ...supervisionRoutes(deps),
     ...offerRoutes(deps),
     ...callRoutes(deps),
     ...talkRoutes(deps),
-    ...doNotCallRoutes(deps),
+    ...doNotCallRoutes(deps, inTurn),
     ...callEventRoutes(deps, createEventStreams(deps)),
     ...webhookRoutes(deps),
     ...reportRoutes(deps),

@@ -9,6 +9,9 @@ export function wantsCsv(req: Request, format: 'json' | 'csv' | undefined): bool
   return req.accepts(['application/json', 'text/csv']) === 'text/csv';
 }
 
+/** How values are written. */
+export const CAST = { date: (at: Date) => at.toISOString(), boolean: (value: boolean) => String(value) };
+
 /** `file`: the name under which browsers save it. */
 export async function sendCsv(
   res: Response,
@@ -18,8 +21,7 @@ export async function sendCsv(
   options: Options = {},
 ): Promise<'sent'> {
   res.status(200).type('text/csv').set('Content-Disposition', `attachment; filename="${file}"`);
-  const cast = { date: (at: Date) => at.toISOString(), boolean: (value: boolean) => String(value) };
-  const csv = stringify({ header: true, columns, cast, ...options });
+  const csv = stringify({ header: true, columns, cast: CAST, ...options });
   // A client that goes away in the middle is no error.
   await pipeline(Readable.from(rows), csv, res).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;

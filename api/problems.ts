@@ -94,9 +94,9 @@ export function asAppError(error: unknown): AppError | null {
 const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENOENT']);
 /**
  * SQLSTATE: 08 connection · 57P01..57P05 shutting down or starting · 53 out of connections or memory · 40001, 40P01 still
- * in conflict after every repeat · 25006 the server has become a standby.
+ * in conflict after every repeat · 55P03 a lock was waited for in vain · 25006 the server has become a standby.
  */
-const SQLSTATE = /^(08...|57P0\d|53...|40001|40P01|25006)$/;
+const SQLSTATE = /^(08...|57P0\d|53...|40001|40P01|55P03|25006)$/;
 /** Prisma: can't reach, timed out, closed the connection, no connection free; P2034 write conflict. */
 const PRISMA = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2034']);
 /** What pg says without a code. */

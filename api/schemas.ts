@@ -66,7 +66,10 @@ export const bigId = anId(MAX_BIGINT).meta({ examples: ['7000001'] });
 
 /** Ids as they are given out. */
 export const id = z.string().regex(/^\d{1,19}$/).meta({ examples: ['7'] });
-export const time = z.iso.datetime().describe('ISO 8601, UTC');
+export const time = z.iso
+  .datetime()
+  .refine((text) => text >= '1970', 'must be 1970 or later')
+  .describe('ISO 8601, UTC');
 
 export const zone = text(1, 64)
   .refine(isZone, 'is not an IANA time zone such as Europe/Oslo')
@@ -242,7 +245,7 @@ const contactFields = {
   phone_num: writtenNumber.describe("Read in the campaign's country"),
   phone_2: writtenNumber.nullable(),
   variables,
-  zone: zone.nullable().describe("The contact's own zone; null: the campaign's"),
+  zone: zone.nullable().describe("The contact's own zone; null: its number's, else the campaign's"),
   priority: z.int().min(-1000).max(1000).describe('Higher first'),
   earliest: timeOfDay.describe('From when on in the day it may be called, local time; null: no limit of its own'),
   latest: timeOfDay.describe('Until when; before `earliest`: over midnight'),
@@ -439,8 +442,8 @@ export const screenPop = z
     attempt: count,
     history: z.array(z.strictObject({ at: time, code: legCode })).describe('The last calls to this contact'),
     topics: topicsRule.describe('What may be registered afterwards'),
-    zone: z.string(),
-    local_time: z.string().describe("Now at the contact's, without offset"),
+    zones: z.array(z.string()).describe('In which the contact may be'),
+    local_time: z.string().nullable().describe("Now at the contact's, without offset; null: the clocks of its zones differ"),
   })
   .meta({ id: 'ScreenPop' });
 

@@ -6,7 +6,7 @@
 import type { StoredRules } from '../domain/rules-of-call.ts';
 import { HAS_ROOM, IS_DUE, RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
 import type { Sql } from '../prisma/tx.ts';
-import { SEEN_CONTACT } from './waits-sql.ts';
+import { isCorrectable, SEEN_CONTACT } from './waits-sql.ts';
 
 // ---- keys and tickets -----------------------------------------------------------------------------------------------
 
@@ -31,13 +31,14 @@ export const revokedKeys = (ids: number[]): Sql => ({
 
 export const validTicket = (hash: string, now: Date): Sql => ({
   name: 'api_valid_ticket',
-  text: `SELECT agent_id FROM stream_ticket WHERE hash = $1 AND expires_at > $2`,
+  text: `SELECT t.agent_id, t.key_id FROM stream_ticket t JOIN api_key k ON k.id = t.key_id AND k.revoked_at IS NULL
+         WHERE t.hash = $1 AND t.expires_at > $2`,
   values: [hash, now],
 });
 
-export const writeTicket = (hash: string, agentId: number, expiresAt: Date): Sql => ({
-  text: `INSERT INTO stream_ticket (hash, agent_id, expires_at) VALUES ($1, $2, $3)`,
-  values: [hash, agentId, expiresAt],
+export const writeTicket = (hash: string, agentId: number, keyId: number, expiresAt: Date): Sql => ({
+  text: `INSERT INTO stream_ticket (hash, agent_id, key_id, expires_at) VALUES ($1, $2, $3, $4)`,
+  values: [hash, agentId, keyId, expiresAt],
 });
 
 // ---- idempotent requests --------------------------------------------------------------------------------------------
@@ -87,14 +88,14 @@ export const forget = (now: Date): Sql[] => [
 /** NO KEY: an import that is under way refers to the row for as long as it is uploaded, and must not hold up the stop. */
 export const lockCampaign = (id: number): Sql => ({
   name: 'api_lock_campaign',
-  text: `SELECT status, stop_requested, rules FROM campaign WHERE id = $1 FOR NO KEY UPDATE`,
+  text: `SELECT status, stop_requested, rules, country, zone FROM campaign WHERE id = $1 FOR NO KEY UPDATE`,
   values: [id],
 });
 
 /** The rules of a call, whose campaign is locked as by `lockCampaign`. */
 export const lockCampaignOf = (callId: string): Sql => ({
   name: 'api_lock_campaign_of',
-  text: `SELECT cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+  text: `SELECT cp.status, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
          FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1 FOR NO KEY UPDATE OF cp`,
   values: [callId],
 });
@@ -109,21 +110,30 @@ export const setStatus = (now: Date, id: number, status: string, stopRequested: 
 });
 
 /**
- * The emergency stop of these campaigns, all whose queues are locked, as `setStatus` stops each: those that run, and those
- * that still ring someone although they are paused or have ended.
+ * The emergency stop of these campaigns, all whose queues are locked, as `setStatus` stops each: those that run or, though
+ * they are paused, call back; and those that still ring someone although they are paused or have ended.
  */
 export const stopCampaigns = (now: Date, ids: number[]): Sql => ({
   name: 'api_stop_campaigns',
   text: `UPDATE campaign SET status = CASE status WHEN 'running' THEN 'paused' ELSE status END, stop_requested = true,
-           revision = revision + 1, updated_at = $1
+           lets_reschedules = false, revision = revision + 1, updated_at = $1
          WHERE id = ANY($2::int[])
-           AND (status = 'running' OR EXISTS (SELECT 1 FROM offer WHERE campaign_id = campaign.id AND ended_at IS NULL
+           AND (status = 'running' OR lets_reschedules OR EXISTS (SELECT 1 FROM offer WHERE campaign_id = campaign.id AND ended_at IS NULL
                                                 AND state <> 'talking'))
          RETURNING id`,
   values: [now, ids],
 });
 
 /** The list or the rules changed: the campaign's workflow has something to carry out. */
+/** Locks are waited for so long in this transaction; then SQLSTATE 55P03. */
+export const shortWaits: Sql = { text: `SET LOCAL lock_timeout = '3s'`, values: [] };
+
+export const statusOf = (id: number): Sql => ({
+  name: 'api_status_of',
+  text: `SELECT status FROM campaign WHERE id = $1`,
+  values: [id],
+});
+
 export const bumpRevision = (now: Date, id: number): Sql => ({
   name: 'api_bump_revision',
   text: `UPDATE campaign SET revision = revision + 1, updated_at = $1 WHERE id = $2`,
@@ -196,10 +206,14 @@ export const updateRules = (now: Date, id: number, rules: object, by: string): S
   values: [now, id, JSON.stringify(rules), by],
 });
 
-/** The caps of a campaign were changed: who waits for one is looked at again. */
-export const lookAtCapsAgain = (now: Date, id: number): Sql => ({
-  text: `UPDATE contact SET wait_until = $1 WHERE campaign_id = $2 AND state = 'waiting' AND wait_reason = 'cap'`,
-  values: [now, id],
+/** The caps of a campaign were changed: a page of those who wait for one is looked at again; those after `after`. */
+export const lookAtCapsAgain = (now: Date, id: number, after: string, limit: number): Sql => ({
+  text: `UPDATE contact SET wait_until = $1
+         WHERE id IN (SELECT id FROM contact WHERE campaign_id = $2 AND state = 'waiting' AND wait_reason = 'cap' AND id > $3
+                      ORDER BY id LIMIT $4)
+           AND state = 'waiting' AND wait_reason = 'cap'
+         RETURNING id`,
+  values: [now, id, after, limit],
 });
 
 export const queueKeysLike = (prefix: string): Sql => ({
@@ -348,6 +362,7 @@ export const updateContact = (now: Date, id: string, data: ContactData): Sql => 
            given_up_1 = given_up_1 AND phone_num = $3,
            given_up_2 = given_up_2 AND phone_2 IS NOT DISTINCT FROM $4 AND $4 IS NOT NULL,
            next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END,
+           wait_until = CASE WHEN wait_reason = 'cap' THEN $1 ELSE wait_until END,
            hours_1 = CASE WHEN (phone_num, zone, earliest, latest) IS NOT DISTINCT FROM ($3, $6, $8, $9) THEN hours_1 END,
            hours_2 = CASE WHEN (phone_2, zone, earliest, latest) IS NOT DISTINCT FROM ($4, $6, $8, $9) THEN hours_2 END, order_version = 0
          WHERE id = $2 RETURNING *`,
@@ -385,9 +400,13 @@ export const markDeleted = (now: Date, id: string): Sql => ({
 });
 
 /** Back into the list, in a new round and at its old place; 0 rows unless it is disabled and its workflow has closed. */
+/** Whoever is put back into the list is called like the rest of it, whatever was agreed before. */
+const NOT_RESCHEDULED = `queue_rank = CASE WHEN attempts > 0 THEN 2 ELSE 3 END, scheduled_at = NULL, reserved_for = NULL,
+  reserved_until = NULL`;
+
 export const enableContact = (now: Date, id: string): Sql => ({
   text: `UPDATE contact SET state = 'new', state_since = $1, round = round + 1, ended_reason = NULL, ended_by = NULL,
-           ended_at = NULL, closed_at = NULL, wait_reason = NULL, wait_until = NULL, updated_at = $1
+           ended_at = NULL, closed_at = NULL, wait_reason = NULL, wait_until = NULL, ${NOT_RESCHEDULED}, updated_at = $1
          WHERE id = $2 AND state = 'disabled' AND closed_at IS NOT NULL AND deleted_at IS NULL`,
   values: [now, id],
 });
@@ -458,14 +477,6 @@ export const findCall = (callId: string): Sql => ({
   values: [callId],
 });
 
-/** Every ended leg to this contact since it was last reopened, the last one last. */
-export const legsOfContact = (contactId: string): Sql => ({
-  text: `SELECT result_code AS code, destination FROM leg
-         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL
-           AND created_at > coalesce((SELECT reopened_at FROM contact WHERE id = $1), '-infinity') ORDER BY created_at`,
-  values: [contactId],
-});
-
 /** A contact that was to be called once more, and whose new round has not started. */
 export const closeReopened = (now: Date, contactId: string, callId: string): Sql => ({
   text: `UPDATE contact SET state = 'done', state_since = $1, ended_reason = 'answered', ended_by = 'system', ended_at = $1,
@@ -476,10 +487,11 @@ export const closeReopened = (now: Date, contactId: string, callId: string): Sql
 
 /** A talk that was thought to be over is to be repeated, in a new round, after `dueAt`; 0 rows if it may not be. */
 export const reopenUnanswered = (now: Date, contactId: string, callId: string, dueAt: Date, phone: 1 | 2): Sql => ({
-  text: `UPDATE contact SET state = 'new', state_since = $1, round = round + 1, queue_rank = 2, wait_until = $4,
+  text: `UPDATE contact SET state = 'new', state_since = $1, round = round + CASE state WHEN 'done' THEN 1 ELSE 0 END,
+           queue_rank = 2, wait_until = $4, scheduled_at = NULL, reserved_for = NULL, reserved_until = NULL,
            next_phone = $5, wait_reason = NULL, ended_reason = NULL, ended_by = NULL, ended_at = NULL, closed_at = NULL,
            updated_at = $1
-         WHERE id = $2 AND call_id = $3 AND state = 'done' AND closed_at IS NOT NULL AND deleted_at IS NULL`,
+         WHERE id = $2 AND call_id = $3 AND ${isCorrectable('$3::bigint')}`,
   values: [now, contactId, callId, dueAt, phone],
 });
 
@@ -576,7 +588,9 @@ export interface ScreenPopRow extends StoredRules {
   number: string;
   variables: Record<string, string>;
   attempt: number;
-  zone: string;
+  /** The contact's own, if it has one. */
+  contact_zone: string | null;
+  campaign_zone: string;
   history: { at: string; code: string | null }[];
 }
 
@@ -585,7 +599,7 @@ export const screenPops = (offerIds: string[]): Sql => ({
   name: 'api_screen_pops',
   text: `SELECT o.id AS offer_id, o.call_id, o.contact_id, o.campaign_id, o.deadline, o.ended_at, k.number, k.attempt,
            o.transfer_id IS NOT NULL AS is_live,
-           c.variables, coalesce(c.zone, cp.zone) AS zone, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer,
+           c.variables, c.zone AS contact_zone, cp.zone AS campaign_zone, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer,
            coalesce((SELECT json_agg(h) FROM (
              SELECT created_at AS at, result_code AS code FROM leg
              WHERE contact_id = o.contact_id AND ciq = 'c' AND call_id <> o.call_id

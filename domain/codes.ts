@@ -11,7 +11,7 @@ export type LegCode = (typeof LEG_CODES)[number];
  * answered, `h` the contact hung up, `t` waited too long for the agent who took it back, `s` nobody is logged on, `e` error.
  */
 export type QueueCode = 'q' | 'd' | LiveCode;
-export type LiveCode = 'k' | 'h' | 't' | 's' | 'e';
+export type LiveCode = 'k' | 'h' | 's' | 'e';
 
 export const CODE_MEANING: Readonly<Record<LegCode | 'd', string>> = {
   k: 'answered',

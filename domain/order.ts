@@ -41,7 +41,13 @@ const condition = z
   .object({
     variable: variableName,
     values: z
-      .array(z.string().max(1_000).overwrite((value) => value.trim().toLowerCase()))
+      .array(
+        z
+          .string()
+          .max(1_000)
+          .refine((value) => !value.includes('\0') && value.isWellFormed(), 'must not contain NUL or broken characters')
+          .overwrite((value) => value.trim().toLowerCase()),
+      )
       .min(1, 'must have at least one value; "" stands for a contact without it')
       .max(MAX_VALUES),
   })
@@ -55,5 +61,23 @@ export const filterSchema = z
     exclude: conditions.describe('Not called if one of these variables has one of its values'),
   })
   .strict()
+  .superRefine(refuseContradictions)
   .prefault({})
   .describe('Which contacts of the list are called; values are compared whatever their case');
+
+type Condition = z.output<typeof condition>;
+
+/** What is well-formed and lets nobody in is a mistake of whoever wrote it. */
+function refuseContradictions(
+  { include, exclude }: { include: Condition[]; exclude: Condition[] },
+  context: z.core.$RefinementCtx,
+): void {
+  for (const [i, { variable }] of include.entries()) {
+    const isOfIt = (other: Condition) => other.variable === variable;
+    const [first, ...others] = include.slice(0, i + 1).filter(isOfIt).map(({ values }) => new Set(values));
+    const excluded = new Set(exclude.filter(isOfIt).flatMap(({ values }) => values));
+    if ([...first!].some((value) => others.every((values) => values.has(value)) && !excluded.has(value))) continue;
+    const message = `together with the other conditions of ${variable} lets nobody in`;
+    return context.addIssue({ code: 'custom', path: ['include', i, 'values'], message });
+  }
+}

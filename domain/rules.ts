@@ -30,6 +30,7 @@ const minutes = (n: number) => n * 60;
 /** Of a campaign whose stored rules do not say. */
 export const MAX_PER_NUMBER_PER_DAY = 3;
 export const MIN_GAP_SEC = minutes(5);
+export const RESERVE_SEC = minutes(10);
 /** Of a country code that is none. */
 export const NO_COUNTRY = 'is not an ISO 3166 country code, two capital letters such as NO';
 
@@ -79,7 +80,7 @@ export const campaignRulesSchema = z
     reschedule: z
       .object({
         reserve_sec: seconds(0, 86_400)
-          .default(minutes(10))
+          .default(RESERVE_SEC)
           .describe('How long a reschedule "to myself" waits for that agent before anyone may take it'),
         while_paused: z.boolean().default(false).describe('Whether due reschedules are called while the campaign is paused'),
       })
@@ -95,7 +96,26 @@ export const campaignRulesSchema = z
     topics: topicsRule.prefault({}).describe('What agents may register of a talk'),
     record_calls: z.boolean().default(false).describe('Whether talks are recorded, by a switch that can'),
   })
-  .strict();
+  .strict()
+  .superRefine(refuseLongerThanSeason);
+
+/** A wait that is over only after the campaign is a mistake of whoever wrote it. */
+function refuseLongerThanSeason(
+  { hours, min_gap_sec, retry, max_attempts }: Pick<CampaignRules, 'hours' | 'min_gap_sec' | 'retry' | 'max_attempts'>,
+  context: z.core.$RefinementCtx,
+): void {
+  if (!hours?.from_date || !hours.to_date) return;
+  const days = (Date.parse(hours.to_date) - Date.parse(hours.from_date)) / 86_400_000 + 1;
+  const waits: [path: string[], seconds: number][] = [
+    ['min_gap_sec', min_gap_sec] as const,
+    ...Object.entries(retry).map(([code, { delay_sec, max }]) => [`retry.${code}.delay_sec`, max === 0 ? 0 : delay_sec] as const),
+  ].map(([field, seconds]) => [field.split('.'), seconds]);
+  for (const [path, seconds] of max_attempts === 1 ? waits.slice(0, 1) : waits) {
+    if (seconds < days * 86_400) continue;
+    const message = `is as long as the whole campaign, ${days} day${days === 1 ? '' : 's'} from ${hours.from_date} to ${hours.to_date}`;
+    context.addIssue({ code: 'custom', path, message });
+  }
+}
 
 export type CampaignRules = z.infer<typeof campaignRulesSchema>;
 /** Every rule at its default. */

@@ -20,12 +20,13 @@ export async function leaveQueueForCap(db: Db, number: string): Promise<void> {
 
 /** Who has waited for a cap, and may be called again, is queued with a new call; the sweep's share of this file. */
 export async function endCapWaits(db: Db, matching: Pick<Matching, 'matchCampaign'>): Promise<void> {
-  const { rows } = await db.pool.query<{ id: string; campaign_id: number }>(sql.capsOver(db.clock.now(), PAGE));
+  const { rows } = await db.pool.query<{ id: string; campaign_id: number; is_reschedule: boolean }>(sql.capsOver(db.clock.now(), PAGE));
   for (const campaign of new Set(rows.map((row) => row.campaign_id))) {
-    const ids = rows.filter((row) => row.campaign_id === campaign).map((row) => row.id);
+    const free = rows.filter((row) => row.campaign_id === campaign);
     await inTx(db, async (tx) => {
       const held = await tx.row<sql.Held>(sql.holdStatus(campaign));
-      if (held && sql.callsNow(held)) await enqueueContacts(tx, ids, 'capped');
+      const called = free.filter(({ is_reschedule }) => held && sql.callsNow(held, is_reschedule));
+      await enqueueContacts(tx, called.map(({ id }) => id), 'capped');
     });
     await matching.matchCampaign(campaign);
   }

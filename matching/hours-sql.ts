@@ -15,15 +15,15 @@ export interface Unplaced {
 }
 
 const UNPLACED = `SELECT id, phone_num, phone_2, zone, earliest, latest FROM contact
-  WHERE campaign_id = $1 AND (hours_1 IS NULL OR (phone_2 IS NOT NULL AND hours_2 IS NULL)) AND closed_at IS NULL`;
+  WHERE campaign_id = $1 AND (hours_1 IS NULL OR (phone_2 IS NOT NULL AND hours_2 IS NULL))`;
 
 /**
  * Contacts of a campaign whose numbers have no hours profile yet: they are new, or what it depends on was changed. `isNew`:
- * those that no workflow has taken up, else the others.
+ * those that no workflow has taken up, else the others. Nobody is placed who is done: that is for when they are to be called again.
  */
 export const unplaced = (campaignId: number, isNew: boolean, limit: number): Sql => ({
   name: 'unplaced',
-  text: `${UNPLACED} AND (state = 'new') = $2 ORDER BY id LIMIT $3`,
+  text: `${UNPLACED} AND closed_at IS NULL AND (state = 'new') = $2 ORDER BY id LIMIT $3`,
   values: [campaignId, isNew, limit],
 });
 
@@ -97,7 +97,7 @@ export const campaignsDue = (now: Date): Sql => ({
 
 /** As a table for a join: the window `w` of contact `c`'s next number, whose hours are shut for it until `shut_until`. */
 export const WINDOW_OF_CONTACT = `LATERAL (
-  SELECT w.why,
+  SELECT CASE c.queue_rank WHEN 1 THEN w.legal_why ELSE w.why END AS why,
     (CASE c.queue_rank WHEN 1 THEN w.legal_until ELSE w.open_until END > $1) IS NOT TRUE AS is_shut,
     CASE c.queue_rank WHEN 1 THEN w.legal_opens_at ELSE w.opens_at END AS shut_until
   FROM hours_window w
@@ -109,13 +109,13 @@ export interface DueWindow extends Profile {
   legal: LegalHours | null;
 }
 
-/** The windows of a campaign that are due, with the legal hours of each one's country. */
-export const dueWindows = (now: Date, campaignId: number): Sql => ({
+/** Windows of a campaign that are due, with the legal hours of each one's country. */
+export const dueWindows = (now: Date, campaignId: number, limit: number): Sql => ({
   name: 'due_windows',
   text: `SELECT w.profile_id, ${PROFILE}
          FROM hours_window w JOIN hours_profile p ON p.id = w.profile_id
-         WHERE w.campaign_id = $2 AND w.due_at <= $1`,
-  values: [now, campaignId],
+         WHERE w.campaign_id = $2 AND w.due_at <= $1 LIMIT $3`,
+  values: [now, campaignId, limit],
 });
 
 /** Every window of a campaign, as dueWindows gives those that are due. */
@@ -126,7 +126,7 @@ export const windowsOf = (campaignId: number): Sql => ({
 });
 
 export const readHours = (campaignId: number): Sql => ({
-  text: `SELECT rules, zone FROM campaign WHERE id = $1`,
+  text: `SELECT rules, zone, country FROM campaign WHERE id = $1`,
   values: [campaignId],
 });
 
@@ -154,15 +154,16 @@ export interface Reckoned {
   legal_until: string | null;
   legal_opens_at: string | null;
   why: string | null;
+  legal_why: string | null;
   due_at: string;
 }
 
 export const writeWindows = (campaignId: number, windows: Reckoned[]): Sql => ({
   name: 'write_windows',
   text: `UPDATE hours_window w SET open_until = r.open_until, opens_at = r.opens_at, legal_until = r.legal_until,
-           legal_opens_at = r.legal_opens_at, why = r.why, due_at = r.due_at
+           legal_opens_at = r.legal_opens_at, why = r.why, legal_why = r.legal_why, due_at = r.due_at
          FROM jsonb_to_recordset($2) AS r (profile_id int, open_until timestamptz, opens_at timestamptz,
-           legal_until timestamptz, legal_opens_at timestamptz, why text, due_at timestamptz)
+           legal_until timestamptz, legal_opens_at timestamptz, why text, legal_why text, due_at timestamptz)
          WHERE w.campaign_id = $1 AND w.profile_id = r.profile_id`,
   values: [campaignId, JSON.stringify(windows)],
 });

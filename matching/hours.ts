@@ -12,6 +12,8 @@ import * as sql from './hours-sql.ts';
 
 /** Profiles that are made and found in one statement. */
 const PAGE = 500;
+/** Windows reckoned at a time: each may take a look at a whole year. */
+const WINDOWS = 200;
 /** A window that stays as it is for a year is looked at again after this long: zones change with the machine's data. */
 const AGAIN_MS = 86_400_000;
 /** Nobody keeps a promise for longer. */
@@ -63,31 +65,40 @@ export async function renewWindows(db: Pick<Db, 'pool' | 'clock'>): Promise<void
 
 /** The same of one campaign. What they depend on is held meanwhile: whoever changes it closes them, and comes after. */
 export async function renewWindowsOf(db: Pick<Db, 'pool' | 'clock'>, campaignId: number): Promise<void> {
-  await inTx(db, async (tx) => {
-    const campaign = await tx.row<{ rules: CampaignRules; zone: string }>(sql.holdHours(campaignId));
-    if (!campaign) return;
-    await tx.run(sql.holdLegalHours);
-    const due = await tx.rows<sql.DueWindow>(sql.dueWindows(tx.now, campaignId));
-    const { hours } = withDefaults(campaign.rules);
-    const windows = due.map(({ profile_id, ...profile }) => {
-      const rules = rulesOf(profile, hours, campaign.zone);
-      const all = openWindow(rules, tx.now.getTime());
-      const legal = hours === null ? all : openWindow({ ...rules, campaign: null }, tx.now.getTime());
-      return reckoned(profile_id, all, legal, tx.now);
-    });
-    if (windows.length > 0) await tx.run(sql.writeWindows(campaignId, windows));
-  });
+  while ((await inTx(db, (tx) => renewPage(tx, campaignId))) === WINDOWS) {
+    // The next page.
+  }
 }
 
-/** The calling rules of every profile that occurs in a campaign, by its id. */
-export async function rulesOfProfiles(db: Pick<Db, 'pool'>, campaignId: number): Promise<Map<number, CallingRules>> {
+/** How many windows were due. */
+async function renewPage(tx: Tx, campaignId: number): Promise<number> {
+  const campaign = await tx.row<{ rules: CampaignRules; zone: string }>(sql.holdHours(campaignId));
+  if (!campaign) return 0;
+  await tx.run(sql.holdLegalHours);
+  const due = await tx.rows<sql.DueWindow>(sql.dueWindows(tx.now, campaignId, WINDOWS));
+  const { hours } = withDefaults(campaign.rules);
+  const windows = due.map(({ profile_id, ...profile }) => {
+    const rules = rulesOf(profile, hours, campaign.zone);
+    const all = openWindow(rules, tx.now.getTime());
+    const legal = hours === null ? all : openWindow({ ...rules, campaign: null }, tx.now.getTime());
+    return reckoned(profile_id, all, legal, tx.now);
+  });
+  if (windows.length > 0) await tx.run(sql.writeWindows(campaignId, windows));
+  return windows.length;
+}
+
+/** The calling rules of every profile that occurs in a campaign, by its id; null: numbers of its country may not be called. */
+export async function rulesOfProfiles(db: Pick<Db, 'pool'>, campaignId: number): Promise<Map<number, CallingRules | null>> {
   const [campaign, profiles] = await Promise.all([
-    db.pool.query<{ rules: CampaignRules; zone: string }>(sql.readHours(campaignId)),
+    db.pool.query<{ rules: CampaignRules; zone: string; country: string }>(sql.readHours(campaignId)),
     db.pool.query<sql.DueWindow>(sql.windowsOf(campaignId)),
   ]);
-  const { rules, zone } = campaign.rows[0]!;
-  const { hours } = withDefaults(rules);
-  return new Map(profiles.rows.map(({ profile_id, ...profile }) => [profile_id, rulesOf(profile, hours, zone)]));
+  const { rules, zone, country } = campaign.rows[0]!;
+  const { hours, countries } = withDefaults(rules);
+  const known = profiles.rows.map(({ profile_id, ...profile }) => {
+    return [profile_id, (countries ?? [country]).includes(profile.country) ? rulesOf(profile, hours, zone) : null] as const;
+  });
+  return new Map(known);
 }
 
 function rulesOf(
@@ -116,6 +127,7 @@ function reckoned(profile_id: number, all: Window, legal: Window, now: Date): sq
     legal_until: at(isOpen(legal) ? legal.openUntil : null),
     legal_opens_at: at(isOpen(legal) ? null : legal.opensAt),
     why: isOpen(all) ? null : all.reason,
+    legal_why: isOpen(legal) ? null : legal.reason,
     due_at: at(Math.min(again, ...changes.map((ms) => ms ?? again)))!,
   };
 }

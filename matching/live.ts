@@ -26,7 +26,7 @@ const PICK = `SELECT t.id AS transfer_id, t.call_id, t.contact_id, o.campaign_id
   JOIN campaign cp ON cp.id = o.campaign_id
   JOIN agent_queue aq ON aq.campaign_id = t.queue_id
   JOIN agent a ON a.id = aq.agent_id AND a.state = 'ready' AND a.lease_until > $1
-  WHERE t.state = 'queued'
+  WHERE t.state = 'queued' AND EXISTS (SELECT 1 FROM leg WHERE call_id = t.call_id AND ciq = 'c' AND ended_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM offer x WHERE x.call_id = t.call_id AND x.agent_id = a.id AND x.reoffer_at > $1)`;
 /** Whom a number or an agent did not take goes before those who were sent to a queue. */
 const ORDER = `ORDER BY t.to_number IS NULL AND t.to_agent_id IS NULL, t.created_at, aq.priority, a.since LIMIT 1`;
@@ -89,6 +89,16 @@ const reserveForTalk = (now: Date, talk: LiveTalk, agentId: number, deadline: Da
     deadline,
     announcedAt,
   ],
+});
+
+/** The contact whom the agent of this offer was to take waits on, at the old place. A row if the offer is for one on the line. */
+export const backToLiveQueue = (offerId: string): Sql => ({
+  text: `WITH back AS (
+           UPDATE transfer SET state = 'queued', target_offer_id = NULL, leg_id = NULL
+           WHERE target_offer_id = $1 AND state = 'ringing' AND queued_at IS NOT NULL
+         )
+         SELECT 1 FROM offer WHERE id = $1 AND transfer_id IS NOT NULL`,
+  values: [offerId],
 });
 
 interface Reserved {

@@ -1,10 +1,10 @@
 /** The hand-written SQL of matching, as functions. Every statement takes the time as a parameter: one clock. */
-import { MAX_PER_NUMBER_PER_DAY, MIN_GAP_SEC } from '../domain/rules.ts';
+import { MAX_PER_NUMBER_PER_DAY, MIN_GAP_SEC, RESERVE_SEC } from '../domain/rules.ts';
 import type { Sql } from '../prisma/tx.ts';
 import { DISABLED, ENDED_AS_LISTED, isListed, listedBy } from './do-not-call.ts';
 
 /** Classes of advisory locks, so that a campaign's id never meets a number's hash. */
-const LOCK = { queue: 1, number: 2 } as const;
+const LOCK = { queue: 1, number: 2, everyNumber: 3 } as const;
 
 /**
  * One queue's lock, to the end of the transaction. Rows are locked plainly and not with SKIP LOCKED: two matchers that
@@ -24,7 +24,7 @@ export const lockQueuesInUse = (): Sql => ({
   name: 'lock_queues_in_use',
   text: `SELECT id, pg_advisory_xact_lock(${LOCK.queue}, id)
          FROM (SELECT id FROM campaign
-               WHERE status = 'running' OR EXISTS (SELECT 1 FROM offer WHERE campaign_id = campaign.id AND ended_at IS NULL)
+               WHERE status = 'running' OR lets_reschedules OR EXISTS (SELECT 1 FROM offer WHERE campaign_id = campaign.id AND ended_at IS NULL)
                ORDER BY id) AS in_use`,
   values: [],
 });
@@ -45,8 +45,22 @@ export const lockNumbers = (e164s: string[]): Sql => ({
   values: [e164s],
 });
 
+/**
+ * A file lists so many numbers that they can't be locked one by one: it takes this lock just before it commits, and each dial,
+ * which shares it with the others, has read the list before that and written its leg, or reads it after.
+ */
+export const lockAgainstDials: Sql = { text: `SELECT pg_advisory_xact_lock(${LOCK.everyNumber}, 0)`, values: [] };
+export const shareDials: Sql = {
+  name: 'share_dials',
+  text: `SELECT pg_advisory_xact_lock_shared(${LOCK.everyNumber}, 0)`,
+  values: [],
+};
+
+/** `queue_rank` of a due reschedule, or of who is to be called now. */
+export const RESCHEDULE_RANK = 1;
+
 /** The number that contact `c` is called on next, and its hours profile; as in the indexes. */
-const NEXT_NUMBER = `(CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END)`;
+export const NEXT_NUMBER = `(CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END)`;
 const NEXT_HOURS = `(CASE c.next_phone WHEN 2 THEN c.hours_2 ELSE c.hours_1 END)`;
 
 /** What a contact is picked with. */
@@ -64,6 +78,9 @@ const ALLOWED = `
   AND (c.reserved_for IS NULL OR c.reserved_for = a.id OR c.reserved_until <= $1
        OR EXISTS (SELECT 1 FROM agent r WHERE r.id = c.reserved_for AND r.state = 'logged_off'))`;
 
+/** Contacts in a former order that a pick looks at. */
+const FORMER_AT_ONCE = 200;
+
 /** Ranks that window `w` lets through: a reschedule needs the legal hours only, and is all that a pause may let through. */
 const RANKS = `c.queue_rank BETWEEN 0 AND CASE WHEN w.open_until > $1 AND cp.status = 'running' THEN 3 ELSE 1 END`;
 
@@ -72,8 +89,9 @@ const RANKS = `c.queue_rank BETWEEN 0 AND CASE WHEN w.open_until > $1 AND cp.sta
  * hours profile's contacts in their order: for every profile whose hours are open it is read from its head until one is
  * allowed. Hours are asked here and not written to the contacts, so that who is late to renew a window leaves it closed.
  *
- * The second half is for contacts that still stand in a former order: after a change of order or filter the campaign's
- * workflow rewrites them, and until it has, they are sorted out here. Otherwise it finds nothing.
+ * The second half is for contacts that still stand in a former order: after a change of order or filter, or of their data, the
+ * campaign's workflow rewrites them. The best of them have been rewritten with the change (`firstInOrder`), so that a look at
+ * some of the others is enough until it has. Otherwise it finds nothing.
  */
 const MOST_URGENT = `
   SELECT * FROM (
@@ -88,9 +106,10 @@ const MOST_URGENT = `
     UNION ALL
     SELECT former.* FROM (
       SELECT ${CANDIDATE}, contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order') AS sort_key
-      FROM contact c JOIN hours_window w ON w.campaign_id = cp.id AND w.profile_id = ${NEXT_HOURS} AND w.legal_until > $1
-      WHERE c.campaign_id = cp.id AND c.state = 'queued' AND c.order_version < cp.order_version
-        AND ${RANKS} AND contact_included(c.variables, cp.rules -> 'filter') AND ${ALLOWED}
+      FROM (SELECT * FROM contact c
+            WHERE c.campaign_id = cp.id AND c.state = 'queued' AND c.order_version < cp.order_version LIMIT ${FORMER_AT_ONCE}) c
+      JOIN hours_window w ON w.campaign_id = cp.id AND w.profile_id = ${NEXT_HOURS} AND w.legal_until > $1
+      WHERE ${RANKS} AND contact_included(c.variables, cp.rules -> 'filter') AND ${ALLOWED}
       ORDER BY c.queue_rank, sort_key, c.place, c.id
       LIMIT 1
     ) former
@@ -425,11 +444,11 @@ const DIALLED = (number: string): string => `leg l WHERE l.ciq = 'c' AND l.leg_t
  * From when on a number may be dialled by a campaign with these rules, as far as its caps go; null: now or ever since ($1
  * is the time). Over all campaigns, whose own rules may be others (docs/domain.md, "Retries and caps").
  */
-const cappedUntil = (number: string, rules: string): string => `greatest(
+export const cappedUntil = (number: string, rules: string): string => `greatest(
   (SELECT l.created_at + interval '24 h' FROM ${DIALLED(number)} AND l.created_at > $1::timestamptz - interval '24 h'
    ORDER BY l.created_at DESC
    OFFSET coalesce((${rules} ->> 'max_per_number_per_day')::int, ${MAX_PER_NUMBER_PER_DAY}) - 1 LIMIT 1),
-  (SELECT greatest(l.created_at, l.ended_at)
+  (SELECT greatest(l.created_at, coalesce(l.ended_at, $1::timestamptz))
             + make_interval(secs => coalesce((${rules} ->> 'min_gap_sec')::int, ${MIN_GAP_SEC}))
    FROM ${DIALLED(number)} ORDER BY l.created_at DESC LIMIT 1))`;
 
@@ -475,7 +494,7 @@ export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql =>
         is_included = contact_included(c.variables, k.rules -> 'filter'), order_version = k.order_version,
         reserved_for = CASE WHEN k.has_agent THEN c.reserved_for END,
         reserved_until = CASE WHEN k.has_agent THEN coalesce(c.reserved_until,
-          $1::timestamptz + make_interval(secs => (k.rules -> 'reschedule' ->> 'reserve_sec')::int)) END
+          $1::timestamptz + make_interval(secs => coalesce((k.rules -> 'reschedule' ->> 'reserve_sec')::int, ${RESERVE_SEC}))) END
       FROM candidate k WHERE c.id = k.id AND k.capped_until > $1 IS NOT TRUE
       RETURNING c.id, c.campaign_id, c.call_id, c.call_no, c.attempts + 1 AS attempt, c.variables, c.scheduled_at,
         CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END AS number
@@ -503,10 +522,12 @@ export interface Entered {
   queue_key: string;
 }
 
-/** Contacts of campaigns that call now, whose numbers may be dialled again by now. */
+/** Contacts of campaigns that call them now, whose numbers may be dialled again by now. */
 export const capsOver = (now: Date, limit: number): Sql => ({
   name: 'caps_over',
-  text: `SELECT c.id, c.campaign_id FROM contact c JOIN campaign cp ON cp.id = c.campaign_id AND cp.status = 'running'
+  text: `SELECT c.id, c.campaign_id, c.queue_rank = ${RESCHEDULE_RANK} AS is_reschedule
+         FROM contact c JOIN campaign cp ON cp.id = c.campaign_id
+           AND (cp.status = 'running' OR cp.status = 'paused' AND cp.lets_reschedules AND c.queue_rank = ${RESCHEDULE_RANK})
          WHERE c.state = 'waiting' AND c.wait_reason = 'cap' AND c.wait_until <= $1 AND c.ended_reason IS NULL
          ORDER BY c.wait_until LIMIT $2`,
   values: [now, limit],
@@ -548,6 +569,25 @@ export const holdStatus = (campaignId: number): Sql => ({
   name: 'hold_status',
   text: `SELECT status, lets_reschedules FROM campaign WHERE id = $1 FOR SHARE`,
   values: [campaignId],
+});
+
+/** Who of a queue would be called first by another order and filter: so many for each hours profile. */
+export const firstInOrder = (campaignId: number, order: object, filter: object, many: number): Sql => ({
+  text: `SELECT id FROM (
+           SELECT c.id, row_number() OVER (PARTITION BY ${NEXT_HOURS} ORDER BY c.queue_rank,
+             contact_sort_key(c.variables, c.priority, c.created_at, $2), c.place, c.id) AS nth
+           FROM contact c WHERE c.campaign_id = $1 AND c.state = 'queued' AND contact_included(c.variables, $3)) AS ranked
+         WHERE nth <= $4`,
+  values: [campaignId, JSON.stringify(order), JSON.stringify(filter), many],
+});
+
+/** Sorts these contacts by the campaign's order and filter as they are now, as far as they are queued. */
+export const reorderThese = (campaignId: number, contactIds: string[]): Sql => ({
+  text: `UPDATE contact c SET order_version = cp.order_version,
+           sort_key = contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order'),
+           is_included = contact_included(c.variables, cp.rules -> 'filter')
+         FROM campaign cp WHERE cp.id = $1 AND c.id = ANY($2::bigint[]) AND c.campaign_id = $1 AND c.state = 'queued'`,
+  values: [campaignId, contactIds],
 });
 
 /** Sorts queued contacts by the campaign's order and filter as they are now, if they still stand in a former one. */

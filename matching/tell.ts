@@ -5,6 +5,7 @@ import type { Workflows } from '../workflows/client.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import { type AgentRow, changeAgent, type EndedWrapUp } from './agents.ts';
 import { endCalls } from './queue.ts';
+import { backToLiveQueue } from './live.ts';
 import * as sql from './sql.ts';
 
 export interface TellDeps {
@@ -32,7 +33,7 @@ export async function announce(deps: TellDeps, offer: Announcement): Promise<'to
   try {
     const told = await workflows.signal(contact, offered, { offerNo: offer.offer_no });
     if (told === 'closed') {
-      log.error({ contact: offer.contact_id, round: offer.round }, 'a queued contact has no workflow: disabled');
+      log.error({ contact: offer.contact_id, round: offer.round }, 'an offered contact has no workflow');
       await inTx(db, (tx) => withdrawFromClosed(tx, offer));
       return 'withdrawn';
     }
@@ -44,17 +45,24 @@ export async function announce(deps: TellDeps, offer: Announcement): Promise<'to
   }
 }
 
+/** An agent is not asked again for a contact on the line before the repair has come round to it. */
+const LIVE_AGAIN_MS = 60_000;
+
 /**
  * A queued contact without a running workflow (terminated by hand, or lost): the offer is taken back, the contact
- * disabled until a person enables it, and the repair is on record.
+ * disabled until a person enables it, and the repair is on record. One who waits on the line is left to the repair, which
+ * ends the call.
  */
 async function withdrawFromClosed(tx: Tx, offer: Announcement): Promise<void> {
-  if ((await tx.run(sql.endOffer(tx.now, offer.offer_id, 'e', 'unknown', null))) === 0) return;
+  const isLive = (await tx.row(backToLiveQueue(offer.offer_id))) !== undefined;
+  const reofferAt = isLive ? new Date(tx.now.getTime() + LIVE_AGAIN_MS) : null;
+  if ((await tx.run(sql.endOffer(tx.now, offer.offer_id, 'e', 'unknown', reofferAt))) === 0) return;
   const agent = await tx.row<AgentRow>(sql.lockAgentOfOffer(offer.agent_id, offer.offer_id));
   if (agent) {
     const state = agent.next_state ?? 'ready';
     await changeAgent(tx, agent, { state, cause: 'unknown', offerId: null, nextState: null, callId: offer.call_id });
   }
+  if (isLive) return;
   await tx.run(sql.closeLostContact(tx.now, offer.contact_id, offer.round));
   await endCalls(tx, [offer.call_id], 'disabled');
   await tx.run(sql.recordRepair(tx.now, 'workflow_closed', `contact/${offer.contact_id}/${offer.round}`));

@@ -2,10 +2,11 @@
  * A file of numbers: one transaction that lays its rows into a temporary table as they arrive and lists them set-wise when
  * the whole file is known to be good. Nothing of the list is touched before that, so a slow upload holds nobody up.
  *
- * So many numbers can't be locked one by one. A dial that was decided in the very moment of this commit is ended after it:
- * its offer was there before, and so is found (routes.ts).
+ * So many numbers can't be locked one by one: there is one lock for all of them, for the moment of the commit. A dial that was
+ * decided before it is ended after it: its offer was there before, and so is found (routes.ts).
  */
 import { AppError } from '../../domain/errors.ts';
+import { lockAgainstDials } from '../../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../../prisma/tx.ts';
 import { busyIfDeadlocked, mustBeUsable } from '../imports/load.ts';
 import { type Problem, problemOf, Problems } from '../imports/problems.ts';
@@ -57,6 +58,7 @@ export async function importNumbers(db: Pick<Db, 'pool' | 'clock'>, request: Num
     // tx.now is when the upload began, which may be minutes ago.
     const add = () => tx.run(sql.addStage(db.clock.now(), request.by, request.comment)).catch(busyIfDeadlocked);
     const added = request.dryRun ? numbers - listed : await add();
+    if (!request.dryRun) await tx.run(lockAgainstDials);
     const counts = { rows, added, already_listed: numbers - added, repeated: good - numbers, skipped: rows - good, contacts };
     return { dry_run: request.dryRun, ...counts, problems: problems.first };
   });

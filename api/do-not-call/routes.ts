@@ -1,4 +1,5 @@
 /** The do-not-call list: read, add, take off, and files of numbers (docs/domain.md, "Do-not-call"). */
+import type { CastingContext } from 'csv-stringify';
 import type { Response } from 'express';
 import type { z } from 'zod';
 import { listNumbers } from '../../activities/do-not-call.ts';
@@ -7,7 +8,7 @@ import { readListed } from '../../domain/do-not-call.ts';
 import { lockNumbers } from '../../matching/sql.ts';
 import { inTx } from '../../prisma/tx.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
-import { sendCsv, wantsCsv } from '../csv.ts';
+import { CAST, sendCsv, wantsCsv } from '../csv.ts';
 import { created, type Deps, noContent, ok, page, readCursor, route, type Route } from '../http.ts';
 import { IDLE_MS, typeOf, uploaded } from '../imports/routes.ts';
 import { invalid, notFound } from '../problems.ts';
@@ -24,6 +25,7 @@ import {
   numbersImportQuery,
   removalQuery,
 } from '../schemas/do-not-call.ts';
+import type { Turns } from '../turns.ts';
 import { endCallsTo, endContactsOf } from './end.ts';
 import { importNumbers } from './load.ts';
 import * as sql from './sql.ts';
@@ -40,7 +42,7 @@ It is done whole or not at all. A bad row is reported with line, column and reas
 unless \`bad_rows=skip\`. When the answer comes none of the numbers is dialled any more and calls under way that were not
 answered have ended; contacts that wait are ended within seconds, in pages. The same file again changes nothing.`;
 
-export function doNotCallRoutes(deps: Deps): Route[] {
+export function doNotCallRoutes(deps: Deps, inTurn: Turns): Route[] {
   const { db } = deps;
   return [
     route({
@@ -97,7 +99,8 @@ export function doNotCallRoutes(deps: Deps): Route[] {
       repeats: 'natural',
       async handle({ query: { bad_rows: badRows, comment = null, ...query }, caller, req }) {
         typeOf(req, ['text/csv']);
-        const done = await importNumbers(db, { ...query, comment, badRows, by: by(caller), body: uploaded(req, IDLE_MS) });
+        const file = { ...query, comment, badRows, by: by(caller), body: uploaded(req, IDLE_MS) };
+        const done = await inTurn(() => importNumbers(db, file));
         if (!query.dryRun) await endCallsTo(deps, null);
         return ok(done);
       },
@@ -180,5 +183,8 @@ async function sendListings(
       yield* rest;
     }
   };
-  return sendCsv(res, 'do-not-call.csv', [...LISTING_COLUMNS], rows());
+  // Numbers stay as they are, to be read in again; what people have written must be no formula in a spreadsheet.
+  const plain = (text: string, { column }: CastingContext) =>
+    column === 'comment' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return sendCsv(res, 'do-not-call.csv', [...LISTING_COLUMNS], rows(), { cast: { ...CAST, string: plain } });
 }

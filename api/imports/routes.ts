@@ -6,6 +6,7 @@ import { type Deps, ok, page, readIntCursor, route, type Route } from '../http.t
 import { notFound } from '../problems.ts';
 import { idParams, listOf, listQuery } from '../schemas.ts';
 import { listChanged } from '../tell.ts';
+import { createTurns, type Turns } from '../turns.ts';
 import { Columns } from './columns.ts';
 import { importList } from './load.ts';
 import { type Format, MAX_FILE_BYTES } from './read.ts';
@@ -35,10 +36,14 @@ An import is done whole or not at all. A bad row is reported with line, column a
 imported, unless \`bad_rows=skip\`. With \`mode=replace\` contacts that are not in the file become disabled. The same
 file again changes nothing. With \`dryRun=true\` nothing is written, and the answer is the one that the import would give.`;
 
+/** Each upload holds a database connection from its first byte to its last: the others are for what is urgent. */
+const UPLOADS_AT_ONCE = 6;
+export const uploadTurns = (): Turns => createTurns(UPLOADS_AT_ONCE, 0, 'too many uploads are under way');
+
 /** `idleMs`: see {@link IDLE_MS}. */
 export function importRoutes(
   deps: Pick<Deps, 'db' | 'workflows' | 'matching' | 'log'>,
-  { idleMs = IDLE_MS }: { idleMs?: number } = {},
+  { idleMs = IDLE_MS, inTurn = uploadTurns() }: { idleMs?: number; inTurn?: Turns } = {},
 ): Route[] {
   return [
     route({
@@ -57,7 +62,7 @@ export function importRoutes(
       async handle({ params: { id }, query: { mode, bad_rows, dryRun, ...mapping }, caller, req }) {
         const file = { format: formatOf(req), columns: new Columns(mapping), body: uploaded(req, idleMs) };
         const how = { mode, badRows: bad_rows, dryRun };
-        const done = await importList(deps, { campaignId: id, by: by(caller), ...how, ...file });
+        const done = await inTurn(() => importList(deps, { campaignId: id, by: by(caller), ...how, ...file }));
         if (!dryRun) await listChanged(deps, id);
         return ok(done);
       },

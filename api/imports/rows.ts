@@ -108,6 +108,8 @@ function addJsonCell(cells: Cells, column: string | null | undefined, name: stri
   else if (column in cells) say(column, 'is given twice, under two names');
   else if (typeof cell === 'string') {
     if (cell.trim() !== '') cells[column] = cell;
+  } else if (typeof cell === 'number' && Math.abs(cell) > Number.MAX_SAFE_INTEGER) {
+    say(column, 'is too large for a number of JSON, which would be rounded: write it as a text');
   } else if (typeof cell === 'number' || typeof cell === 'boolean') cells[column] = String(cell);
   else if (cell !== null) say(column, 'is not a text, a number or true/false');
 }

@@ -185,7 +185,7 @@ function presence({ db, matching }: Deps): Route[] {
         await mustExist(id);
         const ticket = newTicket();
         const expiresAt = new Date(db.clock.now().getTime() + TICKET_MS);
-        await db.pool.query(sql.writeTicket(hashSecret(ticket), id, expiresAt));
+        await db.pool.query(sql.writeTicket(hashSecret(ticket), id, caller.keyId, expiresAt));
         return { status: 201, body: { ticket, expires_at: expiresAt.toISOString() } };
       },
     }),

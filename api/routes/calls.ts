@@ -1,11 +1,11 @@
 /** What an agent does in and after a call. */
 import { registerDisposition, type Registered, type Said } from '../../activities/dispositions.ts';
-import { countGranted } from '../../activities/sql.ts';
-import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
-import { numbersOf } from '../../domain/do-not-call.ts';
+import { codesOfContact, contactLegOfCall, countGranted } from '../../activities/sql.ts';
+import type { LegCode } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
 import { rulesOfCall, type StoredRules } from '../../domain/rules-of-call.ts';
+import type { CampaignStatus } from '../../domain/states.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { dispose, extendWrapUp, hangUp } from '../../workflows/contact/messages.ts';
 import { by, type Caller, MANAGERS, mustBeOwn, type Role } from '../auth.ts';
@@ -61,7 +61,7 @@ export function callRoutes(deps: Deps): Route[] {
         const said = { action, topics, comment, reschedule, canComment: true, callId: call_id, agentId, requestId, by: by(caller) };
         const registered = await registerDisposition(db, said);
         await tell(deps, { ...said, ...registered }, requestKey);
-        if (registered.action === 'do_not_call') await endContactsOf(deps, numbersOf(registered));
+        if (registered.action === 'do_not_call') await endContactsOf(deps, registered.numbers);
         return ok({ done: true });
       },
     }),
@@ -157,7 +157,7 @@ async function applyToClosed(deps: Deps, said: Told): Promise<void> {
   if (said.action === 'reschedule' && said.reschedule) {
     const { at, toMyself } = said.reschedule;
     const isOpen = await inTx(db, async (tx) => {
-      const changed = await tx.run(rescheduleDone(tx.now, contact_id, at, toMyself ? said.agentId : null));
+      const changed = await tx.run(rescheduleDone(tx.now, contact_id, at, toMyself ? said.agentId : null, said.callId));
       if (changed === 0) return false;
       await tx.run(countGranted(contact_id));
       await tx.run(sql.bumpRevision(tx.now, campaign_id));
@@ -173,16 +173,18 @@ async function applyToClosed(deps: Deps, said: Told): Promise<void> {
 /** By the same rules as in the workflow; false if they allow no further attempt. */
 async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolean> {
   const contact = (await tx.row<ContactRow>(sql.lockContact(contactId)))!;
-  const rules = rulesOfCall((await tx.row<StoredRules>(sql.lockCampaignOf(callId)))!);
-  const legs = await tx.rows<{ code: LegCode; destination: string }>(sql.legsOfContact(contact.id));
+  const campaign = (await tx.row<StoredRules & { status: CampaignStatus }>(sql.lockCampaignOf(callId)))!;
+  if (campaign.status === 'ended') return false;
+  const codes = await tx.rows<{ code: LegCode; times: number }>(codesOfContact(contact.id));
+  const leg = await tx.row<{ destination: string }>(contactLegOfCall(callId));
   const history: AttemptHistory = {
     attempts: contact.attempts,
     granted: contact.granted,
-    codes: Object.fromEntries(LEG_CODES.map((code) => [code, legs.filter((leg) => leg.code === code).length])),
+    codes: Object.fromEntries(codes.map(({ code, times }) => [code, times])),
     phones: { 1: !contact.given_up_1, 2: contact.phone_2 !== null && !contact.given_up_2 },
-    lastPhone: legs.at(-1)?.destination === contact.phone_2 ? 2 : 1,
+    lastPhone: leg?.destination === contact.phone_2 ? 2 : 1,
   };
-  const step = nextStep(rules, history, 'k');
+  const step = nextStep(rulesOfCall(campaign), history, 'k');
   if (step.kind === 'done') return false;
   const dueAt = new Date(tx.now.getTime() + step.delaySec * 1000);
   if ((await tx.run(sql.reopenUnanswered(tx.now, contact.id, callId, dueAt, step.phone))) === 0) return false;

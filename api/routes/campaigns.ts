@@ -1,16 +1,20 @@
 /** Campaigns: their settings, their control, and how they stand. */
 import { isDeepStrictEqual } from 'node:util';
+import type { QueryResult } from 'pg';
 import type { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
+import { everOpens } from '../../domain/hours.ts';
 import { type CampaignRules, campaignRulesSchema, withDefaults } from '../../domain/rules.ts';
 import { CONTACT_STATES, type CampaignStatus } from '../../domain/states.ts';
 import type { Campaign } from '../../prisma/generated/client.ts';
-import { inTx, type Tx } from '../../prisma/tx.ts';
+import { inTx, type Sql, type Tx } from '../../prisma/tx.ts';
 import { closeWindows } from '../../matching/hours-sql.ts';
 import { renewWindowsOf } from '../../matching/hours.ts';
+import { firstInOrder, reorderThese } from '../../matching/sql.ts';
+import { legalHoursOf, type LegalHoursRow } from '../../matching/legal-hours.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
 import { created, type Deps, ok, page, readIntCursor, route, type Route } from '../http.ts';
-import { invalidInput, notFound } from '../problems.ts';
+import { invalid, invalidInput, notFound } from '../problems.ts';
 import {
   campaign,
   campaignChange,
@@ -81,9 +85,11 @@ export function campaignRoutes(deps: Deps): Route[] {
       body: campaignChange,
       response: campaign,
       async handle({ params: { id }, body, caller }) {
-        const hasNewRules = await inTx(db, (tx) => changeCampaign(deps, tx, id, body, by(caller)));
+        const first = await firstByNewOrder(deps, id, body.rules);
+        const hasNewRules = await inTx(db, (tx) => changeCampaign(deps, tx, id, body, by(caller), first));
         await renewWindowsOf(db, id);
         if (hasNewRules) {
+          if (body.rules?.max_per_number_per_day !== undefined || body.rules?.min_gap_sec !== undefined) await lookAtCapsAgain(deps, id);
           await listChanged(deps, id);
           await matching.matchCampaign(id);
         }
@@ -115,6 +121,8 @@ async function read(db: Deps['db'], id: number): Promise<CampaignJson> {
 async function createCampaign({ db }: Deps, body: z.output<typeof newCampaign>, by: string): Promise<Campaign> {
   const { name, country, zone, rules } = body;
   const now = db.clock.now();
+  const read = { rows: async <T extends object>(query: Sql) => (await db.pool.query<T>(query)).rows };
+  await mustEverOpen(read, now, { country, zone, rules });
   for (;;) {
     const queueKey = body.queue_key ?? (await freeQueueKey(db, name));
     const { rows } = await db.pool.query<{ id: number }>(
@@ -151,10 +159,11 @@ async function changeCampaign(
   id: number,
   { rules, ...settings }: z.output<typeof campaignChange>,
   by: string,
+  first: string[],
 ): Promise<boolean> {
   // Under the queue's lock no match is under way: after the answer nobody is first offered under the old rules.
   if (rules) await matching.lockQueue(tx, id);
-  const before = await tx.row<{ rules: CampaignRules }>(sql.lockCampaign(id));
+  const before = await tx.row<{ rules: CampaignRules; country: string; zone: string }>(sql.lockCampaign(id));
   if (!before) throw notFound('campaign');
   await tx.run(sql.updateCampaign(tx.now, id, settings));
   // Closed until they have been reckoned by what holds now.
@@ -162,9 +171,36 @@ async function changeCampaign(
   if (!rules) return false;
   const merged = mergeRules(before.rules, rules);
   if (isDeepStrictEqual(merged, withDefaults(before.rules))) return false;
+  if (rules.hours || rules.countries) await mustEverOpen(tx, tx.now, { ...before, ...settings, rules: merged });
   await tx.run(sql.updateRules(tx.now, id, merged, by));
-  await tx.run(sql.lookAtCapsAgain(tx.now, id));
+  if (first.length > 0) await tx.run(reorderThese(id, first));
   return true;
+}
+
+/** For each place by the clock. */
+const SORTED_FIRST = 200;
+
+/**
+ * Contacts that a new order or filter puts first. To find them takes a look at the whole queue, 10 s for a million: so it is
+ * taken before the queue is locked, and whoever comes meanwhile is sorted by the campaign's workflow.
+ */
+async function firstByNewOrder({ db }: Deps, id: number, changes: Record<string, unknown> = {}): Promise<string[]> {
+  if (changes.order === undefined && changes.filter === undefined) return [];
+  const row = await db.prisma.campaign.findUnique({ where: { id }, select: { rules: true } });
+  if (!row) throw notFound('campaign');
+  const { order, filter } = mergeRules(row.rules as CampaignRules, changes);
+  const { rows } = await db.pool.query<{ id: string }>(firstInOrder(id, order, filter, SORTED_FIRST));
+  return rows.map((contact) => contact.id);
+}
+
+const CAPPED_PAGE = 1_000;
+
+/** Who waits for a cap is looked at again, as it may be another one by now: in pages, and by nobody's lock. */
+async function lookAtCapsAgain({ db }: Deps, id: number): Promise<void> {
+  for (let after: string | undefined = '0'; after !== undefined; ) {
+    const page: QueryResult<{ id: string }> = await db.pool.query<{ id: string }>(sql.lookAtCapsAgain(db.clock.now(), id, after, CAPPED_PAGE));
+    after = page.rows.map((row) => row.id).sort((a, b) => Number(BigInt(a) - BigInt(b))).at(-1);
+  }
 }
 
 /** Rules as they are with some of them changed; throws INVALID naming what is wrong in the whole. */
@@ -173,6 +209,25 @@ export function mergeRules(stored: CampaignRules, changes: Record<string, unknow
   if (!merged.success) throw invalidInput(merged.error, 'body', ['rules']);
   return merged.data;
 }
+
+/** Throws INVALID for hours that open in none of the countries that may be called, by their legal hours of now. */
+async function mustEverOpen(
+  { rows }: Pick<Tx, 'rows'>,
+  now: Date,
+  { country, zone, rules }: Pick<Campaign, 'country' | 'zone'> & { rules: CampaignRules },
+): Promise<void> {
+  if (!rules.hours) return;
+  const from = Math.max(now.getTime(), rules.hours.from_date ? Date.parse(rules.hours.from_date) - DAY_MS : 0);
+  const to = from + 366 * DAY_MS;
+  for (const called of rules.countries ?? [country]) {
+    const [legal] = await rows<LegalHoursRow>(legalHoursOf(called));
+    const asked = { campaign: rules.hours, legal: legal!.hours, zones: [zone], earliest: null, latest: null };
+    if (everOpens(asked, from, to)) return;
+  }
+  const reason = 'never open within a year from now and within the legal hours of the countries that may be called';
+  throw invalid('rules.hours', reason);
+}
+const DAY_MS = 86_400_000;
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

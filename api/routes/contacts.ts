@@ -263,6 +263,8 @@ async function put(deps: Deps, campaignId: number, key: string, body: sql.Contac
   const { status } = campaign;
   if (status === 'ended') throw new AppError('CONFLICT', 'the campaign has ended; nothing is added to it', { state: status });
   const written = await inTx(deps.db, async (tx) => {
+    // An import that has the same row may go on for minutes: nobody is to hold a connection for so long.
+    await tx.run(sql.shortWaits);
     const data = await readNumbers(tx, body, campaign);
     mustDiffer(data);
     const made = await tx.row<ContactRow>(sql.insertContact(tx.now, campaignId, key, data));
@@ -371,6 +373,9 @@ async function enable(tx: Tx, id: string): Promise<ContactRow> {
   if (!row.closed_at) {
     const detail = 'the contact is still closing: its last call is being finished; repeat the request';
     throw new AppError('CONFLICT', detail, { state: 'closing' });
+  }
+  if ((await tx.row<{ status: string }>(sql.statusOf(row.campaign_id)))?.status === 'ended') {
+    throw new AppError('CONFLICT', 'its campaign has ended and calls nobody any more', { state: row.state });
   }
   if (await tx.row(sql.listedNumber(numbersOf(row)))) {
     throw new AppError('CONFLICT', 'the contact must not be called: its number is on the do-not-call list', {

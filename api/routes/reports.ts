@@ -3,7 +3,7 @@ import { READERS } from '../auth.ts';
 import { sendCsv, wantsCsv } from '../csv.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
 import { COLUMNS, type Kind, makeReport } from '../reports/report.ts';
-import { createTurns } from '../reports/turns.ts';
+import { createTurns } from '../turns.ts';
 import { agentReportRow, campaignReportRow, reportOf, reportQuery, topicReportRow } from '../schemas/reports.ts';
 
 /** Of one process: calls need the machine and the connections more than reports do. */
@@ -26,7 +26,7 @@ const REPORTS = {
 } as const;
 
 export function reportRoutes({ db }: Deps): Route[] {
-  const inTurn = createTurns(AT_ONCE, WAITING);
+  const inTurn = createTurns(AT_ONCE, WAITING, 'too many reports are asked for at once');
   return (Object.keys(REPORTS) as Kind[]).map((kind) =>
     route({
       method: 'get',

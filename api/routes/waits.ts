@@ -1,4 +1,5 @@
 /** Whom to call back when, whom to call now, and when a list will be called. */
+import { setImmediate } from 'node:timers/promises';
 import { AppError } from '../../domain/errors.ts';
 import { numbersOf } from '../../domain/do-not-call.ts';
 import { isOpen, openWindow } from '../../domain/hours.ts';
@@ -89,36 +90,40 @@ export function waitRoutes(deps: Deps): Route[] {
       fails: ['CONFLICT'],
       async handle({ params: { id } }) {
         await inTx(db, async (tx) => {
-          const row = await lockContact(tx, id);
+          const row = await lockCallable(tx, id);
           if (!(await tx.row(waits.callNow(tx.now, id)))) throw notNow(row, 'it can not be called now');
         });
         return ok(await told(deps, id));
       },
     }),
-    route({
-      method: 'post',
-      path: '/v1/campaigns/{id}/check',
-      tag: 'Campaigns',
-      summary: 'How much of the list will be callable, from when on, and how much never and why',
-      roles: READERS,
-      params: idParams,
-      response: campaignCheck,
-      repeats: 'natural',
-      handle: async ({ params: { id } }) => ok(await check(deps, id)),
-    }),
+    checkRoute(deps),
   ];
 }
+
+const checkRoute = (deps: Deps): Route =>
+  route({
+    method: 'post',
+    path: '/v1/campaigns/{id}/check',
+    tag: 'Campaigns',
+    summary: 'How much of the list will be callable, from when on, and how much never and why',
+    roles: READERS,
+    params: idParams,
+    response: campaignCheck,
+    repeats: 'natural',
+    handle: async ({ params: { id } }) => ok(await check(deps, id)),
+  });
 
 // ---- called back, or now ----------------------------------------------------------------------------------------------
 
 async function setReschedule(tx: Tx, id: string, at: Date, agentId: number | null): Promise<void> {
-  const row = await lockContact(tx, id);
+  const row = await lockCallable(tx, id);
   if (agentId !== null && !(await tx.row(waits.servesCampaign(agentId, row.campaign_id)))) {
     throw invalid('agent_id', 'names no agent who serves this campaign');
   }
   if (await tx.row(sql.listedNumber(numbersOf(row)))) {
     throw new AppError('CONFLICT', 'the contact must not be called: its number is on the do-not-call list', { state: row.state });
   }
+  await tx.run(waits.useLastNumber(id));
   await mustBeLawful(tx, id, at, 'at');
   if (row.state === 'done') return again(tx, row, at, agentId);
   const changed = await tx.row<{ was: ContactState }>(waits.rescheduleContact(tx.now, id, at, agentId));
@@ -133,7 +138,10 @@ async function again(tx: Tx, row: ContactRow, at: Date, agentId: number | null):
     const detail = `it has been called ${row.attempts} times, as often as the campaign allows`;
     throw new AppError('CONFLICT', detail, { state: row.state });
   }
-  if ((await tx.run(waits.rescheduleDone(tx.now, row.id, at, agentId))) === 0) throw notNow(row, 'it is still closing');
+  if (row.given_up_1 && (row.phone_2 === null || row.given_up_2)) {
+    throw new AppError('CONFLICT', 'its numbers are given up: they are not dialled again', { state: row.state });
+  }
+  if ((await tx.run(waits.rescheduleDone(tx.now, row.id, at, agentId, null))) === 0) throw notNow(row, 'it is still closing');
   await tx.run(sql.bumpRevision(tx.now, row.campaign_id));
 }
 
@@ -146,6 +154,14 @@ async function lockContact(tx: Tx, id: string): Promise<ContactRow> {
   const row = await tx.row<ContactRow>(sql.lockContact(id));
   if (!row || row.deleted_at) throw notFound('contact');
   return row;
+}
+
+/** The same of a campaign that still calls. One that ends in this very moment ends the contact as all others. */
+async function lockCallable(tx: Tx, id: string): Promise<ContactRow> {
+  const row = await lockContact(tx, id);
+  const campaign = await tx.row<{ status: CampaignStatus }>(sql.statusOf(row.campaign_id));
+  if (campaign?.status !== 'ended') return row;
+  throw new AppError('CONFLICT', 'its campaign has ended and calls nobody any more', { state: row.state });
 }
 
 const WHAT_TO_DO: Partial<Record<ContactState, string>> = {
@@ -217,6 +233,7 @@ async function mustExist({ db }: Deps, id: number): Promise<{ status: string }> 
 // ---- the check --------------------------------------------------------------------------------------------------------
 
 const HOUR_MS = 3_600_000;
+const GROUPS = 200;
 
 async function check(deps: Deps, id: number): Promise<object> {
   const { db } = deps;
@@ -228,10 +245,15 @@ async function check(deps: Deps, id: number): Promise<object> {
   const later = new Map<number, number>();
   let callableNow = 0;
   let unplaced = 0;
+  let beingCalled = 0;
   const add = <K>(to: Map<K, number>, key: K, n: number) => to.set(key, (to.get(key) ?? 0) + n);
-  for (const group of rows) {
+  for (const [n, group] of rows.entries()) {
+    // There may be very many, and each may take a look at a whole year: what else this process does goes on.
+    if (n % GROUPS === GROUPS - 1) await setImmediate();
     const rules = group.profile_id === null ? undefined : profiles.get(group.profile_id);
     if (group.never !== null) add(never, group.never, group.n);
+    else if (group.called) beingCalled += group.n;
+    else if (rules === null) add(never, 'number_not_allowed', group.n);
     else if (!rules) unplaced += group.n;
     else {
       const from = Math.max(now, group.from?.getTime() ?? now);
@@ -248,6 +270,7 @@ async function check(deps: Deps, id: number): Promise<object> {
     callable_now: callableNow,
     callable_later: [...later].sort(([a], [b]) => a - b).map(([at, contacts]) => ({ from: new Date(at).toISOString(), contacts })),
     never: [...never].sort(([, a], [, b]) => b - a).map(([reason, contacts]) => ({ reason, contacts })),
+    being_called: beingCalled,
     being_placed: unplaced,
   };
 }

@@ -5,6 +5,9 @@ import { NOT_REOPENED, REOPENABLE } from '../../domain/reopening.ts';
 import { DISPOSITION_ACTIONS } from '../../domain/states.ts';
 import { bigId, count, dryRun, externalId, id, idParams, text, time, variables } from '../schemas.ts';
 
+/** As PostgreSQL reads it. */
+const instant = time.transform((text) => new Date(text).toISOString());
+
 /** One or more of what a filter may name. */
 const some = <T extends z.ZodType>(value: T, most = 100) => z.array(value).min(1).max(most);
 
@@ -12,8 +15,8 @@ const filterShape = {
   ended_reason: some(z.enum(REOPENABLE)).describe('Why they ended'),
   last_code: some(z.enum([...LEG_CODES, 'none'])).optional().describe('Of the last leg to the contact; `none`: never called'),
   external_ids: some(externalId, 10_000).optional(),
-  ended_after: time.optional().describe('At that time or later'),
-  ended_before: time.optional(),
+  ended_after: instant.optional().describe('At that time or later'),
+  ended_before: instant.optional(),
   variables: variables.optional().describe('All of them equal'),
   disposition: z
     .strictObject({

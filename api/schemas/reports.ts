@@ -6,7 +6,9 @@ import { intId, time, zone } from '../schemas.ts';
 
 const NO_TIME = 'must be a time such as 2026-11-24T09:00:00Z, or a date such as 2026-11-24';
 /** A date is its beginning in the zone, so it stays a text until the zone is known. */
-const moment = z.union([z.iso.datetime({ offset: true }), z.iso.date()], { error: NO_TIME });
+const moment = z
+  .union([z.iso.datetime({ offset: true }), z.iso.date()], { error: NO_TIME })
+  .refine((text) => text >= '1970', 'must be 1970 or later');
 
 export const INTERVALS = ['none', 'quarter', 'hour', 'day'] as const;
 

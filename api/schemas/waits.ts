@@ -35,6 +35,7 @@ export const campaignCheck = z
       .array(z.strictObject({ from: time, contacts: count }))
       .describe('From which full hour on how many more will be callable'),
     never: z.array(z.strictObject({ reason: z.string(), contacts: count })).describe('How many will not be called, and why'),
+    being_called: count.describe('Just now: offered, dialled, talking or in wrap-up'),
     being_placed: count.describe('The hours of which are not known yet, as the list is just being loaded'),
   })
   .meta({ id: 'CampaignCheck' });

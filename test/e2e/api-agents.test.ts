@@ -212,7 +212,7 @@ describe('stream', () => {
         topics: { required: false, comment: 'optional', tree: [] },
         attempt: 2,
         history: [{ at: expect.stringMatching(/Z$/), code: 'b' }],
-        zone: 'America/New_York',
+        zones: ['America/New_York'],
         local_time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/),
       },
     });

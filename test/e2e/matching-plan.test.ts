@@ -1,6 +1,8 @@
 /** The pick is an index look-up, however long the queue (SQL1): the plans of matching/sql.ts with 1,000,000 queued rows. */
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { updateRules } from '../../api/sql.ts';
+import { campaignRulesSchema } from '../../domain/rules.ts';
 import * as sql from '../../matching/sql.ts';
 import type { Sql } from '../../prisma/tx.ts';
 import { NODE, Queue } from '../kit/queue.ts';
@@ -265,5 +267,27 @@ describe('with a million contacts in the queue', () => {
       const { rows } = await client.query<{ id: number }>(sql.waitingAgent(queue.clock.now()));
       expect(rows).toEqual([{ id: picky }]);
     });
+  });
+
+  // The last: it leaves the queue in two orders.
+  it('just after a change of the order the first by the new one is picked, and no more than some are looked at', async () => {
+    const now = queue.clock.now();
+    const [last] = await queue.rows<{ id: string }>(
+      `UPDATE contact SET variables = '{"var1": "a"}'
+       WHERE id = (SELECT max(id) FROM contact WHERE campaign_id = $1 AND hours_1 < $2) RETURNING id`,
+      [big, PROFILES],
+    );
+    const rules = campaignRulesSchema.parse({ order: [{ by: 'var1' }] });
+    const { rows: first } = await client.query<{ id: string }>(sql.firstInOrder(big, rules.order, rules.filter, 200));
+    expect(first.length).toBe(PROFILES * 200);
+    await client.query(updateRules(now, big, rules, 'the test'));
+    await client.query(sql.reorderThese(big, first.map(({ id }) => id)));
+
+    const pick = sql.pickForCampaign(now, big);
+    expect((await client.query<sql.Picked>(pick)).rows).toMatchObject([{ contact_id: last!.id }]);
+    for (const mode of MODES) {
+      const { pages } = await planOf(pick, mode);
+      expect(pages).toBeLessThanOrEqual(pagesOf(OPEN + 200, OPEN) + 200);
+    }
   });
 });

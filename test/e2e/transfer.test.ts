@@ -462,7 +462,7 @@ describe('a talk transferred to a queue', () => {
     await clicks('take-back');
     await legIs(contact, { onHold: false, sound: null });
     await clicks('hang-up');
-    await scene.story('i q:q a:k(agent_hang_up) c:k(agent_hang_up) q:t');
+    await scene.story('i q:q a:k(agent_hang_up) c:k(agent_hang_up) q:k');
   });
 });
 

@@ -318,7 +318,9 @@ export class ContactLife {
     if (!unlinked) return;
     transfer.isUnlinked = true;
     for (;;) {
-      if (transfer.isQueued && !(await this.offeredInQueue(talk, transfer))) break;
+      // Taken back, it is carried all the same: what the click has begun is done to its end.
+      if (transfer.isQueued && !(await this.offeredInQueue(talk, transfer)) && this.hasEnded(talk)) break;
+      transfer.isTakenBack = false;
       const outcome = await this.whileTalking(talk, () =>
         phone(talk.node, 'Transfer: the target').carryTransfer({ transferId }),
       );
@@ -603,7 +605,13 @@ export class ContactLife {
     const transfer = this.transfer!;
     const { node, agentId } = this.offer!;
     const { transferId } = transfer;
-    await this.orUnavailable(() => command(node, `Agent ${agentId} takes the contact back`).takeContactBack({ transferId }));
+    try {
+      await this.orUnavailable(() => command(node, `Agent ${agentId} takes the contact back`).takeContactBack({ transferId }));
+    } catch (error) {
+      // Whether it was done is unknown: the rows say it.
+      transfer.isTakenBack = !(error instanceof ApplicationFailure) || error.type !== 'CONFLICT';
+      throw error;
+    }
     transfer.isTakenBack = true;
     return { done: true };
   }

@@ -38,6 +38,7 @@ CREATE TABLE "hours_window" (
     "legal_until" TIMESTAMPTZ(3),
     "legal_opens_at" TIMESTAMPTZ(3),
     "why" TEXT,
+    "legal_why" TEXT,
     "due_at" TIMESTAMPTZ(3) NOT NULL,
 
     CONSTRAINT "hours_window_pkey" PRIMARY KEY ("campaign_id", "profile_id")
@@ -72,7 +73,7 @@ BEGIN
         word := lower(btrim(variables ->> (key ->> 'by')) COLLATE "pg_unicode_fast");
         IF key ->> 'as' = 'number' THEN
           word := replace(replace(word, ' ', ''), ',', '.');
-          number := CASE WHEN word ~ '^[+-]?\d{1,15}(\.\d{1,15})?$' THEN word::double precision END;
+          number := CASE WHEN word ~ '^[+-]?[0-9]{1,15}(\.[0-9]{1,15})?$' THEN word::double precision END;
           word := NULL;
         END IF;
     END CASE;

@@ -20,3 +20,7 @@ ALTER TABLE "reopening" ADD CONSTRAINT "reopening_campaign_id_fkey" FOREIGN KEY 
 
 ALTER TABLE "contact" ADD COLUMN "reopened_at" TIMESTAMPTZ(3);
 ALTER TABLE "contact" ADD COLUMN "extra_attempts" INTEGER NOT NULL DEFAULT 0;
+
+-- A ticket is no better than the key with which it was asked for. Those that there are last a minute: they are forgotten.
+DELETE FROM "stream_ticket";
+ALTER TABLE "stream_ticket" ADD COLUMN "key_id" INTEGER NOT NULL;
