@@ -30,6 +30,9 @@ const MAY: Record<string, string> = {
   'get /v1/campaigns/{id}/rules-versions/{version}': 'admin manager operator',
   'get /v1/campaigns/{id}/contacts': 'admin manager operator',
   'get /v1/campaigns/{id}/reschedules': 'admin manager operator',
+  'post /v1/campaigns/{id}/reopen': 'admin manager',
+  'get /v1/campaigns/{id}/reopenings': 'admin manager operator',
+  'get /v1/campaigns/{id}/reopenings/{reopening_id}': 'admin manager operator',
   'post /v1/campaigns/{id}/check': 'admin manager operator',
   'put /v1/contacts/{id}/reschedule': 'admin manager',
   'delete /v1/contacts/{id}/reschedule': 'admin manager',
@@ -258,6 +261,16 @@ describe('tickets', () => {
     await api.db.pool.query(`UPDATE stream_ticket SET expires_at = $1`, [new Date(Date.now() - 1)]);
     expect((await open(one)).status).toBe(401);
     expect((await open('nonsense')).status).toBe(401);
+  });
+
+  test('are no better than the key with which they were asked for', async () => {
+    const { body: own } = await api.call('POST', '/v1/keys', { name: 'own', role: 'agent', agent_id: agent.id });
+    const ask = async () => (await api.call('POST', `/v1/agents/${agent.id}/stream-ticket`, undefined, { key: own.key })).body.ticket;
+    const [used, unused] = [await ask(), await ask()];
+    const stream = await open(used);
+    await api.call('DELETE', `/v1/keys/${own.id}`);
+    await stream.ended;
+    expect((await open(unused)).status).toBe(401);
   });
 
   test('are kept as a hash', async () => {

@@ -155,6 +155,27 @@ describe('disposition', () => {
     expect(api.workflows.updates).toHaveLength(2);
   });
 
+  test('with the key of another one is refused, and never takes do-not-call for what was said before', async () => {
+    const { key, callId, contact } = await scene({ talked: true });
+    const options = { key, headers: { 'Idempotency-Key': 'again' } };
+    api.workflows.onUpdate = refuse(new AppError('UNAVAILABLE', 'away'));
+    expect((await dispose(callId, { action: 'done' }, options)).status).toBe(503);
+    api.workflows.onUpdate = () => undefined;
+    const answer = await dispose(callId, { action: 'do_not_call' }, options);
+    expect([answer.status, answer.body.code]).toEqual([409, 'IDEMPOTENCY_CONFLICT']);
+    expect((await dispose(callId, { action: 'do_not_call' }, { key })).status).toBe(200);
+    expect((await api.call('GET', `/v1/do-not-call/${encodeURIComponent(contact.phone_num)}`)).body.listed).not.toBeNull();
+  });
+
+  test('do-not-call lists the number that was called, though the contact has got another one since', async () => {
+    const { key, callId, contact } = await scene({ talked: true });
+    const other = '+4722865999';
+    await api.db.pool.query(`UPDATE contact SET phone_num = $2 WHERE id = $1`, [contact.id, other]);
+    expect((await dispose(callId, { action: 'do_not_call' }, { key })).status).toBe(200);
+    const { rows } = await api.db.pool.query(`SELECT number FROM do_not_call WHERE contact_id = $1 ORDER BY number`, [contact.id]);
+    expect(rows.map(({ number }) => number)).toEqual([contact.phone_num, other].sort());
+  });
+
   test("a manager's key must say for whom", async () => {
     const { agent, callId } = await scene({ talked: true });
     const answer = await dispose(callId, { action: 'done' });

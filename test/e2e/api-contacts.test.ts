@@ -356,6 +356,24 @@ describe('enable', () => {
     expect(api.workflows.campaigns).toEqual([campaign.id]);
   });
 
+  test('calls whom somebody had promised to call back like the rest of the list', async () => {
+    const contact = await makeContact(api, campaign);
+    await api.call('PUT', `/v1/contacts/${contact.id}/reschedule`, { at: new Date(Date.now() + 60_000).toISOString() });
+    await api.call('POST', `/v1/contacts/${contact.id}/disable`);
+    expect((await api.call('POST', `/v1/contacts/${contact.id}/enable`)).body).toMatchObject({ state: 'new', scheduled_at: null });
+    const { rows } = await api.db.pool.query(`SELECT queue_rank, reserved_for FROM contact WHERE id = $1`, [contact.id]);
+    expect(rows).toEqual([{ queue_rank: 3, reserved_for: null }]);
+  });
+
+  test('in a campaign that has ended is a conflict', async () => {
+    const over = await makeCampaign(api);
+    const contact = await makeContact(api, over);
+    await api.call('POST', `/v1/contacts/${contact.id}/disable`);
+    await api.call('POST', `/v1/campaigns/${over.id}/end`);
+    const answer = await api.call('POST', `/v1/contacts/${contact.id}/enable`);
+    expect([answer.status, answer.body.detail]).toEqual([409, 'its campaign has ended and calls nobody any more']);
+  });
+
   test.each(['new', 'queued', 'talking', 'done'])('one that is %s is a conflict', async (state) => {
     const contact = await makeContact(api, campaign);
     await set(contact.id, { state });

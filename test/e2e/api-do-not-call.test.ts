@@ -142,6 +142,11 @@ describe('the list', () => {
     expect(lines[0]).toBe('number,added_at,added_by,source,comment,contact_id');
     expect(lines).toContain(`${mobile(1)},2026-11-29T08:00:00.000Z,key:1,import,"a ""b"", c",`);
     expect((await api.call('GET', '/v1/do-not-call?format=csv&limit=1')).text.trim().split('\n')).toHaveLength(2);
+    const formula = mobile();
+    await api.call('PUT', `/v1/do-not-call/${encodeURIComponent(formula)}`, { comment: '=1+1' });
+    const { text } = await api.call('GET', `/v1/do-not-call?format=csv&prefix=${encodeURIComponent(formula)}`);
+    expect(text).toContain(`${formula},`);
+    expect(text).toContain("'=1+1");
   });
 
   test('of more than a page is in the CSV as a whole', async () => {

@@ -379,6 +379,16 @@ describe('emergency stop', () => {
     expect((await api.call('POST', `/v1/campaigns/${running.id}/resume`)).body).toMatchObject({ status: 'running', stop_requested: false });
   });
 
+  test('ends the call-backs of a paused campaign, too', async () => {
+    const calling = await makeCampaign(api, { rules: { reschedule: { while_paused: true } } });
+    for (const control of ['start', 'pause']) await api.call('POST', `/v1/campaigns/${calling.id}/${control}`);
+    const lets = async () =>
+      (await pool.query<{ lets_reschedules: boolean }>(`SELECT lets_reschedules FROM campaign WHERE id = $1`, [calling.id])).rows[0];
+    expect(await lets()).toEqual({ lets_reschedules: true });
+    expect((await stop()).body.stopped).toContain(calling.id);
+    expect(await lets()).toEqual({ lets_reschedules: false });
+  });
+
   test('stands while Temporal is away', async () => {
     const running = await made('start');
     api.workflows.away = new AppError('UNAVAILABLE', 'away');

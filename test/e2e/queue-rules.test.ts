@@ -1,6 +1,6 @@
 /** Who of a queue may be offered, and in which order: calling hours, caps, order, filter and promises (docs/domain.md). */
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { updateRules } from '../../api/sql.ts';
+import { setStatus, updateRules } from '../../api/sql.ts';
 import { ANY_COUNTRY, putLegalHours } from '../../matching/legal-hours.ts';
 import { closeLegalWindows } from '../../matching/hours-sql.ts';
 import { isTimeToDial } from '../../matching/hours.ts';
@@ -99,6 +99,40 @@ describe('calling hours', () => {
 
 describe('caps of a number', () => {
   const PHONE = '+4722000001';
+
+  it('the gap begins with the end of a talk, however long that is', async () => {
+    const talker = await campaignWith({ min_gap_sec: 600 });
+    await talker.add([{ phone: PHONE }]);
+    expect(await talker.offered()).toBeDefined();
+    const call = await dial(worker, (await queue.offerOf(talker.agent))!);
+    await call.answer();
+    const { campaign } = await campaignWith({ min_gap_sec: 600 });
+    const [waiting] = await queue.contacts(campaign, [{ phone: PHONE }]);
+    queue.clock.pass(1_200);
+    await queue.enqueue(worker, [waiting!]);
+    expect(await stateOf(waiting!)).toMatchObject({ wait_reason: 'cap', wait_until: new Date(queue.clock.now().getTime() + 600_000) });
+    queue.clock.pass(300);
+    await call.end({ by: 'remote', phase: 'answered' });
+    queue.clock.pass(301);
+    await worker.sweep();
+    expect((await stateOf(waiting!)).wait_reason).toBe('cap');
+    queue.clock.pass(300);
+    await worker.sweep();
+    expect((await stateOf(waiting!)).state).not.toBe('waiting');
+  });
+
+  it('of a promise to call back ends while the campaign is paused, if it lets these through', async () => {
+    const { campaign, agent } = await campaignWith({ min_gap_sec: 600, reschedule: { while_paused: true } });
+    const [promised, other] = await queue.contacts(campaign, [{ rank: 1 }, {}]);
+    await queue.pool.query(`UPDATE contact SET state = 'waiting', wait_reason = 'cap', wait_until = $2 WHERE id = ANY($1)`, [
+      [promised, other],
+      queue.clock.now(),
+    ]);
+    await queue.pool.query(setStatus(queue.clock.now(), campaign, 'paused', false));
+    await worker.sweep();
+    expect((await queue.offerOf(agent))?.contact_id).toBe(promised);
+    expect((await stateOf(other!)).state).toBe('waiting');
+  });
 
   it('whose number was just dialled by another campaign leaves the queue, and comes back by itself', async () => {
     const { campaign, add, offered, agent } = await campaignWith({ min_gap_sec: 600 });

@@ -129,6 +129,60 @@ describe('a supervisor', () => {
     expect((await system.api('PUT', `/contacts/${contact}/reschedule`, { at: inMs(60_000) })).status).toBe(409);
   });
 
+  it('keeps it on the number that was called last', async () => {
+    const [first, second] = [number(), number()];
+    const scene = await setScene(system, { contacts: [{ phone_num: first, phone_2: second }] });
+    await scene.ready();
+    await scene.ringing();
+    await scene.phone(scene.agents[0]!.phone, 'answer');
+    await scene.until('dialling');
+    await scene.phone(first, 'reject');
+    await scene.until('waiting');
+    await system.ok('PUT', `/contacts/${scene.contacts[0]}/reschedule`, { at: inMs(3_600_000) });
+    const { items } = await system.ok('GET', `/campaigns/${scene.campaign}/reschedules`);
+    expect(items).toMatchObject([{ number: first }]);
+  });
+
+  it('is told why not: numbers given up, a campaign that has ended', async () => {
+    const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+    const [contact] = scene.contacts;
+    await scene.until('queued');
+    await system.ok('POST', `/contacts/${contact}/disable`);
+    await scene.until('disabled');
+    await system.sql.query(`UPDATE contact SET state = 'done', ended_reason = 'numbers_given_up', given_up_1 = true WHERE id = $1`, [contact]);
+    const put = () => system.api('PUT', `/contacts/${contact}/reschedule`, { at: inMs(60_000) });
+    expect(await put()).toMatchObject({ status: 409, body: { detail: expect.stringContaining('given up') } });
+    await system.sql.query(`UPDATE contact SET ended_reason = 'answered', given_up_1 = false WHERE id = $1`, [contact]);
+    await system.ok('POST', `/campaigns/${scene.campaign}/end`);
+    expect(await put()).toMatchObject({ status: 409, body: { detail: expect.stringContaining('campaign has ended') } });
+    expect(await scene.contact()).toMatchObject({ state: 'done', ended_reason: 'answered' });
+  });
+
+  it('has it called while the campaign is paused, where its rules say so', async () => {
+    const scene = await setScene(system, { contacts: [{ phone_num: number() }, { phone_num: number() }], rules: { reschedule: { while_paused: true } }, start: false });
+    await system.ok('POST', `/campaigns/${scene.campaign}/start`);
+    await scene.until('queued', 1);
+    await system.ok('POST', `/campaigns/${scene.campaign}/pause`);
+    await scene.until('waiting', 1);
+    // One that no workflow has taken up, and nobody would before the campaign goes on.
+    await system.sql.query(`UPDATE contact SET state = 'new', closed_at = NULL, round = round + 1 WHERE id = $1`, [scene.contacts[0]]);
+    await system.ok('PUT', `/contacts/${scene.contacts[0]}/reschedule`, { at: inMs(500) });
+    await scene.ready();
+    expect((await scene.ringing()).contact).toBe(scene.contacts[0]);
+    expect((await scene.contact(1)).wait_reason).toBe('campaign_not_running');
+  });
+
+  it('sees that it waits for another agent than those who have just turned it down', async () => {
+    const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+    await scene.ready();
+    const { offer } = await scene.ringing();
+    await system.ok('POST', `/offers/${offer}/reject`, {}, { key: scene.agents[0]!.key });
+    await eventually(async () => {
+      const { wait_reason, waits_until } = await scene.contact();
+      return wait_reason === 'waiting_for_agent' && waits_until !== null;
+    });
+  });
+
   it('sees why nobody is called, and when that ends', async () => {
     const scene = await setScene(system, { contacts: [{ phone_num: number() }, { phone_num: number() }], rules: { filter: { include: [{ variable: 'var1', values: ['x'] }] } } });
     await eventually(async () => (await scene.contact()).wait_reason === 'filtered');

@@ -218,6 +218,11 @@ describe('a talk transferred to a number', () => {
     const { scene, contact, click, clicks } = await talking();
     expect((await click('transfer', { mode: 'blind', to: { number: '112' } })).body.issues[0]).toMatchObject({ field: 'to.number' });
     expect((await click('transfer', { mode: 'blind', to: {} })).body.issues[0]).toMatchObject({ field: 'to' });
+    const listed = number();
+    await system.ok('PUT', `/do-not-call/${encodeURIComponent(listed)}`, {});
+    const refused = await click('transfer', { mode: 'blind', to: { number: listed } });
+    expect(refused.body).toMatchObject({ code: 'CONFLICT', detail: expect.stringContaining('do-not-call') });
+    expect((await click('transfer', { mode: 'blind', to: { number: contact } })).body).toMatchObject({ code: 'CONFLICT' });
     expect((await click('complete-transfer')).body).toMatchObject({ code: 'CONFLICT' });
     await clicks('transfer', { mode: 'attended', to: { number: number() } });
     const again = await click('transfer', { mode: 'blind', to: { number: number() } });
