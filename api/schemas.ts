@@ -360,6 +360,10 @@ export const contactDetail = z
   })
   .meta({ id: 'ContactDetail' });
 
+export const erasure = z
+  .strictObject({ recordings: z.array(z.string()).describe('Names of recordings that the switch still has') })
+  .meta({ id: 'Erasure' });
+
 // ---- agents ---------------------------------------------------------------------------------------------------------
 
 const queues = z
@@ -378,12 +382,16 @@ const confirm = z
     'The phone may answer by itself: it must be confirmed before the contact is dialled. ' +
       'Shown as it was set; an agent whose phone is a telephone number must always confirm',
   );
+const dailyLogOff = z
+  .strictObject({ time: z.string().regex(TIME_OF_DAY, NO_TIME_OF_DAY).meta({ examples: ['18:00'] }), zone })
+  .nullable()
+  .describe('Logged off every day at this local time, after the call; null: at none');
 export const newAgent = z
-  .strictObject({ name: label, phone, confirm: confirm.default(false), queues: queues.default([]) })
+  .strictObject({ name: label, phone, confirm: confirm.default(false), queues: queues.default([]), daily_log_off: dailyLogOff.default(null) })
   .meta({ id: 'NewAgent' });
-export const agentChange = nothingLeftOut(z.strictObject({ name: label, phone, confirm, queues }).partial()).meta({
-  id: 'AgentChange',
-});
+export const agentChange = nothingLeftOut(
+  z.strictObject({ name: label, phone, confirm, queues, daily_log_off: dailyLogOff }).partial(),
+).meta({ id: 'AgentChange' });
 
 const agentState = {
   state: z.enum(AGENT_STATES),
@@ -397,6 +405,7 @@ export const agent = z
     name: z.string(),
     phone: z.string(),
     confirm,
+    daily_log_off: dailyLogOff,
     ...agentState,
     cause: z.string(),
     offer_id: id.nullable(),

@@ -4,6 +4,7 @@
  * - `hoursSchema`, `legalHoursSchema`: what is stored, and which contradictions are refused when it is saved.
  * - `openWindow(rules, at)`: is it open at that instant, and when does that next change, to the millisecond.
  * - `everOpens(rules, from, to)`: would it open at all in that time.
+ * - `nextTimeOfDay(time, zone, at)`: when a clock comes to it next.
  *
  * Not for workflows: the zones come from the machine, and change with it.
  */
@@ -173,6 +174,18 @@ export function everOpens(rules: CallingRules, from: number, to: number): boolea
   }
   return false;
 }
+
+/** The next instant after `at` (epoch ms) at which a zone's wall clock comes to a time of day; null for what can't be read. */
+export function nextTimeOfDay(time: string, zone: string, at: number): number | null {
+  const minute = { days: [...WEEKDAYS], from: time, to: time === '23:59' ? '24:00' : clock(minuteOf(time) + 1) };
+  const rules = { campaign: null, legal: { periods: [minute], holidays: [] }, zones: [zone], earliest: null, latest: null };
+  const now = openWindow(rules, at);
+  const next = isOpen(now) ? openWindow(rules, now.openUntil) : now;
+  return isOpen(next) ? null : next.opensAt;
+}
+
+const clock = (minutes: number): string =>
+  [Math.floor(minutes / 60), minutes % 60].map((part) => String(part).padStart(2, '0')).join(':');
 
 const closedForGood = (reason: ClosedReason, by: Closed['by'], zone: string | null = null): Closed => ({
   opensAt: null,

@@ -381,6 +381,26 @@ export const agentsDue = (now: Date): Sql => ({
   values: [now],
 });
 
+export interface LogOffDue {
+  id: number;
+  time: string;
+  zone: string;
+}
+
+/** Agents who are to be logged off by now, as every day. */
+export const logOffsDue = (now: Date): Sql => ({
+  name: 'log_offs_due',
+  text: `SELECT id, log_off_time AS time, log_off_zone AS zone FROM agent WHERE log_off_at <= $1`,
+  values: [now],
+});
+
+/** 0 rows when another worker was faster, or the time was changed. */
+export const setNextLogOff = (now: Date, agentId: number, next: Date | null): Sql => ({
+  name: 'set_next_log_off',
+  text: `UPDATE agent SET log_off_at = $3 WHERE id = $2 AND log_off_at <= $1`,
+  values: [now, agentId, next],
+});
+
 /** Agents whose lease has lapsed and who have not been asked to leave for it yet. */
 export const agentsLost = (now: Date): Sql => ({
   name: 'agents_lost',

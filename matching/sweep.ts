@@ -2,9 +2,10 @@
  * Matching's share of the sweep, once a second in every worker: the guarantee behind the edges. Each step is guarded by
  * the row it changes, so that two workers sweeping at once do no harm.
  */
+import { nextTimeOfDay } from '../domain/hours.ts';
 import { AGENT_ENGAGED } from '../domain/states.ts';
 import { inTx } from '../prisma/tx.ts';
-import { type AgentRow, changeAgent, endDueState } from './agents.ts';
+import { type AgentRow, applyWish, changeAgent, endDueState } from './agents.ts';
 import { endCapWaits } from './caps.ts';
 import { renewWindows } from './hours.ts';
 import { agentsForLive } from './live.ts';
@@ -20,6 +21,7 @@ export function matchingSteps(deps: TellDeps, matching: Matching): Record<string
   return {
     'due agents': () => serveDueAgents(deps),
     'lost agents': () => serveLostAgents(deps),
+    'daily log-off': () => logOffDaily(deps),
     'leaving agents': () => serveLeavingAgents(deps),
     'offers not told': () => tellOffers(deps),
     'calling hours': () => renewWindows(deps.db),
@@ -70,6 +72,19 @@ async function serveDueAgents(deps: TellDeps): Promise<void> {
   for (const { id } of rows) {
     const wrapUp = await inTx(deps.db, (tx) => endDueState(tx, id));
     if (wrapUp) await tellWrapUpEnded(deps, wrapUp);
+  }
+}
+
+/** Agents whose time of day has come: as if they had wanted it, so a call is finished first. */
+async function logOffDaily(deps: TellDeps): Promise<void> {
+  const { rows } = await deps.db.pool.query<sql.LogOffDue>(sql.logOffsDue(deps.db.clock.now()));
+  for (const { id, time, zone } of rows) {
+    const wish = await inTx(deps.db, async (tx) => {
+      const next = nextTimeOfDay(time, zone, tx.now.getTime());
+      if ((await tx.run(sql.setNextLogOff(tx.now, id, next === null ? null : new Date(next)))) === 0) return null;
+      return applyWish(tx, id, 'logged_off', { cause: 'time_of_day', by: null });
+    });
+    if (wish?.withdraw) await tellGone(deps, id, 'agent_logged_off');
   }
 }
 

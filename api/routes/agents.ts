@@ -1,6 +1,7 @@
 /** Agents: who they are, what they want, and the stream that their desktop follows. */
 import type { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
+import { nextTimeOfDay } from '../../domain/hours.ts';
 import type { AgentState } from '../../domain/states.ts';
 import type { AgentView } from '../../matching/matching.ts';
 import { Prisma, type Agent, type AgentQueue } from '../../prisma/generated/client.ts';
@@ -197,17 +198,26 @@ function presence({ db, matching }: Deps): Route[] {
 const include = { queues: { orderBy: { campaignId: 'asc' } } } as const;
 type AgentRow = Agent & { queues: AgentQueue[] };
 
-function createAgent(db: Db, { queues, ...data }: z.output<typeof newAgent>): Promise<AgentRow> {
+function createAgent(db: Db, { queues, daily_log_off, ...settings }: z.output<typeof newAgent>): Promise<AgentRow> {
   const now = db.clock.now();
+  const data = { ...settings, ...logOffOf(daily_log_off, now) };
   const times = { since: now, createdAt: now, updatedAt: now };
   const profile = { create: queues.map(queueRow) };
   return written(db.prisma.agent.create({ data: { ...data, ...times, cause: 'created', queues: profile }, include }));
 }
 
-function changeAgent(db: Db, id: number, { queues, ...data }: z.output<typeof agentChange>): Promise<AgentRow> {
+function changeAgent(db: Db, id: number, { queues, daily_log_off, ...data }: z.output<typeof agentChange>): Promise<AgentRow> {
+  const now = db.clock.now();
   const profile = queues && { deleteMany: {}, create: queues.map(queueRow) };
-  const change = { ...data, updatedAt: db.clock.now(), queues: profile };
+  const logOff = daily_log_off === undefined ? {} : logOffOf(daily_log_off, now);
+  const change = { ...data, ...logOff, updatedAt: now, queues: profile };
   return written(db.prisma.agent.update({ where: { id }, data: change, include }));
+}
+
+function logOffOf(daily: z.output<typeof newAgent>['daily_log_off'], now: Date) {
+  if (!daily) return { logOffTime: null, logOffZone: null, logOffAt: null };
+  const at = nextTimeOfDay(daily.time, daily.zone, now.getTime());
+  return { logOffTime: daily.time, logOffZone: daily.zone, logOffAt: at === null ? null : new Date(at) };
 }
 
 const queueRow = ({ campaign_id, priority }: { campaign_id: number; priority: number }) => ({
@@ -249,6 +259,7 @@ function agentJson(row: AgentRow, callId: bigint | undefined): AgentJson {
     name: row.name,
     phone: row.phone,
     confirm: row.confirm,
+    daily_log_off: row.logOffTime && row.logOffZone ? { time: row.logOffTime, zone: row.logOffZone } : null,
     ...viewJson({
       state: row.state as AgentState,
       next_state: row.nextState,

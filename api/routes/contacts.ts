@@ -23,6 +23,7 @@ import {
   contactDetail,
   type ContactJson,
   contactPut,
+  erasure,
   externalId,
   idParams,
   intId,
@@ -30,6 +31,7 @@ import {
   listQuery,
   text,
 } from '../schemas.ts';
+import { ERASURES, eraseContact, recordingsOf } from '../erasure-sql.ts';
 import * as sql from '../sql.ts';
 import type { Seen } from '../waits-sql.ts';
 import { listChanged } from '../tell.ts';
@@ -185,6 +187,20 @@ function endingRoutes(deps: Deps): Route[] {
         await db.pool.query(sql.markDeleted(db.clock.now(), id));
         return noContent;
       },
+    }),
+    route({
+      method: 'post',
+      path: '/v1/contacts/{id}/erase',
+      tag: TAG,
+      summary: 'Erase a person: blank everything personal of a contact, in the raw data too',
+      description:
+        'For good. Only where no call is under way: delete or disable it first. A number on the do-not-call list stays there. ' +
+        'Recordings are files of the switch: their names are in the answer, for you to delete.',
+      roles: MANAGERS,
+      params: bigIdParams,
+      response: erasure,
+      fails: ['CONFLICT'],
+      handle: async ({ params: { id }, caller }) => ok(await inTx(db, (tx) => erase(tx, id, by(caller)))),
     }),
     route({
       method: 'post',
@@ -362,6 +378,20 @@ async function endContact(deps: Deps, id: string, ending: Ending, requestKey: st
 function isClosed(error: unknown): true {
   if (error instanceof AppError && error.code === 'CONTACT_CLOSED') return true;
   throw error;
+}
+
+/** Repeated it finds nothing more. */
+async function erase(tx: Tx, id: string, by: string): Promise<z.input<typeof erasure>> {
+  const row = await tx.row<ContactRow>(sql.lockContact(id));
+  if (!row) throw notFound('contact');
+  if (!row.closed_at) {
+    const detail = 'something is under way for this contact: delete it first, and repeat this when its last call is over';
+    throw new AppError('CONFLICT', detail, { state: row.state });
+  }
+  const recordings = await tx.rows<{ recording: string }>(recordingsOf(id));
+  await tx.run(eraseContact(tx.now, id, by));
+  for (const statement of ERASURES) await tx.run(statement(id));
+  return { recordings: recordings.map(({ recording }) => recording) };
 }
 
 async function enable(tx: Tx, id: string): Promise<ContactRow> {

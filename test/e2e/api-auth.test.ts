@@ -45,6 +45,7 @@ const MAY: Record<string, string> = {
   'delete /v1/contacts/{id}': 'admin manager',
   'post /v1/contacts/{id}/disable': 'admin manager',
   'post /v1/contacts/{id}/enable': 'admin manager',
+  'post /v1/contacts/{id}/erase': 'admin manager',
   'post /v1/agents': 'admin manager',
   'get /v1/agents': 'admin manager operator',
   'get /v1/agents/{id}': 'admin manager operator agent',

@@ -50,7 +50,43 @@ it('no number, name, comment or variable is in any history', async () => {
   // The search can find: ids, which belong there, are found.
   expect(text.includes(first.call), 'the search finds what is there').toBe(true);
   for (const word of PERSONAL) expect(text.includes(word), `"${word}" is in a history`).toBe(false);
+
+  // Both persons are erased: nothing of them is left in the database, and every event is still there.
+  const events = async () => (await system.ok('GET', '/call-events?limit=1000')).items;
+  const before = await events();
+  expect(await wordsFound(), 'the search finds what is there').toEqual(OF_THE_PERSONS);
+  for (const contact of scene.contacts) {
+    expect((await system.api('POST', `/contacts/${contact}/erase`, {})).status).toBe(200);
+    expect((await system.api('POST', `/contacts/${contact}/erase`, {})).status, 'a repeat').toBe(200);
+    expect((await system.api('GET', `/contacts/${contact}`)).status).toBe(404);
+  }
+  expect(await wordsFound()).toEqual([]);
+  const kept = (all: Record<string, unknown>[]) => all.map(({ position, kind, result_code, topics, at }) => ({ position, kind, result_code, topics, at }));
+  expect(kept(await events())).toEqual(kept(before));
 });
+
+it('a person who is being called is not erased', async () => {
+  const scene = await setScene(system, { contacts: [{ phone_num: '+4722400009' }] });
+  await scene.until('queued');
+  const answer = await system.api('POST', `/contacts/${scene.contacts[0]}/erase`, {});
+  expect(answer).toMatchObject({ status: 409, body: { code: 'CONFLICT', state: 'queued' } });
+  expect((await scene.contact()).phone_num).toBe('+4722400009');
+});
+
+const OF_THE_PERSONS = ['22400001', '22400002', '22400003', 'Åse Ødegård', 'Storgata 17', 'wants a call from her son'];
+
+/** Those that are anywhere in the database; answers kept for a day's repeats are left out. */
+async function wordsFound(): Promise<string[]> {
+  const { rows: tables } = await system.sql.query<{ name: string }>(
+    `SELECT table_name AS name FROM information_schema.tables
+     WHERE table_schema = 'public' AND table_name NOT IN ('idempotent_request', '_prisma_migrations')`,
+  );
+  const texts = await Promise.all(
+    tables.map(async ({ name }) => (await system.sql.query<{ text: string }>(`SELECT t::text AS text FROM "${name}" t`)).rows),
+  );
+  const all = texts.flat().map(({ text }) => text).join('\n');
+  return OF_THE_PERSONS.filter((word) => all.includes(word));
+}
 
 /** Every event of every workflow of a campaign, payloads decoded, as one text. */
 async function allHistories(campaign: string): Promise<string> {

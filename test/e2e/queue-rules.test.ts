@@ -237,6 +237,50 @@ describe('order and filter', () => {
   });
 });
 
+describe('a daily log-off', () => {
+  const leaving = async () => {
+    const scene = await campaignWith();
+    const at = new Date(queue.clock.now().getTime() + 60_000); // 10:01 in Oslo
+    await queue.pool.query(`UPDATE agent SET log_off_time = '10:01', log_off_zone = 'Europe/Oslo', log_off_at = $2 WHERE id = $1`, [scene.agent, at]);
+    const agent = async () =>
+      (await queue.rows<{ state: string; cause: string; next_state: string | null; log_off_at: Date }>(
+        `SELECT state, cause, next_state, log_off_at FROM agent WHERE id = $1`,
+        [scene.agent],
+      ))[0]!;
+    return { ...scene, at, leaves: agent };
+  };
+
+  it('comes at its time, and again the next day', async () => {
+    const { leaves, at, agent } = await leaving();
+    await worker.sweep();
+    expect((await leaves()).state).toBe('ready');
+    queue.clock.pass(60);
+    await worker.sweep();
+    const tomorrow = new Date(at.getTime() + 86_400_000);
+    expect(await leaves()).toEqual({ state: 'logged_off', cause: 'time_of_day', next_state: null, log_off_at: tomorrow });
+    // Whoever comes back stays, until then.
+    await worker.matching.setAgentState(agent, 'ready', 'agent');
+    await queue.pool.query(`UPDATE agent SET lease_until = 'infinity'`);
+    await worker.sweep();
+    expect((await leaves()).state).toBe('ready');
+  });
+
+  it('is after the call', async () => {
+    const { leaves, add, offered, agent } = await leaving();
+    await add([{}]);
+    await offered();
+    const call = await dial(worker, (await queue.offerOf(agent))!);
+    await call.answer();
+    queue.clock.pass(60);
+    await worker.sweep();
+    expect(await leaves()).toMatchObject({ state: 'connected', next_state: 'logged_off' });
+    await call.end({ by: 'remote', phase: 'answered' });
+    queue.clock.pass(60);
+    await worker.sweep();
+    expect((await leaves()).state).toBe('logged_off');
+  });
+});
+
 describe('a promise to call back', () => {
   const promised = async () => {
     const scene = await campaignWith({ reschedule: { reserve_sec: 300 } });

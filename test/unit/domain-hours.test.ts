@@ -9,6 +9,7 @@ import {
   isOpen,
   type LegalHours,
   legalHoursSchema,
+  nextTimeOfDay,
   openWindow,
   WEEKDAYS,
 } from '../../domain/hours.ts';
@@ -413,4 +414,18 @@ test('it ever opens: also beyond a year, and not at the end itself', () => {
   expect(everOpens(rules({ campaign }), from, opens)).toBe(false);
   expect(everOpens(rules({ campaign }), from, opens + 1)).toBe(true);
   expect(everOpens(rules({ campaign }), opens, opens)).toBe(false);
+});
+
+test.each([
+  ['18:00', 'Europe/Oslo', '2030-01-07T16:59:59.999Z', '2030-01-07T17:00:00.000Z'],
+  ['18:00', 'Europe/Oslo', '2030-01-07T17:00:00.000Z', '2030-01-08T17:00:00.000Z'],
+  ['23:59', 'Asia/Tokyo', '2030-01-07T00:00:00.000Z', '2030-01-07T14:59:00.000Z'],
+  // On 31 March 2030 the clock leaps from 02:00 to 03:00.
+  ['02:30', 'Europe/Oslo', '2030-03-30T12:00:00.000Z', '2030-04-01T00:30:00.000Z'],
+])('%s comes next in %s after %s at %s', (time, zone, after, expected) => {
+  expect(new Date(nextTimeOfDay(time, zone, Date.parse(after))!).toISOString()).toBe(expected);
+});
+
+test('a time of day that is none, or of no zone, never comes', () => {
+  expect([nextTimeOfDay('x', 'Europe/Oslo', 0), nextTimeOfDay('10:00', 'Mars/Olympus', 0)]).toEqual([null, null]);
 });
