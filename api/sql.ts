@@ -81,6 +81,10 @@ export const forget = (now: Date): Sql[] => [
     values: [new Date(now.getTime() - 86_400_000)],
   },
   { text: `DELETE FROM stream_ticket WHERE expires_at < $1`, values: [now] },
+  ...['campaign', 'agent', 'api_key'].map((table) => ({
+    text: `UPDATE ${table} SET request_key = NULL WHERE request_key IS NOT NULL AND created_at < $1`,
+    values: [new Date(now.getTime() - 86_400_000)],
+  })),
 ];
 
 // ---- campaigns ------------------------------------------------------------------------------------------------------
@@ -150,13 +154,14 @@ export interface NewCampaignRow {
   rules: object;
   /** Who makes it. */
   by: string;
+  requestKey?: string;
 }
 
 /** With the first version of its rules; 0 rows when another campaign has the queue key. */
 export const insertCampaign = (now: Date, campaign: NewCampaignRow): Sql => ({
   text: `WITH made AS (
-           INSERT INTO campaign (name, queue_key, country, zone, service_num, caller_id, rules, created_at, updated_at)
-           VALUES ($2, $3, $4, $5, $6, $7, $8, $1, $1) ON CONFLICT (queue_key) DO NOTHING
+           INSERT INTO campaign (name, queue_key, country, zone, service_num, caller_id, rules, created_at, updated_at, request_key)
+           VALUES ($2, $3, $4, $5, $6, $7, $8, $1, $1, $10) ON CONFLICT (queue_key) DO NOTHING
            RETURNING id, rules, rules_version
          )
          INSERT INTO rules_version (campaign_id, version, rules, at, by)
@@ -171,6 +176,7 @@ export const insertCampaign = (now: Date, campaign: NewCampaignRow): Sql => ({
     campaign.callerId ?? null,
     JSON.stringify(campaign.rules),
     campaign.by,
+    campaign.requestKey ?? null,
   ],
 });
 

@@ -52,8 +52,9 @@ export function agentRoutes(deps: Deps, streams: AgentStreams): Route[] {
       response: agent,
       statuses: [201],
       fails: ['CONFLICT'],
-      async handle({ body }) {
-        const made = await createAgent(db, body);
+      async handle({ body, requestKey }) {
+        const before = await db.prisma.agent.findUnique({ where: { requestKey }, include });
+        const made = before ?? (await createAgent(db, body, requestKey));
         return created((await agentsJson(db, [made]))[0]!, `/v1/agents/${made.id}`);
       },
     }),
@@ -198,9 +199,13 @@ function presence({ db, matching }: Deps): Route[] {
 const include = { queues: { orderBy: { campaignId: 'asc' } } } as const;
 type AgentRow = Agent & { queues: AgentQueue[] };
 
-function createAgent(db: Db, { queues, daily_log_off, ...settings }: z.output<typeof newAgent>): Promise<AgentRow> {
+function createAgent(
+  db: Db,
+  { queues, daily_log_off, ...settings }: z.output<typeof newAgent>,
+  requestKey: string,
+): Promise<AgentRow> {
   const now = db.clock.now();
-  const data = { ...settings, ...logOffOf(daily_log_off, now) };
+  const data = { ...settings, ...logOffOf(daily_log_off, now), requestKey };
   const times = { since: now, createdAt: now, updatedAt: now };
   const profile = { create: queues.map(queueRow) };
   return written(db.prisma.agent.create({ data: { ...data, ...times, cause: 'created', queues: profile }, include }));

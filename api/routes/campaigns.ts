@@ -43,8 +43,9 @@ export function campaignRoutes(deps: Deps): Route[] {
       response: campaign,
       statuses: [201],
       fails: ['CONFLICT'],
-      async handle({ body, caller }) {
-        const made = await createCampaign(deps, body, by(caller));
+      async handle({ body, caller, requestKey }) {
+        const before = await db.prisma.campaign.findUnique({ where: { requestKey } });
+        const made = before ?? (await createCampaign(deps, body, by(caller), requestKey));
         return created(campaignJson(made), `/v1/campaigns/${made.id}`);
       },
     }),
@@ -118,7 +119,7 @@ async function read(db: Deps['db'], id: number): Promise<CampaignJson> {
 
 // ---- settings -------------------------------------------------------------------------------------------------------
 
-async function createCampaign({ db }: Deps, body: z.output<typeof newCampaign>, by: string): Promise<Campaign> {
+async function createCampaign({ db }: Deps, body: z.output<typeof newCampaign>, by: string, requestKey: string): Promise<Campaign> {
   const { name, country, zone, rules } = body;
   const now = db.clock.now();
   const read = { rows: async <T extends object>(query: Sql) => (await db.pool.query<T>(query)).rows };
@@ -126,7 +127,7 @@ async function createCampaign({ db }: Deps, body: z.output<typeof newCampaign>, 
   for (;;) {
     const queueKey = body.queue_key ?? (await freeQueueKey(db, name));
     const { rows } = await db.pool.query<{ id: number }>(
-      sql.insertCampaign(now, { name, queueKey, country, zone, serviceNum: body.service_num, callerId: body.caller_id, rules, by }),
+      sql.insertCampaign(now, { name, queueKey, country, zone, serviceNum: body.service_num, callerId: body.caller_id, rules, by, requestKey }),
     );
     if (rows[0]) return db.prisma.campaign.findUniqueOrThrow({ where: { id: rows[0].id } });
     // A key that was derived is taken when somebody else has just used the same name: derive the next.
