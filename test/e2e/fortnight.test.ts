@@ -132,6 +132,32 @@ describe('a campaign of two weeks', () => {
     expect(dialled.filter((leg) => keepsPromise(leg) && wallClock(leg).time >= '12:00' && wallClock(leg).time < '16:00').length).toBeGreaterThan(5);
   });
 
+  it('offers nobody outside of these hours either', async () => {
+    const offers = await queue.rows<{ contact: string; zone: string; at: Date }>(
+      `SELECT o.contact_id AS contact, c.zone, o.created_at AS at FROM offer o JOIN contact c ON c.id = o.contact_id`,
+    );
+    expect(offers.length).toBeGreaterThanOrEqual(dialled.length);
+    for (const offer of offers) {
+      const { time } = wallClock(offer);
+      expect(time >= '09:00' && time < '20:30', `${offer.zone} ${time}`).toBe(true);
+    }
+  });
+
+  it('waits after each result as its rule says', () => {
+    const waits: Record<string, number> = { b: 900, t: 40 * 3600, c: 60 };
+    let checked = 0;
+    for (const contact of new Set(dialled.map((leg) => leg.contact))) {
+      const legs = dialled.filter((leg) => leg.contact === contact);
+      legs.slice(1).forEach((leg, n) => {
+        const wait = waits[legs[n]!.code];
+        if (wait === undefined) return;
+        checked++;
+        expect(leg.at.getTime() - legs[n]!.at.getTime()).toBeGreaterThanOrEqual(wait * 1000);
+      });
+    }
+    expect(checked).toBeGreaterThan(CONTACTS / 4);
+  });
+
   it('no number more often than twice in 24 hours, or within the gap, and nobody more often than allowed', () => {
     for (const contact of new Set(dialled.map((leg) => leg.contact))) {
       const times = dialled.filter((leg) => leg.contact === contact).map(({ at }) => at.getTime());
