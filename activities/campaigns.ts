@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import { placeContacts } from '../matching/hours.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
-import { type Held, holdStatus, leaveQueue, reorderQueue } from '../matching/sql.ts';
+import { type Held, holdStatus, leaveQueue, reorderNew, reorderQueue } from '../matching/sql.ts';
 import { type Db, inTx } from '../prisma/tx.ts';
 import { asSignals, type Disable, withdraw } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
@@ -73,7 +73,7 @@ async function settleRevision(deps: CampaignDeps, campaign: sql.CampaignRow, tot
   const pages = campaign.status === 'running' ? [queueAgain, feed] : [emptyQueue, endRest];
   if (campaign.status === 'paused' && campaign.lets_reschedules) pages.push(feedReschedules);
   if (campaign.stop_requested) await stop(deps, campaign);
-  for (const page of [placeLive, reorder, reopen, ...pages, drain, placeNew]) {
+  for (const page of [placeLive, reorder, reorderList, reopen, ...pages, drain, placeNew]) {
     while (await page(deps, campaign, total)) {
       Context.current().heartbeat(total);
       if (await overtaken(deps, campaign)) return false;
@@ -97,6 +97,8 @@ type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => P
  */
 const feeding = (only?: 'reschedules'): Page => async (deps, campaign, total) => {
   const { id } = campaign;
+  // The list gets its order while it is taken up: a page of it for each that is started, many times as long.
+  if (!only) await placeContacts(deps.db, id, 'new');
   const page = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE, only))).rows;
   const claimed = page.filter((row) => !row.is_listed);
   const last = claimed.at(-1);
@@ -147,6 +149,9 @@ const reorder: Page = async ({ db, matching }, { id }) => {
   if (rowCount) await matching.matchCampaign(id);
   return rowCount === ORDER_PAGE;
 };
+
+/** And the place in the list of those who are not in the queue yet. */
+const reorderList: Page = async ({ db }, { id }) => (await db.pool.query(reorderNew(id, ORDER_PAGE))).rowCount === ORDER_PAGE;
 
 /** Finished contacts that are to be called again are new ones from here on. */
 const reopen: Page = async ({ db }, { id, status }) => {

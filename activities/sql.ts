@@ -697,24 +697,39 @@ export interface Claimed {
   offer_no: number;
 }
 
+/** Who is to be called back, or now; `all`: or again. */
+const URGENT = (all: boolean) => `
+  (SELECT id FROM contact
+   WHERE campaign_id = $2 AND state = 'new' AND queue_rank ${all ? '< 3' : `= ${RESCHEDULE_RANK}`} AND ended_reason IS NULL
+   ORDER BY id LIMIT $3)
+  UNION ALL (SELECT id FROM contact WHERE campaign_id = $2 AND state = 'starting' AND ended_reason IS NULL ORDER BY id LIMIT $3)`;
+/** New contacts that have their place in the campaign's order; `included`: by its filter. */
+const PLACED = (included: boolean) => `
+  UNION ALL (SELECT id FROM contact
+   WHERE campaign_id = $2 AND state = 'new' AND order_version = ${ORDER_VERSION} AND is_included = ${included}
+     AND ended_reason IS NULL
+   ORDER BY sort_key, id LIMIT $3)`;
+const ORDER_VERSION = `(SELECT order_version FROM campaign WHERE id = $2)`;
+/** And those that have none yet, or a former one. */
+const UNPLACED = `
+  UNION ALL (SELECT id FROM contact
+   WHERE campaign_id = $2 AND state = 'new' AND order_version < ${ORDER_VERSION} AND ended_reason IS NULL
+   ORDER BY order_version, is_included, sort_key, id LIMIT $3)`;
+
 /**
  * The next page of the list, claimed before its workflows start: who is to be called back or again, what an earlier try
- * left claimed, then the rest; `reschedules`: these alone. `is_listed`: must not be called, and is disabled without a workflow.
+ * left claimed, then the rest in the campaign's order; `only` reschedules: without the rest. `is_listed`: must not be called,
+ * and is disabled without a workflow.
  */
 export const claimPage = (now: Date, campaignId: number, limit: number, only?: 'reschedules'): Sql => ({
   text: `
     WITH page AS (
       SELECT id, state = 'new' AND ${isListed('contact')} AS is_listed FROM contact
-      WHERE id = ANY(ARRAY(
-              (SELECT id FROM contact
-               WHERE campaign_id = $2 AND state = 'new' AND queue_rank ${only ? `= ${RESCHEDULE_RANK}` : '< 3'} AND ended_reason IS NULL
-               ORDER BY id LIMIT $3)
-              UNION ALL
-              (SELECT id FROM contact
-               WHERE campaign_id = $2 AND state IN ('starting'${only ? '' : `, 'new'`}) AND ended_reason IS NULL
-               ORDER BY state DESC, id LIMIT $3)))
+      WHERE id = ANY(ARRAY(${URGENT(!only)} ${only ? '' : PLACED(true) + UNPLACED + PLACED(false)}))
         AND state IN ('starting', 'new') AND ended_reason IS NULL
-      ORDER BY queue_rank, state DESC, id LIMIT $3 FOR UPDATE
+      ORDER BY queue_rank, state DESC,
+        CASE WHEN order_version < ${ORDER_VERSION} THEN 1 WHEN is_included THEN 0 ELSE 2 END, sort_key, id
+      LIMIT $3 FOR UPDATE
     ), listed AS (
       UPDATE contact c SET ${DISABLED}, ${ENDED_AS_LISTED}, ended_by = ${listedBy('c')}, closed_at = $1
       FROM page WHERE c.id = page.id AND is_listed

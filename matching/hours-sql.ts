@@ -59,13 +59,17 @@ export const profileIds = (profiles: Profile[]): Sql => ({
   values: [JSON.stringify(profiles)],
 });
 
-/** Gives contacts their profiles, unless what these depend on was changed meanwhile. `hours2` 0: there is no second number. */
+/** Gives contacts their profiles, and new ones their place in the list, unless what these depend on was changed meanwhile. `hours2` 0: there is no second number. */
 export const place = (contacts: Unplaced[], hours1: number[], hours2: number[]): Sql => ({
   name: 'place_contacts',
-  text: `UPDATE contact c SET hours_1 = p.hours_1, hours_2 = nullif(p.hours_2, 0)
-         FROM jsonb_to_recordset($1) AS was (id bigint, phone_num text, phone_2 text, zone text, earliest text, latest text),
+  text: `UPDATE contact c SET hours_1 = p.hours_1, hours_2 = nullif(p.hours_2, 0),
+           sort_key = CASE c.state WHEN 'new' THEN contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order')
+                                   ELSE c.sort_key END,
+           is_included = CASE c.state WHEN 'new' THEN contact_included(c.variables, cp.rules -> 'filter') ELSE c.is_included END,
+           order_version = CASE c.state WHEN 'new' THEN cp.order_version ELSE c.order_version END
+         FROM campaign cp, jsonb_to_recordset($1) AS was (id bigint, phone_num text, phone_2 text, zone text, earliest text, latest text),
            unnest($2::bigint[], $3::int[], $4::int[]) AS p (id, hours_1, hours_2)
-         WHERE c.id = was.id AND p.id = was.id
+         WHERE c.id = was.id AND p.id = was.id AND cp.id = c.campaign_id
            AND (c.phone_num, c.phone_2, c.zone, c.earliest, c.latest)
                IS NOT DISTINCT FROM (was.phone_num, was.phone_2, was.zone, was.earliest, was.latest)`,
   values: [JSON.stringify(contacts), contacts.map(({ id }) => id), hours1, hours2],

@@ -626,6 +626,23 @@ export const reorderQueue = (campaignId: number, limit: number): Sql => ({
   values: [campaignId, limit],
 });
 
+/** The same of contacts that no workflow has taken up yet, as far as they had a place. */
+export const reorderNew = (campaignId: number, limit: number): Sql => ({
+  name: 'reorder_new',
+  text: `
+    WITH former AS (
+      SELECT c.id FROM contact c
+      WHERE c.campaign_id = $1 AND c.state = 'new' AND c.order_version > 0
+        AND c.order_version < (SELECT order_version FROM campaign WHERE id = $1)
+      LIMIT $2 FOR UPDATE OF c
+    )
+    UPDATE contact c SET order_version = cp.order_version,
+      sort_key = contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order'),
+      is_included = contact_included(c.variables, cp.rules -> 'filter')
+    FROM former, campaign cp WHERE c.id = former.id AND cp.id = $1 AND c.state = 'new'`,
+  values: [campaignId, limit],
+});
+
 /** Takes contacts out of the queue with their calls still open, into `waiting` for the campaign. */
 export const leaveQueue = (now: Date, campaignId: number, limit: number): Sql => ({
   name: 'leave_queue',

@@ -3,7 +3,9 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { setStatus, updateRules } from '../../api/sql.ts';
 import { ANY_COUNTRY, putLegalHours } from '../../matching/legal-hours.ts';
 import { closeLegalWindows } from '../../matching/hours-sql.ts';
-import { isTimeToDial } from '../../matching/hours.ts';
+import { claimPage } from '../../activities/sql.ts';
+import { isTimeToDial, placeContacts } from '../../matching/hours.ts';
+import { reorderNew } from '../../matching/sql.ts';
 import { campaignRulesSchema } from '../../domain/rules.ts';
 import { inTx } from '../../prisma/tx.ts';
 import { leaveQueueForCap } from '../../matching/caps.ts';
@@ -234,6 +236,37 @@ describe('order and filter', () => {
     expect(await offered()).toBe(ids[2]);
     await endOffer(worker, (await queue.offerOf(agent))!, 'rejects');
     expect(await offered()).toBeUndefined();
+  });
+});
+
+describe('a list that is taken up', () => {
+  it('is in the order of the campaign as far as it has one, whom the filter leaves out last', async () => {
+    const rules = { order: [{ by: 'var1' }], filter: { exclude: [{ variable: 'var1', values: ['a'] }], include: [] } };
+    const campaign = await queue.campaign({ rules });
+    const ids = await queue.contacts(campaign, ['c', 'b', 'a', 'd', 'b'].map((var1) => ({ variables: { var1 } })));
+    const fresh = (which: string[]) =>
+      queue.pool.query(`UPDATE contact SET state = 'new', order_version = 0, hours_1 = NULL WHERE id = ANY($1)`, [which]);
+    await fresh(ids);
+    const claim = async (limit: number) =>
+      (await queue.rows<{ id: string }>(claimPage(queue.clock.now(), campaign, limit).text, [queue.clock.now(), campaign, limit])).map(({ id }) => ids.indexOf(id));
+    // Not placed yet: as they stand in the file.
+    expect((await claim(2)).sort()).toEqual([0, 1]);
+    await fresh(ids);
+    await placeContacts(worker.db, campaign, ids.slice(0, 4));
+    // The last one has no place yet; who is left out comes after it.
+    const claimed: number[] = [];
+    for (let n = 0; n < ids.length; n++) {
+      const [next] = await claim(1);
+      claimed.push(next!);
+      await queue.pool.query(`UPDATE contact SET state = 'waiting' WHERE state = 'starting'`);
+    }
+    expect(claimed).toEqual([1, 0, 3, 4, 2]);
+
+    await fresh(ids);
+    await placeContacts(worker.db, campaign, ids);
+    await queue.edit(campaign, { order: [{ by: 'var1', direction: 'desc' }] });
+    while ((await queue.pool.query(reorderNew(campaign, 2))).rowCount === 2);
+    expect((await claim(2)).sort()).toEqual([0, 3]);
   });
 });
 
