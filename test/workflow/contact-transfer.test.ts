@@ -98,9 +98,22 @@ describe('a transfer', () => {
   it('to a queue is taken back while the contact waits', async () => {
     const contact = await transferring({ at: 'queued' });
     await contact.click('takeBack');
+    // Done to its end by who carries it, be it that the click's own command was not.
+    await contact.hasAsked('carry 1');
+    contact.carried().ends({ kind: 'back' });
     await contact.untilHeld(() => contact.click('hold'));
 
-    expect(transferred(contact)).toEqual(['beginTransfer 1', 'unlink 1', 'takeContactBack 1', 'hold 1']);
+    expect(transferred(contact)).toEqual(['beginTransfer 1', 'unlink 1', 'takeContactBack 1', 'carry 1', 'hold 1']);
+  });
+
+  it('to a queue is taken back by a click whose outcome is unknown: what the rows say is done', async () => {
+    const contact = await transferring({ at: 'queued' });
+    contact.commands.push(ApplicationFailure.nonRetryable('the node is away', 'AWAY'));
+    expect(await refusal(contact.click('takeBack'))).toBe('UNAVAILABLE (talking)');
+    await contact.hasAsked('carry 1');
+    contact.carried().ends({ kind: 'back' });
+    await contact.untilHeld(() => contact.click('hold'));
+    expect(transferred(contact)).toEqual(['beginTransfer 1', 'unlink 1', 'takeContactBack 1', 'carry 1', 'hold 1']);
   });
 
   it('is completed and taken back by who has begun it alone', async () => {
