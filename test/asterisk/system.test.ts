@@ -15,6 +15,7 @@ import { startSystem, type System } from '../kit/system.ts';
 const manual: BehaviourInput = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'manual' } };
 const busy: BehaviourInput = { trying: 0, alerting: null, then: { kind: 'fails', after: 0, sip: 486 } };
 const AGENT = '1001';
+const OTHER_AGENT = '1002';
 const FREE_MS = 10_000;
 /** A dead activity is noticed by its heartbeat (10 s); the lease and the start of a process come before. */
 const RECOVERY_MS = 40_000;
@@ -25,6 +26,7 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
   let carrier: SipPhones;
   let asterisk: MortalAsterisk;
   let softphone: Softphone;
+  let otherSoftphone: Softphone;
   let system: System;
   let contacts = 0;
 
@@ -35,17 +37,21 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
     softphone = await Softphone.open({ sipPort, account: AGENT, password: softphonePassword });
     await softphone.register();
     await softphone.phone.behave(manual);
+    otherSoftphone = await Softphone.open({ sipPort, account: OTHER_AGENT, password: softphonePassword });
+    await otherSoftphone.register();
+    await otherSoftphone.phone.behave(manual);
     const ari = { ARI_URL: ariUrl, ARI_PASSWORD: ariPassword, ASTERISK_TRUNK: 'PJSIP/{number}@carrier' };
     system = await startSystem({ settings: { TELEPHONY: 'asterisk', ...ari } });
   }, 120_000);
   afterAll(async () => {
     await system?.stop();
     softphone?.close();
+    otherSoftphone?.close();
     await asterisk?.stop();
     carrier?.close();
   });
-  /** There is one softphone, and a phone is one agent's: the next one can have it. */
-  const passOn = () => system.sql.query(`UPDATE agent SET phone = phone || '-' || id WHERE phone = $1`, [AGENT]);
+  /** There are two softphones, and a phone is one agent's: the next one can have it. */
+  const passOn = () => system.sql.query(`UPDATE agent SET phone = phone || '-' || id WHERE phone = ANY($1)`, [[AGENT, OTHER_AGENT]]);
   afterEach(passOn);
 
   const callTo = async (behaviour: BehaviourInput) => {
@@ -291,6 +297,82 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
       await over(target);
       await scene.until('wrap_up');
       await scene.story('i q:q a:k c:k n:k');
+    });
+
+    /** One more agent of the campaign, on the other softphone. */
+    const another = async (scene: Scene, state: 'ready' | 'paused') => {
+      const queues = [{ campaign_id: scene.campaign, priority: 1 }];
+      const agent = await system.ok('POST', '/agents', { name: 'Other', phone: OTHER_AGENT, queues });
+      const { key } = await system.ok('POST', '/keys', { name: 'other', role: 'agent', agent_id: agent.id });
+      const is = (want: string) => system.ok('PUT', `/agents/${agent.id}/state`, { state: want }, { key });
+      await is(state);
+      return { id: agent.id as string, is };
+    };
+    const other = () => otherSoftphone.phone;
+
+    it('to an agent: the contact waits and then talks with that one', async () => {
+      const { scene, contact } = await talk();
+      const { id } = await another(scene, 'ready');
+
+      await click(scene, 'transfer', { mode: 'blind', to: { agent_id: id } });
+      await over(softphone.phone);
+      await rings(other());
+      await other().answer();
+
+      await speak(contact, other());
+      await contact.hangUp();
+      await over(other());
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k a:k');
+    });
+
+    it('to an agent who does not answer: back to the one who has asked', async () => {
+      const { scene, contact } = await talk();
+      const { id } = await another(scene, 'ready');
+
+      await click(scene, 'transfer', { mode: 'attended', to: { agent_id: id } });
+      await rings(other());
+      await other().reject();
+
+      await hearEachOther(contact);
+      await softphone.phone.hangUp();
+      await over(contact);
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k(agent_hang_up) c:k(agent_hang_up) a:b');
+    });
+
+    it('to a queue: the contact waits until an agent is ready', async () => {
+      const { scene, contact } = await talk();
+      const { is } = await another(scene, 'paused');
+
+      await click(scene, 'transfer', { mode: 'blind', to: { campaign_id: scene.campaign } });
+      await over(softphone.phone);
+      expect((await scene.contact()).state).toBe('talking');
+      await is('ready');
+      await rings(other());
+      await other().answer();
+
+      await speak(contact, other());
+      await contact.hangUp();
+      await over(other());
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k q:k a:k');
+    });
+
+    it('nobody: on hold, back, and keys to the contact', async () => {
+      const { scene, contact } = await talk();
+      const tone = softphone.phone.calls.at(-1)!.tone;
+
+      await click(scene, 'hold');
+      await eventually(() => contact.calls.at(-1)!.loudest([tone]) === null);
+      await click(scene, 'resume');
+      await hearEachOther(contact);
+      await click(scene, 'dtmf', { digits: '42' });
+      await eventually(() => contact.calls.at(-1)!.keysHeard === '42');
+
+      await contact.hangUp();
+      await over(softphone.phone);
+      await scene.until('wrap_up');
     });
 
     it('whose worker is killed while agent and number speak, and the agent hangs up meanwhile, is completed', async () => {
