@@ -99,11 +99,13 @@ export function createCallActivities(deps: CallDeps) {
         const mix = leg.call_id;
         // Before it is sent, so that the agent hears its first sign and it never outlives the agent. An agent who has gone
         // by now keeps it from being sent. A repeat says both again: a try that is frozen here may still send it.
-        await deps.telephony.join(mix, agentLeg);
-        await deps.telephony.endTogether(mix, [
-          { legId: agentLeg, why: 'agent_hang_up' },
-          { legId: leg.id, why: 'call_over' },
-        ]);
+        if (!leg.ended_at) {
+          await deps.telephony.join(mix, agentLeg);
+          await deps.telephony.endTogether(mix, [
+            { legId: agentLeg, why: 'agent_hang_up' },
+            { legId: leg.id, why: 'call_over' },
+          ]);
+        }
         const isCertain = fresh && (await send(deps, leg, { party: 'contact', ringSec: context.rules.ring_sec, mix }, context));
         return await untilTalking(deps, agentLeg, watch, isCertain);
       } finally {
@@ -204,8 +206,8 @@ async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | nul
   const found = await tx.row<sql.LegRow>(sql.contactLegOfCall(offer.call_id));
   if (found?.id === id) return { offer, outcome: null, context, leg: found, fresh: false };
   if (offer.ended_at && !endsCall(offer.withdrawn)) return { offer, outcome: offerOver(offer) };
-  await tx.run(shareDials);
   await tx.run(lockNumbers(context.numbers));
+  await tx.run(shareDials);
   const reason = wanted ?? (await refusal(tx, offer, context, found !== undefined));
   if (reason) {
     await tx.run(sql.withdrawOffer(offer.id, reason));

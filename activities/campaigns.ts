@@ -36,6 +36,8 @@ export interface Settled {
 /** Rows of one transaction. */
 const PAGE = 500;
 const ORDER_PAGE = 5_000;
+/** The same for each page that is started. */
+const LIST_PAGE = 2_000;
 /** Workflows started, or told that they are final, before they are waited for: half a second's work. */
 const FLOW_PAGE = 50;
 /** Between two heartbeats. */
@@ -73,7 +75,7 @@ async function settleRevision(deps: CampaignDeps, campaign: sql.CampaignRow, tot
   const pages = campaign.status === 'running' ? [queueAgain, feed] : [emptyQueue, endRest];
   if (campaign.status === 'paused' && campaign.lets_reschedules) pages.push(feedReschedules);
   if (campaign.stop_requested) await stop(deps, campaign);
-  for (const page of [placeLive, reorder, reorderList, reopen, ...pages, drain, placeNew]) {
+  for (const page of [placeLive, reorder, reopen, ...pages, drain, placeNew, reorderList]) {
     while (await page(deps, campaign, total)) {
       Context.current().heartbeat(total);
       if (await overtaken(deps, campaign)) return false;
@@ -98,7 +100,10 @@ type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => P
 const feeding = (only?: 'reschedules'): Page => async (deps, campaign, total) => {
   const { id } = campaign;
   // The list gets its order while it is taken up: a page of it for each that is started, many times as long.
-  if (!only) await placeContacts(deps.db, id, 'new');
+  if (!only) {
+    await placeContacts(deps.db, id, 'new');
+    await deps.db.pool.query(reorderNew(id, LIST_PAGE));
+  }
   const page = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE, only))).rows;
   const claimed = page.filter((row) => !row.is_listed);
   const last = claimed.at(-1);

@@ -48,6 +48,7 @@ export async function registerDisposition(db: Db, said: Said): Promise<Registere
     const action = 'issues' in judged ? said.action : judged.action;
     const called = action === 'do_not_call' ? await lockNumbersOf(tx, callId) : [];
     const call = (await tx.row<sql.CallToDispose>(sql.lockCallToDispose(callId)))!;
+    if (call.is_erased) throw new AppError('CONFLICT', 'the contact of this call was erased', { state: call.state });
     await mustHaveTalked(tx, call, { callId, agentId, action });
     const numbers = [...new Set([...called, ...numbersOf(call)])];
     const before = await tx.row<sql.SaidBefore>(sql.findDisposition(callId, agentId, requestId));

@@ -619,13 +619,14 @@ export interface CallToDispose {
   phone_2: string | null;
   /** Its campaign has ended. */
   is_over: boolean;
+  is_erased: boolean;
 }
 
 /** A call and its contact, which is locked. */
 export const lockCallToDispose = (callId: string): Sql => ({
   name: 'lock_call_to_dispose',
   text: `SELECT k.contact_id, k.campaign_id, c.round, c.call_id AS newest, c.state, c.phone_num, c.phone_2,
-           cp.status = 'ended' AS is_over
+           cp.status = 'ended' AS is_over, c.erased_at IS NOT NULL AS is_erased
          FROM call k JOIN contact c ON c.id = k.contact_id JOIN campaign cp ON cp.id = k.campaign_id
          WHERE k.call_id = $1 FOR NO KEY UPDATE OF c`,
   values: [callId],
@@ -701,7 +702,7 @@ export interface Claimed {
 const URGENT = (all: boolean) => `
   (SELECT id FROM contact
    WHERE campaign_id = $2 AND state = 'new' AND queue_rank ${all ? '< 3' : `= ${RESCHEDULE_RANK}`} AND ended_reason IS NULL
-   ORDER BY id LIMIT $3)
+   ORDER BY queue_rank, id LIMIT $3)
   UNION ALL (SELECT id FROM contact WHERE campaign_id = $2 AND state = 'starting' AND ended_reason IS NULL ORDER BY id LIMIT $3)`;
 /** New contacts that have their place in the campaign's order; `included`: by its filter. */
 const PLACED = (included: boolean) => `

@@ -18,6 +18,7 @@ import type { Matching } from '../matching/matching.ts';
 import { lockAgent, lockAgentOfOffer, lockNumbers, shareDials } from '../matching/sql.ts';
 import { type Db, inTx, type Sql, type Tx } from '../prisma/tx.ts';
 import type { EndWhy, Telephony } from '../telephony/telephony.ts';
+import { TelephonyUnavailable } from '../telephony/unavailable.ts';
 import { adoption, type CallDeps, HEARTBEAT_MS, insertLeg, isForbidden, missing, send } from './calls.ts';
 import type { OpenOffer } from './contacts.ts';
 import { recordLiveWait } from './live-wait.ts';
@@ -105,15 +106,20 @@ function beginTo(tx: Tx, transfer: transferSql.TransferRow, offer: sql.OfferRow)
 async function toNumber(tx: Tx, transfer: transferSql.TransferRow, offer: sql.OfferRow): Promise<Begun | string> {
   // Whoever is called so is called like any other: not against their will, and not twice at once.
   const number = transfer.to_number!;
-  await tx.run(shareDials);
-  await tx.run(lockNumbers([number]));
-  if (await tx.row(sql.findListed('0', [number]))) return 'the number must not be called: it is on the do-not-call list';
+  if (await mustNotBeCalled(tx, number)) return 'the number must not be called: it is on the do-not-call list';
   if (await isForbidden(tx, number, await contextOf(tx, offer.id))) return 'the number may not be called any more';
   if (await tx.row(sql.numberInUse(number))) return 'a contact is being called at that number just now';
   const { n } = (await tx.row<{ n: number }>(transferSql.numbersTransferredTo(offer.id)))!;
   if (n >= MOST_NUMBER_TRANSFERS) return `a talk can be transferred to ${MOST_NUMBER_TRANSFERS} numbers by one agent`;
   await tx.run(transferSql.ringTarget(transfer.id, transferLegId(offer.call_id, offer.offer_no, n + 1)));
   return { at: 'ringing', offer: null };
+}
+
+/** Asked under the locks that a dial takes. */
+async function mustNotBeCalled(tx: Tx, number: string): Promise<boolean> {
+  await tx.run(lockNumbers([number]));
+  await tx.run(shareDials);
+  return (await tx.row(sql.findListed('0', [number]))) !== undefined;
 }
 
 async function toAgent(
@@ -223,7 +229,11 @@ export function createTransferActivities(deps: TransferDeps) {
  * the other. Whoever connects the contact with such a leg would hang the contact up.
  */
 async function isGone(telephony: Telephony, leg: sql.LegRow | null): Promise<boolean> {
-  return leg === null || leg.ended_at !== null || (await telephony.status(leg.id)) === 'absent';
+  if (leg === null || leg.ended_at !== null) return true;
+  const status = await telephony.status(leg.id);
+  // Nothing is decided in the rows that could not be carried out at the switch.
+  if (status === 'cannot-tell') throw new TelephonyUnavailable('the switch is away');
+  return status === 'absent';
 }
 
 /** Why a target's leg ends that is not wanted any more. */
@@ -257,7 +267,7 @@ async function look({ db }: Pick<TransferDeps, 'db'>, transferId: string): Promi
 async function lockWithTarget(tx: Tx, transferId: string): Promise<transferSql.TransferRow> {
   const found = await tx.row<transferSql.TransferRow>(transferSql.readTransfer(transferId));
   if (found) await tx.run(transferSql.lockContactLeg(found.call_id));
-  if (found?.target_offer_id) await tx.row(sql.lockOffer(found.target_offer_id));
+  if (found?.target_offer_id && !found.ended_at) await tx.row(sql.lockOffer(found.target_offer_id));
   return (await tx.row<transferSql.TransferRow>(transferSql.lockTransfer(transferId)))!;
 }
 
@@ -279,6 +289,8 @@ async function beginTarget(tx: Tx, transferId: string): Promise<{ fresh: boolean
   const offer = (await tx.row<sql.OfferRow>(sql.readOffer(transfer.target_offer_id ?? transfer.offer_id)))!;
   const id = transfer.leg_id ?? legId(offer.call_id, offer.offer_no, 'agent');
   if (await tx.row(sql.readLeg(id))) return { fresh: false };
+  // It may have been listed since the transfer was begun.
+  if (transfer.to_number && (await mustNotBeCalled(tx, transfer.to_number))) return { fresh: false };
   if (transfer.target_offer_id) {
     if (offer.ended_at) return { fresh: false };
     if (offer.withdrawn) {

@@ -13,6 +13,13 @@ export const eraseContact = (now: Date, id: string, by: string): Sql => ({
   values: [now, id, by],
 });
 
+/** A row if the contact was called within 24 hours: how often a number was called must be known for so long. */
+export const wasJustCalled = (now: Date, id: string): Sql => ({
+  text: `SELECT max(created_at) + interval '24 h' AS until FROM leg
+         WHERE contact_id = $2 AND ciq = 'c' HAVING max(created_at) > $1::timestamptz - interval '24 h'`,
+  values: [now, id],
+});
+
 /** Names of recordings of the contact's talks: the switch has these files, and only people can delete them there. */
 export const recordingsOf = (id: string): Sql => ({
   text: `SELECT DISTINCT recording FROM leg WHERE contact_id = $1 AND recording IS NOT NULL ORDER BY 1`,
@@ -36,6 +43,9 @@ export const ERASURES: readonly ((id: string) => Sql)[] = [
   // Clients write what they like into an Idempotency-Key.
   statement(`UPDATE dispositions SET comment = NULL, request_id = 'erased:' || position WHERE contact_id = $1`),
   statement(`UPDATE transfer SET to_number = '' WHERE contact_id = $1 AND to_number IS NOT NULL`),
+  // Filters that have named the person.
+  statement(`UPDATE reopening r SET filter = r.filter - 'external_ids' - 'variables'
+             FROM contact c WHERE c.id = $1 AND r.campaign_id = c.campaign_id`),
   statement(`UPDATE do_not_call SET comment = NULL, contact_id = NULL WHERE contact_id = $1`),
   statement(`UPDATE do_not_call_removed SET comment = NULL, contact_id = NULL WHERE contact_id = $1`),
 ];

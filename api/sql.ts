@@ -128,7 +128,6 @@ export const stopCampaigns = (now: Date, ids: number[]): Sql => ({
   values: [now, ids],
 });
 
-/** The list or the rules changed: the campaign's workflow has something to carry out. */
 /** Locks are waited for so long in this transaction; then SQLSTATE 55P03. */
 export const shortWaits: Sql = { text: `SET LOCAL lock_timeout = '3s'`, values: [] };
 
@@ -138,6 +137,7 @@ export const statusOf = (id: number): Sql => ({
   values: [id],
 });
 
+/** The list or the rules changed: the campaign's workflow has something to carry out. */
 export const bumpRevision = (now: Date, id: number): Sql => ({
   name: 'api_bump_revision',
   text: `UPDATE campaign SET revision = revision + 1, updated_at = $1 WHERE id = $2`,
@@ -370,7 +370,7 @@ export const updateContact = (now: Date, id: string, data: ContactData): Sql => 
            next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END,
            wait_until = CASE WHEN wait_reason = 'cap' THEN $1 ELSE wait_until END,
            hours_1 = CASE WHEN (phone_num, zone, earliest, latest) IS NOT DISTINCT FROM ($3, $6, $8, $9) THEN hours_1 END,
-           hours_2 = CASE WHEN (phone_2, zone, earliest, latest) IS NOT DISTINCT FROM ($4, $6, $8, $9) THEN hours_2 END, order_version = 0
+           hours_2 = CASE WHEN (phone_2, zone, earliest, latest) IS NOT DISTINCT FROM ($4, $6, $8, $9) THEN hours_2 END, order_version = -1
          WHERE id = $2 RETURNING *`,
   values: [
     now,
@@ -405,11 +405,11 @@ export const markDeleted = (now: Date, id: string): Sql => ({
   values: [now, id],
 });
 
-/** Back into the list, in a new round and at its old place; 0 rows unless it is disabled and its workflow has closed. */
 /** Whoever is put back into the list is called like the rest of it, whatever was agreed before. */
 const NOT_RESCHEDULED = `queue_rank = CASE WHEN attempts > 0 THEN 2 ELSE 3 END, scheduled_at = NULL, reserved_for = NULL,
   reserved_until = NULL`;
 
+/** Back into the list, in a new round and at its old place; 0 rows unless it is disabled and its workflow has closed. */
 export const enableContact = (now: Date, id: string): Sql => ({
   text: `UPDATE contact SET state = 'new', state_since = $1, round = round + 1, ended_reason = NULL, ended_by = NULL,
            ended_at = NULL, closed_at = NULL, wait_reason = NULL, wait_until = NULL, ${NOT_RESCHEDULED}, updated_at = $1

@@ -169,7 +169,8 @@ export const groupContacts = (now: Date, campaignId: number): Sql => ({
                      AND c.state IN ('new', 'starting', 'waiting', 'queued', 'offered') THEN 'attempts_exhausted'
                 WHEN NOT contact_included(c.variables, cp.rules -> 'filter') THEN 'filtered' END AS never,
            CASE WHEN c.state IN ('offered', 'dialling', 'talking', 'wrap_up') THEN 'now' END AS "called",
-           date_trunc('minute', nullif(greatest(c.wait_until, ${cappedUntil(NEXT_NUMBER, 'cp.rules')}, $1), $1)) AS "from",
+           CASE WHEN c.ended_reason IS NULL THEN
+             date_trunc('minute', nullif(greatest(c.wait_until, ${cappedUntil(NEXT_NUMBER, 'cp.rules')}, $1), $1)) END AS "from",
            CASE c.next_phone WHEN 2 THEN c.hours_2 ELSE c.hours_1 END AS profile_id,
            c.queue_rank = 1 AS is_legal_only, count(*)::int AS n
          FROM contact c JOIN campaign cp ON cp.id = c.campaign_id

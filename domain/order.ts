@@ -75,6 +75,7 @@ function refuseContradictions(
   for (const [i, { variable }] of include.entries()) {
     const isOfIt = (other: Condition) => other.variable === variable;
     const [first, ...others] = include.slice(0, i + 1).filter(isOfIt).map(({ values }) => new Set(values));
+    if (first!.size === 0) continue;
     const excluded = new Set(exclude.filter(isOfIt).flatMap(({ values }) => values));
     if ([...first!].some((value) => others.every((values) => values.has(value)) && !excluded.has(value))) continue;
     const message = `together with the other conditions of ${variable} lets nobody in`;

@@ -106,6 +106,8 @@ function refuseLongerThanSeason(
 ): void {
   if (!hours?.from_date || !hours.to_date) return;
   const days = (Date.parse(hours.to_date) - Date.parse(hours.from_date)) / 86_400_000 + 1;
+  // One that ends before it begins is refused as such.
+  if (days < 1) return;
   const waits: [path: string[], seconds: number][] = [
     ['min_gap_sec', min_gap_sec] as const,
     ...Object.entries(retry).map(([code, { delay_sec, max }]) => [`retry.${code}.delay_sec`, max === 0 ? 0 : delay_sec] as const),

@@ -91,14 +91,17 @@ const reserveForTalk = (now: Date, talk: LiveTalk, agentId: number, deadline: Da
   ],
 });
 
-/** The contact whom the agent of this offer was to take waits on, at the old place. A row if the offer is for one on the line. */
-export const backToLiveQueue = (offerId: string): Sql => ({
-  text: `WITH back AS (
-           UPDATE transfer SET state = 'queued', target_offer_id = NULL, leg_id = NULL
-           WHERE target_offer_id = $1 AND state = 'ringing' AND queued_at IS NOT NULL
-         )
-         SELECT 1 FROM offer WHERE id = $1 AND transfer_id IS NOT NULL`,
+/** The transfer for which an agent was asked; no row for the offer of a queued call. */
+export const transferOfOffer = (offerId: string): Sql => ({
+  text: `SELECT transfer_id AS id FROM offer WHERE id = $1 AND transfer_id IS NOT NULL`,
   values: [offerId],
+});
+
+/** The contact whom the agent of this offer was to take waits on, at the old place. */
+export const backToLiveQueue = (transferId: string, offerId: string): Sql => ({
+  text: `UPDATE transfer SET state = 'queued', target_offer_id = NULL, leg_id = NULL
+         WHERE id = $1 AND target_offer_id = $2 AND state = 'ringing' AND queued_at IS NOT NULL`,
+  values: [transferId, offerId],
 });
 
 interface Reserved {

@@ -47,7 +47,7 @@ export const lockNumbers = (e164s: string[]): Sql => ({
 
 /**
  * A file lists so many numbers that they can't be locked one by one: it takes this lock just before it commits, and each dial,
- * which shares it with the others, has read the list before that and written its leg, or reads it after.
+ * which shares it with the others and takes it last, has read the list before that and written its leg, or reads it after.
  */
 export const lockAgainstDials: Sql = { text: `SELECT pg_advisory_xact_lock(${LOCK.everyNumber}, 0)`, values: [] };
 export const shareDials: Sql = {
@@ -106,10 +106,14 @@ const MOST_URGENT = `
     UNION ALL
     SELECT former.* FROM (
       SELECT ${CANDIDATE}, contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order') AS sort_key
-      FROM (SELECT * FROM contact c
-            WHERE c.campaign_id = cp.id AND c.state = 'queued' AND c.order_version < cp.order_version LIMIT ${FORMER_AT_ONCE}) c
-      JOIN hours_window w ON w.campaign_id = cp.id AND w.profile_id = ${NEXT_HOURS} AND w.legal_until > $1
-      WHERE ${RANKS} AND contact_included(c.variables, cp.rules -> 'filter') AND ${ALLOWED}
+      FROM (
+        SELECT c.* FROM contact c
+        JOIN hours_window w ON w.campaign_id = cp.id AND w.profile_id = ${NEXT_HOURS} AND w.legal_until > $1
+        WHERE c.campaign_id = cp.id AND c.state = 'queued' AND c.order_version < cp.order_version
+          AND ${RANKS} AND contact_included(c.variables, cp.rules -> 'filter')
+        ORDER BY c.order_version LIMIT ${FORMER_AT_ONCE}
+      ) c
+      WHERE ${ALLOWED}
       ORDER BY c.queue_rank, sort_key, c.place, c.id
       LIMIT 1
     ) former
@@ -385,12 +389,13 @@ export interface LogOffDue {
   id: number;
   time: string;
   zone: string;
+  at: Date;
 }
 
 /** Agents who are to be logged off by now, as every day. */
 export const logOffsDue = (now: Date): Sql => ({
   name: 'log_offs_due',
-  text: `SELECT id, log_off_time AS time, log_off_zone AS zone FROM agent WHERE log_off_at <= $1`,
+  text: `SELECT id, log_off_time AS time, log_off_zone AS zone, log_off_at AS at FROM agent WHERE log_off_at <= $1`,
   values: [now],
 });
 
@@ -591,13 +596,16 @@ export const holdStatus = (campaignId: number): Sql => ({
   values: [campaignId],
 });
 
+/** They are written under the queue's lock. */
+const MOST_SORTED_FIRST = 5_000;
+
 /** Who of a queue would be called first by another order and filter: so many for each hours profile. */
 export const firstInOrder = (campaignId: number, order: object, filter: object, many: number): Sql => ({
   text: `SELECT id FROM (
            SELECT c.id, row_number() OVER (PARTITION BY ${NEXT_HOURS} ORDER BY c.queue_rank,
              contact_sort_key(c.variables, c.priority, c.created_at, $2), c.place, c.id) AS nth
            FROM contact c WHERE c.campaign_id = $1 AND c.state = 'queued' AND contact_included(c.variables, $3)) AS ranked
-         WHERE nth <= $4`,
+         WHERE nth <= $4 ORDER BY nth LIMIT ${MOST_SORTED_FIRST}`,
   values: [campaignId, JSON.stringify(order), JSON.stringify(filter), many],
 });
 
@@ -632,7 +640,7 @@ export const reorderNew = (campaignId: number, limit: number): Sql => ({
   text: `
     WITH former AS (
       SELECT c.id FROM contact c
-      WHERE c.campaign_id = $1 AND c.state = 'new' AND c.order_version > 0
+      WHERE c.campaign_id = $1 AND c.state = 'new' AND c.order_version <> 0
         AND c.order_version < (SELECT order_version FROM campaign WHERE id = $1)
       LIMIT $2 FOR UPDATE OF c
     )

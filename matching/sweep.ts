@@ -75,13 +75,17 @@ async function serveDueAgents(deps: TellDeps): Promise<void> {
   }
 }
 
+const LOG_OFF_WITHIN_MS = 600_000;
+
 /** Agents whose time of day has come: as if they had wanted it, so a call is finished first. */
 async function logOffDaily(deps: TellDeps): Promise<void> {
   const { rows } = await deps.db.pool.query<sql.LogOffDue>(sql.logOffsDue(deps.db.clock.now()));
-  for (const { id, time, zone } of rows) {
+  for (const { id, time, zone, at } of rows) {
     const wish = await inTx(deps.db, async (tx) => {
       const next = nextTimeOfDay(time, zone, tx.now.getTime());
       if ((await tx.run(sql.setNextLogOff(tx.now, id, next === null ? null : new Date(next)))) === 0) return null;
+      // Nobody was there to do it in time: whoever has logged on since then is not meant.
+      if (tx.now.getTime() - at.getTime() > LOG_OFF_WITHIN_MS) return null;
       return applyWish(tx, id, 'logged_off', { cause: 'time_of_day', by: null });
     });
     if (wish?.withdraw) await tellGone(deps, id, 'agent_logged_off');

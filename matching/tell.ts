@@ -5,7 +5,7 @@ import type { Workflows } from '../workflows/client.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import { type AgentRow, changeAgent, type EndedWrapUp } from './agents.ts';
 import { endCalls } from './queue.ts';
-import { backToLiveQueue } from './live.ts';
+import { backToLiveQueue, transferOfOffer } from './live.ts';
 import * as sql from './sql.ts';
 
 export interface TellDeps {
@@ -54,15 +54,16 @@ const LIVE_AGAIN_MS = 60_000;
  * ends the call.
  */
 async function withdrawFromClosed(tx: Tx, offer: Announcement): Promise<void> {
-  const isLive = (await tx.row(backToLiveQueue(offer.offer_id))) !== undefined;
-  const reofferAt = isLive ? new Date(tx.now.getTime() + LIVE_AGAIN_MS) : null;
+  const transfer = await tx.row<{ id: string }>(transferOfOffer(offer.offer_id));
+  const reofferAt = transfer ? new Date(tx.now.getTime() + LIVE_AGAIN_MS) : null;
   if ((await tx.run(sql.endOffer(tx.now, offer.offer_id, 'e', 'unknown', reofferAt))) === 0) return;
+  if (transfer) await tx.run(backToLiveQueue(transfer.id, offer.offer_id));
   const agent = await tx.row<AgentRow>(sql.lockAgentOfOffer(offer.agent_id, offer.offer_id));
   if (agent) {
     const state = agent.next_state ?? 'ready';
     await changeAgent(tx, agent, { state, cause: 'unknown', offerId: null, nextState: null, callId: offer.call_id });
   }
-  if (isLive) return;
+  if (transfer) return;
   await tx.run(sql.closeLostContact(tx.now, offer.contact_id, offer.round));
   await endCalls(tx, [offer.call_id], 'disabled');
   await tx.run(sql.recordRepair(tx.now, 'workflow_closed', `contact/${offer.contact_id}/${offer.round}`));

@@ -58,7 +58,7 @@ export async function importNumbers(db: Pick<Db, 'pool' | 'clock'>, request: Num
     // tx.now is when the upload began, which may be minutes ago.
     const add = () => tx.run(sql.addStage(db.clock.now(), request.by, request.comment)).catch(busyIfDeadlocked);
     const added = request.dryRun ? numbers - listed : await add();
-    if (!request.dryRun) await tx.run(lockAgainstDials);
+    if (!request.dryRun) await tx.run(lockAgainstDials).catch(busyIfDeadlocked);
     const counts = { rows, added, already_listed: numbers - added, repeated: good - numbers, skipped: rows - good, contacts };
     return { dry_run: request.dryRun, ...counts, problems: problems.first };
   });

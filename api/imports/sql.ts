@@ -248,7 +248,7 @@ export const updateChanged = (now: Date, campaignId: number): Sql => ({
   text: `UPDATE contact c SET ${DATA.map((column) => `${column} = s.${column}`).join(', ')}, updated_at = $1,
            given_up_1 = c.given_up_1 AND c.phone_num = s.phone_num,
            given_up_2 = c.given_up_2 AND c.phone_2 IS NOT DISTINCT FROM s.phone_2 AND s.phone_2 IS NOT NULL,
-           next_phone = CASE WHEN s.phone_2 IS NULL THEN 1 ELSE c.next_phone END, order_version = 0,
+           next_phone = CASE WHEN s.phone_2 IS NULL THEN 1 ELSE c.next_phone END, order_version = -1,
            wait_until = CASE WHEN c.wait_reason = 'cap' THEN $1 ELSE c.wait_until END,
            hours_1 = CASE WHEN (c.phone_num, c.zone, c.earliest, c.latest) IS NOT DISTINCT FROM (s.phone_num, s.zone, s.earliest, s.latest) THEN c.hours_1 END,
            hours_2 = CASE WHEN (c.phone_2, c.zone, c.earliest, c.latest) IS NOT DISTINCT FROM (s.phone_2, s.zone, s.earliest, s.latest) THEN c.hours_2 END

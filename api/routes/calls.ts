@@ -16,7 +16,7 @@ import { invalid, notFound } from '../problems.ts';
 import { callParams, done, newDisposition, wrapUpEnd, wrapUpExtension } from '../schemas.ts';
 import * as sql from '../sql.ts';
 import { listChanged } from '../tell.ts';
-import { rescheduleDone } from '../waits-sql.ts';
+import { rescheduleDone, useLastNumber } from '../waits-sql.ts';
 import type { ContactRow } from './contacts.ts';
 
 const OWN_OR_MANAGERS: readonly Role[] = [...MANAGERS, 'agent'];
@@ -153,10 +153,16 @@ async function applyToClosed(deps: Deps, said: Told): Promise<void> {
     await db.pool.query(sql.listClosedContact(db.clock.now(), contact_id, said.by));
   }
   // Marked as unanswered before, and not called again yet: a correction.
-  if (said.action === 'done') await db.pool.query(sql.closeReopened(db.clock.now(), contact_id, said.callId));
+  if (said.action === 'done') {
+    await inTx(db, async (tx) => {
+      await tx.run(sql.closeReopened(tx.now, contact_id, said.callId));
+      await tx.run(countGranted(contact_id));
+    });
+  }
   if (said.action === 'reschedule' && said.reschedule) {
     const { at, toMyself } = said.reschedule;
     const isOpen = await inTx(db, async (tx) => {
+      await tx.run(useLastNumber(contact_id));
       const changed = await tx.run(rescheduleDone(tx.now, contact_id, at, toMyself ? said.agentId : null, said.callId));
       if (changed === 0) return false;
       await tx.run(countGranted(contact_id));
@@ -172,9 +178,16 @@ async function applyToClosed(deps: Deps, said: Told): Promise<void> {
 
 /** By the same rules as in the workflow; false if they allow no further attempt. */
 async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolean> {
+  await tx.row<ContactRow>(sql.lockContact(contactId));
+  // What was registered before, and is corrected by this, grants nothing any more.
+  await tx.run(countGranted(contactId));
   const contact = (await tx.row<ContactRow>(sql.lockContact(contactId)))!;
   const campaign = (await tx.row<StoredRules & { status: CampaignStatus }>(sql.lockCampaignOf(callId)))!;
-  if (campaign.status === 'ended') return false;
+  const stays = async () => {
+    await tx.run(sql.closeReopened(tx.now, contactId, callId));
+    return false;
+  };
+  if (campaign.status === 'ended') return stays();
   const codes = await tx.rows<{ code: LegCode; times: number }>(codesOfContact(contact.id));
   const leg = await tx.row<{ destination: string }>(contactLegOfCall(callId));
   const history: AttemptHistory = {
@@ -185,7 +198,7 @@ async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolea
     lastPhone: leg?.destination === contact.phone_2 ? 2 : 1,
   };
   const step = nextStep(rulesOfCall(campaign), history, 'k');
-  if (step.kind === 'done') return false;
+  if (step.kind === 'done') return stays();
   const dueAt = new Date(tx.now.getTime() + step.delaySec * 1000);
   if ((await tx.run(sql.reopenUnanswered(tx.now, contact.id, callId, dueAt, step.phone))) === 0) return false;
   await tx.run(sql.bumpRevision(tx.now, contact.campaign_id));

@@ -89,8 +89,9 @@ export function campaignRoutes(deps: Deps): Route[] {
         const first = await firstByNewOrder(deps, id, body.rules);
         const hasNewRules = await inTx(db, (tx) => changeCampaign(deps, tx, id, body, by(caller), first));
         await renewWindowsOf(db, id);
+        // A repeat as well: the first try may not have come so far.
+        if (body.rules?.max_per_number_per_day !== undefined || body.rules?.min_gap_sec !== undefined) await lookAtCapsAgain(deps, id);
         if (hasNewRules) {
-          if (body.rules?.max_per_number_per_day !== undefined || body.rules?.min_gap_sec !== undefined) await lookAtCapsAgain(deps, id);
           await listChanged(deps, id);
           await matching.matchCampaign(id);
         }
@@ -189,7 +190,9 @@ async function firstByNewOrder({ db }: Deps, id: number, changes: Record<string,
   if (changes.order === undefined && changes.filter === undefined) return [];
   const row = await db.prisma.campaign.findUnique({ where: { id }, select: { rules: true } });
   if (!row) throw notFound('campaign');
-  const { order, filter } = mergeRules(row.rules as CampaignRules, changes);
+  const before = withDefaults(row.rules as CampaignRules);
+  const { order, filter } = mergeRules(before, changes);
+  if (isDeepStrictEqual([order, filter], [before.order, before.filter])) return [];
   const { rows } = await db.pool.query<{ id: string }>(firstInOrder(id, order, filter, SORTED_FIRST));
   return rows.map((contact) => contact.id);
 }

@@ -31,7 +31,7 @@ import {
   listQuery,
   text,
 } from '../schemas.ts';
-import { ERASURES, eraseContact, recordingsOf } from '../erasure-sql.ts';
+import { ERASURES, eraseContact, recordingsOf, wasJustCalled } from '../erasure-sql.ts';
 import * as sql from '../sql.ts';
 import type { Seen } from '../waits-sql.ts';
 import { listChanged } from '../tell.ts';
@@ -386,6 +386,11 @@ async function erase(tx: Tx, id: string, by: string): Promise<z.input<typeof era
   if (!row) throw notFound('contact');
   if (!row.closed_at) {
     const detail = 'something is under way for this contact: delete it first, and repeat this when its last call is over';
+    throw new AppError('CONFLICT', detail, { state: row.state });
+  }
+  const called = await tx.row<{ until: Date }>(wasJustCalled(tx.now, id));
+  if (called) {
+    const detail = `the contact was called within 24 hours, which the caps of its number need to know: from ${called.until.toISOString()} on`;
     throw new AppError('CONFLICT', detail, { state: row.state });
   }
   const recordings = await tx.rows<{ recording: string }>(recordingsOf(id));

@@ -6,7 +6,7 @@ import { DISPOSITION_ACTIONS } from '../../domain/states.ts';
 import { bigId, count, dryRun, externalId, id, idParams, text, time, variables } from '../schemas.ts';
 
 /** As PostgreSQL reads it. */
-const instant = time.overwrite((text) => new Date(text).toISOString());
+const instant = time.overwrite((text) => (Number.isNaN(Date.parse(text)) ? text : new Date(text).toISOString()));
 
 /** One or more of what a filter may name. */
 const some = <T extends z.ZodType>(value: T, most = 100) => z.array(value).min(1).max(most);

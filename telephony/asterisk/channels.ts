@@ -161,7 +161,8 @@ export class AsteriskChannels {
     await this.#setGlobal(this.names.recording(mix), name);
     const answer = await ifThere(this.#ari.ask('POST /bridges/{bridgeId}/record', { path, query }).catch(unlessStatus(409)));
     // Of a bridge that is not there it is begun when it is asked for again.
-    if (answer !== 'absent') this.#recordings.set(mix, name);
+    if (answer === 'absent') await this.#forgetRecording(mix);
+    else this.#recordings.set(mix, name);
   }
 
   async stopRecording(mix: string): Promise<void> {

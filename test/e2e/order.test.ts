@@ -112,11 +112,13 @@ describe('the filter', () => {
     const variables = fc.dictionary(fc.constantFrom('var1', 'var2', 'var3'), word, { maxKeys: 3 });
     await fc.assert(
       fc.asyncProperty(variables, conditions, conditions, async (of, include, exclude) => {
+        const filter = filterSchema.safeParse({ include, exclude });
+        fc.pre(filter.success); // one that lets nobody in is refused
         const holds = ({ variable, values }: { variable: string; values: string[] }) =>
           values.some((one) => normal(one) === normal(of[variable] ?? ''));
         const { rows } = await pool.query<{ is: boolean }>(`SELECT contact_included($1, $2) AS is`, [
           of,
-          JSON.stringify(filterSchema.parse({ include, exclude })),
+          JSON.stringify(filter.data),
         ]);
         expect(rows[0]!.is).toBe(include.every(holds) && !exclude.some(holds));
       }),

@@ -172,6 +172,7 @@ describe('over the API', async () => {
     ['an empty span', { ended_reason: ['answered'], ended_after: '2026-02-01T00:00:00Z', ended_before: '2026-02-01T00:00:00Z' }, ['ended_before must be after ended_after']],
     ['too much', { ended_reason: ['answered'], extra_attempts: 101 }, ['extra_attempts must be 100 or less']],
     ['a variable that is none', { ended_reason: ['answered'], variables: { var31: 'x' } }, [expect.stringContaining('variables')]],
+    ['a time that is none', { ended_reason: ['answered'], ended_before: 'yesterday' }, [expect.stringContaining('ended_before')]],
     ['a time that PostgreSQL can not read', { ended_reason: ['answered'], ended_after: '0000-01-01T00:00:00Z' }, ['ended_after must be 1970 or later']],
     ['a field that is none', { ended_reason: ['answered'], state: 'done' }, [expect.stringContaining('state')]],
   ])('%s is refused', async (_what, body, expected) => {

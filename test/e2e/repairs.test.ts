@@ -99,7 +99,8 @@ describe.concurrent('a workflow that is terminated by hand', () => {
     await scene.until('talking');
     const other = scene.agents[1]!;
     await system.ok('PUT', `/agents/${other.id}/state`, { state: 'paused' }, { key: other.key });
-    await system.ok('POST', `/calls/${call}/transfer`, { mode: 'blind', to: { campaign_id: scene.campaign } }, { key: scene.agents[0]!.key });
+    const transfer = { mode: 'blind', to: { campaign_id: scene.campaign } };
+    await eventually(async () => (await system.api('POST', `/calls/${call}/transfer`, transfer, { key: scene.agents[0]!.key })).status === 200);
     await phoneIsIdle(scene.agents[0]!.phone);
     await terminate(scene);
 

@@ -126,7 +126,7 @@ CREATE INDEX "contact_capped" ON "contact" ("wait_until") WHERE "state" = 'waiti
 
 -- Reschedules of a campaign, and contacts that are to be called before the rest of a list is started.
 CREATE INDEX "contact_rescheduled" ON "contact" ("campaign_id", "scheduled_at", "id") WHERE "scheduled_at" IS NOT NULL;
-CREATE INDEX "contact_urgent" ON "contact" ("campaign_id", "id") WHERE "state" = 'new' AND "queue_rank" < 3;
+CREATE INDEX "contact_urgent" ON "contact" ("campaign_id", "queue_rank", "id") WHERE "state" = 'new' AND "queue_rank" < 3;
 
 -- Contacts whose time has come and whose workflow has not queued them: it is told once more.
 CREATE INDEX "contact_due" ON "contact" ("wait_until") WHERE "state" = 'waiting' AND "wait_reason" IN ('retry_delay', 'rescheduled', 'number_in_use');
