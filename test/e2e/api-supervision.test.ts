@@ -186,7 +186,9 @@ describe('release', () => {
     expect(await events(agent)).toEqual([event('reserved', 'ready', 'agent_released')]);
     const [offer] = await rows(`SELECT result_code, result_reason, reoffer_at FROM offer WHERE id = $1`, [offerId]);
     expect(offer).toMatchObject({ result_code: 'q', result_reason: 'agent_released', reoffer_at: expect.any(Date) });
-    expect((await api.call('GET', `/v1/contacts/${contact.id}`)).body).toMatchObject({ state: 'queued', call_id: callId });
+    // In the queue, for anybody but this agent.
+    const waiting = { state: 'waiting', wait_reason: 'waiting_for_agent', call_id: callId };
+    expect((await api.call('GET', `/v1/contacts/${contact.id}`)).body).toMatchObject(waiting);
   });
 
   test('of an offer that rings asks the workflow, and answers when the agent is free', async () => {

@@ -264,6 +264,7 @@ describe('a contact that is in the list already', () => {
       zone: null,
       priority: 0,
       variables: { var2: 'new' },
+      order_version: -1,
       updated_at: after.updated_at,
     });
   });
