@@ -173,7 +173,7 @@ describe('disposition', () => {
     await api.db.pool.query(`UPDATE contact SET phone_num = $2 WHERE id = $1`, [contact.id, other]);
     expect((await dispose(callId, { action: 'do_not_call' }, { key })).status).toBe(200);
     const { rows } = await api.db.pool.query(`SELECT number FROM do_not_call WHERE contact_id = $1 ORDER BY number`, [contact.id]);
-    expect(rows.map(({ number }) => number)).toEqual([contact.phone_num, other].sort());
+    expect(rows.map(({ number }) => number)).toEqual([contact.phone_num, contact.phone_2, other].sort());
   });
 
   test("a manager's key must say for whom", async () => {
