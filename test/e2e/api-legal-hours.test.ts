@@ -5,6 +5,9 @@ import { legalHoursOf } from '../../matching/legal-hours.ts';
 import { startTestApi } from './api-server.ts';
 
 const api = await startTestApi();
+// The other tests have phones that may ring at any time: here it is as the migrations leave it, by their own record.
+await api.db.pool.query(`DELETE FROM legal_hours_change WHERE id > (SELECT min(id) FROM legal_hours_change)`);
+await api.db.pool.query(`UPDATE legal_hours SET hours = (SELECT hours FROM legal_hours_change), updated_by = 'system'`);
 const manager = await api.key('manager');
 const hours = (from: string, to: string, more: object = {}) => ({ periods: [{ days: [...WEEKDAYS], from, to }], ...more });
 const put = (country: string, body: unknown, key = manager) => api.call('PUT', `/v1/legal-hours/${country}`, body, { key });
@@ -101,9 +104,9 @@ test("a campaign's own hours: saved with the rules, refused with path and reason
   expect(status).toBe(201);
   expect(campaign.rules.hours).toEqual({ ...hours('09:00', '20:00'), holidays: [], from_date: null, to_date: '2099-12-31' });
   const patch = (change: object | null) => api.call('PATCH', `/v1/campaigns/${campaign.id}`, { rules: { hours: change } });
-  const refused = await patch({ from_date: '2027-01-01' });
+  const refused = await patch({ from_date: '2100-01-01' });
   expect(refused.status).toBe(400);
-  expect(refused.body.issues).toEqual([{ field: 'rules.hours.to_date', reason: 'is before from_date, 2027-01-01' }]);
+  expect(refused.body.issues).toEqual([{ field: 'rules.hours.to_date', reason: 'is before from_date, 2100-01-01' }]);
   expect((await patch({ from_date: '2026-12-01' })).body.rules.hours.from_date).toBe('2026-12-01');
   expect((await patch(null)).body.rules.hours).toBeNull();
 });

@@ -273,11 +273,11 @@ describe('with a million contacts in the queue', () => {
   it('just after a change of the order the first by the new one is picked, and no more than some are looked at', async () => {
     const now = queue.clock.now();
     const [last] = await queue.rows<{ id: string }>(
-      `UPDATE contact SET variables = '{"var1": "a"}'
+      `UPDATE contact SET variables = '{"var1": "a"}', queue_rank = 1
        WHERE id = (SELECT max(id) FROM contact WHERE campaign_id = $1 AND hours_1 < $2) RETURNING id`,
       [big, PROFILES],
     );
-    const rules = campaignRulesSchema.parse({ order: [{ by: 'var1' }] });
+    const rules = campaignRulesSchema.parse({ order: [{ by: 'var1' }, { by: 'priority' }] });
     const { rows: first } = await client.query<{ id: string }>(sql.firstInOrder(big, rules.order, rules.filter, 200));
     expect(first.length).toBe(PROFILES * 200);
     await client.query(updateRules(now, big, rules, 'the test'));

@@ -86,6 +86,8 @@ export async function setScene(system: System, options: SceneOptions): Promise<S
       eventually(
         async () => {
           const contact = await scene.contact(index);
+          // In the queue all the same, for others than those who have just turned it down.
+          if (state === 'queued' && contact.wait_reason === 'waiting_for_agent') return contact;
           if (contact.state !== state) throw new Error(`contact is ${contact.state}, not ${state}`);
           return contact;
         },
