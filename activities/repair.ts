@@ -51,14 +51,16 @@ export async function repair(
   by: string | null = null,
 ): Promise<'repaired' | 'later' | 'nothing'> {
   const { db, conclude } = deps;
-  const contact = (await db.pool.query<sql.ContactRow>(sql.lockContact(contactId, round))).rows[0];
+  const read = async () => (await db.pool.query<sql.ContactRow>(sql.lockContact(contactId, round))).rows[0];
+  let contact = await read();
+  if (contact?.state === 'talking' && !contact.closed_at) {
+    await endStranded(deps, contact.call_id!);
+    contact = await read();
+  }
   if (!contact || contact.closed_at) return 'nothing';
   const callId = contact.call_id;
   // A talk is never cut, and what the agent registers after it counts.
-  if (contact.state === 'talking') {
-    await endStranded(deps, callId!);
-    return 'later';
-  }
+  if (contact.state === 'talking') return 'later';
   if (callId && (await db.pool.query(sql.isWrappingUp(callId))).rowCount) return 'later';
   await endOpenOffer(deps, contactId, by);
   const final = { kind: 'final', reason: 'disabled', by: 'system' } as const;

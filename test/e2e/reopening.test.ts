@@ -218,7 +218,7 @@ describe('in the whole product', () => {
   let next = 2286_9000;
   const number = () => `+47${next++}`;
   beforeAll(async () => {
-    const busy = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'busy' } };
+    const busy = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'fails', after: 0, sip: 486 } };
     const manual = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'manual' } };
     system = await startSystem({
       speed: 1,
