@@ -273,8 +273,8 @@ describe('with a million contacts in the queue', () => {
   it('just after a change of the order the first by the new one is picked, and no more than some are looked at', async () => {
     const now = queue.clock.now();
     const [last] = await queue.rows<{ id: string }>(
-      `UPDATE contact SET variables = '{"var1": "a"}', queue_rank = 1
-       WHERE id = (SELECT max(id) FROM contact WHERE campaign_id = $1 AND hours_1 < $2) RETURNING id`,
+      `UPDATE contact SET variables = '{"var1": "a"}'
+       WHERE id = (SELECT id FROM contact WHERE campaign_id = $1 AND hours_1 < $2 ORDER BY place DESC LIMIT 1) RETURNING id`,
       [big, PROFILES],
     );
     const rules = campaignRulesSchema.parse({ order: [{ by: 'var1' }, { by: 'priority' }] });
