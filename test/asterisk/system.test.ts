@@ -338,7 +338,7 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
       await softphone.phone.hangUp();
       await over(contact);
       await scene.until('wrap_up');
-      await scene.story('i q:q a:k(agent_hang_up) c:k(agent_hang_up) a:b');
+      await scene.story('i q:q a:k c:k(agent_hang_up) a:b');
     });
 
     it('to a queue: the contact waits until an agent is ready', async () => {
