@@ -235,7 +235,7 @@ export class AsteriskChannels {
     return { channelId: this.names.channel(legId) };
   }
 
-  /** Made once; asking for one that is there changes nothing. */
+  /** Made once; one that is there is taken as it is. */
   #bridge(mix: string): Promise<unknown> {
     const known = this.#bridges.get(mix);
     if (known) return known;
@@ -243,7 +243,8 @@ export class AsteriskChannels {
     // dtmf_events: two phones are not short-circuited, which would hide the keys from us.
     const gone = Promise.resolve(this.#going.get(mix)).catch(() => {});
     const query = { type: 'mixing,dtmf_events' };
-    const made = gone.then(() => this.#ari.ask('POST /bridges/{bridgeId}', { path, query }));
+    // 409: an earlier worker has made it.
+    const made = gone.then(() => this.#ari.ask('POST /bridges/{bridgeId}', { path, query })).catch(unlessStatus(409));
     this.#bridges.set(mix, made);
     made.catch(() => this.#bridges.delete(mix));
     return made;
