@@ -48,7 +48,6 @@ describe('loadConfig', () => {
         callerId: null,
         earlyMediaAlerts: true,
       },
-      webhookNetworks: [],
       logLevel: 'info',
     });
   });
