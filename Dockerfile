@@ -32,6 +32,7 @@ COPY config/ config/
 COPY domain/ domain/
 COPY matching/ matching/
 COPY telephony/ telephony/
+COPY webhooks/ webhooks/
 COPY worker/ worker/
 COPY workflows/ workflows/
 USER node

@@ -5,19 +5,20 @@ import tseslint from 'typescript-eslint';
 
 const BASE = ['domain', 'config'];
 const STORES = ['matching', 'telephony', 'prisma', ...BASE];
-const PROCESSES = ['api', 'worker', 'workflows', 'activities', ...STORES];
+const PROCESSES = ['api', 'worker', 'workflows', 'activities', 'webhooks', ...STORES];
 
 /** The arrows down from each room; a room may always import itself. */
 const ARROWS = {
   test: ['dev', 'bench', ...PROCESSES],
   dev: PROCESSES,
   bench: ['dev', ...PROCESSES],
-  api: ['activities', ...STORES],
-  worker: ['activities', ...STORES],
+  api: ['activities', 'webhooks', ...STORES],
+  worker: ['activities', 'webhooks', ...STORES],
   workflows: ['domain'],
   activities: STORES,
   matching: ['prisma', ...BASE],
   telephony: ['prisma', ...BASE],
+  webhooks: ['prisma', ...BASE],
   prisma: BASE,
   domain: [],
   config: [],

@@ -12,10 +12,14 @@ import type { Logger } from 'pino';
 import { mustConfirm } from '../domain/agents.ts';
 import type { ResultReason } from '../domain/codes.ts';
 import { legId } from '../domain/ids.ts';
+import { whyNotDialled } from '../domain/numbers.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
-import { lockAgentOfOffer, lockNumber } from '../matching/sql.ts';
+import { leaveQueueForCap } from '../matching/caps.ts';
+import { isTimeToDial } from '../matching/hours.ts';
+import { lockAgentOfOffer, lockNumbers, numberCappedUntil, shareDials } from '../matching/sql.ts';
+import { ownNumbers } from '../prisma/own-numbers.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Originate, Telephony } from '../telephony/telephony.ts';
 import { type LegBook, lostEnd } from './legs.ts';
@@ -37,12 +41,20 @@ export type EndOutcome = 'ended' | 'answered' | 'over';
 /** What of an offer is spared: `agent_answered` for Reject, `contact_answered` for Cancel, `nothing` for a hang-up. */
 export type Spare = 'agent_answered' | 'contact_answered' | 'nothing';
 
+export interface EndInput {
+  offerId: string;
+  why: ResultReason;
+  spare: Spare;
+  /** The supervisor who wants it. */
+  by?: string;
+}
+
 /** A frozen worker must not dial late: the switch refuses to send a leg after this. */
 const SEND_WITHIN_MS = 5_000;
 /** The agent's audio must be up this soon after the answer, else `e` `no_media`. */
 const MEDIA_WITHIN_MS = 5_000;
 /** Heartbeats; the workflow lets an activity without them be taken over by another worker. */
-const HEARTBEAT_MS = 3_000;
+export const HEARTBEAT_MS = 3_000;
 /** How long a decision to end an offer may take from its row to the switch. */
 const DECIDED_WITHIN_MS = 2_000;
 /** A leg the switch does not know is asked for twice, so that the report of its end can arrive first. */
@@ -81,16 +93,19 @@ export function createCallActivities(deps: CallDeps) {
         return begun.outcome;
       }
       const { context, leg, fresh } = begun;
+      if (fresh) void capOthers(deps, leg);
       const watch = deps.legs.watch(leg);
       try {
         const mix = leg.call_id;
         // Before it is sent, so that the agent hears its first sign and it never outlives the agent. An agent who has gone
         // by now keeps it from being sent. A repeat says both again: a try that is frozen here may still send it.
-        await deps.telephony.join(mix, agentLeg);
-        await deps.telephony.endTogether(mix, [
-          { legId: agentLeg, why: 'agent_hang_up' },
-          { legId: leg.id, why: 'call_over' },
-        ]);
+        if (!leg.ended_at) {
+          await deps.telephony.join(mix, agentLeg);
+          await deps.telephony.endTogether(mix, [
+            { legId: agentLeg, why: 'agent_hang_up' },
+            { legId: leg.id, why: 'call_over' },
+          ]);
+        }
         const isCertain = fresh && (await send(deps, leg, { party: 'contact', ringSec: context.rules.ring_sec, mix }, context));
         return await untilTalking(deps, agentLeg, watch, isCertain);
       } finally {
@@ -99,7 +114,7 @@ export function createCallActivities(deps: CallDeps) {
     },
 
     /** Ends an offer before its contact has answered; only the switch knows who was first. */
-    async endOffer(input: { offerId: string; why: ResultReason; spare: Spare }): Promise<EndOutcome> {
+    async endOffer(input: EndInput): Promise<EndOutcome> {
       const { db, telephony } = deps;
       const found = await inTx(db, (tx) => beginEnding(tx, input));
       if (typeof found === 'string') return found;
@@ -128,9 +143,17 @@ export function createCallActivities(deps: CallDeps) {
         throw ApplicationFailure.nonRetryable('the phone has not been picked up yet', 'CONFLICT', 'ringing');
       }
       await deps.db.pool.query(sql.acceptOffer(deps.db.clock.now(), offerId));
-      deps.legs.nudge(leg.id);
+      // Whoever carries a transfer watches the call.
+      for (const id of [leg.id, leg.call_id]) deps.legs.nudge(id);
     },
   };
+}
+
+/** Who waits in a queue to be called on the same number is not offered in vain; for whom this fails, the dial is refused. */
+async function capOthers({ db, log }: CallDeps, leg: sql.LegRow): Promise<void> {
+  await leaveQueueForCap(db, leg.destination).catch((error: unknown) => {
+    log.warn({ err: error, leg: leg.id }, 'contacts with this number stay in their queues');
+  });
 }
 
 type Begun<O> = { offer: sql.OfferRow } & (
@@ -157,15 +180,16 @@ async function beginRinging(tx: Tx, offerId: string): Promise<Begun<RingOutcome>
     const ended = (await tx.row<sql.OfferRow>(sql.readOffer(offerId)))!;
     return { offer, outcome: offerOver(ended) };
   }
-  const leg = await insert(tx, offer, context, { id, ciq: 'a', destination: context.phone, originating: context.number });
+  const agent = { ciq: 'a', legType: 'agent', destination: context.phone, originating: context.number } as const;
+  const leg = await insertLeg(tx, offer, context, { id, ...agent });
   return { offer, outcome: null, context, leg, fresh: true };
 }
 
-async function insert(
+export async function insertLeg(
   tx: Tx,
   offer: sql.OfferRow,
   context: sql.CallContext,
-  leg: Pick<sql.NewLeg, 'id' | 'ciq' | 'destination' | 'originating'>,
+  leg: Pick<sql.NewLeg, 'id' | 'ciq' | 'legType' | 'destination' | 'originating'>,
 ): Promise<sql.LegRow> {
   const notAfter = new Date(tx.now.getTime() + SEND_WITHIN_MS);
   const { attempt, number } = context;
@@ -173,7 +197,7 @@ async function insert(
 }
 
 /**
- * The transaction that decides whether the contact is dialled, under the lock on the number that do-not-call takes too.
+ * The transaction that decides whether the contact is dialled, under the locks on the numbers that do-not-call takes too.
  * It fails closed: what can't be read is not dialled.
  */
 async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | null): Promise<Begun<DialOutcome>> {
@@ -182,7 +206,8 @@ async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | nul
   const found = await tx.row<sql.LegRow>(sql.contactLegOfCall(offer.call_id));
   if (found?.id === id) return { offer, outcome: null, context, leg: found, fresh: false };
   if (offer.ended_at && !endsCall(offer.withdrawn)) return { offer, outcome: offerOver(offer) };
-  await tx.run(lockNumber(context.number));
+  await tx.run(lockNumbers(context.numbers));
+  await tx.run(shareDials);
   const reason = wanted ?? (await refusal(tx, offer, context, found !== undefined));
   if (reason) {
     await tx.run(sql.withdrawOffer(offer.id, reason));
@@ -190,16 +215,17 @@ async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | nul
   }
   await tx.run(sql.setOfferState(tx.now, offer.id, 'dialling'));
   await tx.run(sql.countAttempt(tx.now, offer.contact_id));
-  const leg = await insert(tx, offer, context, {
+  const leg = await insertLeg(tx, offer, context, {
     id,
     ciq: 'c',
+    legType: 'contact',
     destination: context.number,
     originating: context.caller_id,
   });
   return { offer, outcome: null, context, leg, fresh: true };
 }
 
-/** Why this contact must not be dialled now, or null. Hours and caps have their place here. */
+/** Why this contact must not be dialled now, or null: the last word, whatever the queue has let through. */
 async function refusal(
   tx: Tx,
   offer: sql.OfferRow,
@@ -208,15 +234,24 @@ async function refusal(
 ): Promise<ResultReason | null> {
   if (offer.withdrawn) return offer.withdrawn as ResultReason;
   if (offer.state !== 'answered' || dialledBefore) return 'unknown';
-  if (context.contact_ended_reason === 'do_not_call' || (await tx.row(sql.isListed(context.number)))) {
-    return 'do_not_call';
-  }
+  const isListed = async () => Boolean(await tx.row(sql.findListed(offer.contact_id, context.numbers)));
+  if (context.contact_ended_reason === 'do_not_call' || (await isListed())) return 'do_not_call';
   if (context.contact_ended_reason) return 'list_replaced';
+  if (await isForbidden(tx, context.number, context)) return 'number_not_allowed';
   if (context.is_given_up) return 'cap';
   // The cap may have been lowered since the call was queued.
-  if (context.attempts >= context.rules.max_attempts) return 'cap';
+  if (context.attempts >= context.rules.max_attempts + context.granted) return 'cap';
+  if (!(await isTimeToDial(tx, offer.id))) return 'hours';
   if (await tx.row(sql.numberInUse(context.number))) return 'number_in_use';
+  const capped = await tx.row<{ until: Date | null }>(numberCappedUntil(tx.now, context.number, offer.campaign_id));
+  if (!capped || (capped.until !== null && capped.until > tx.now)) return 'cap';
   return null;
+}
+
+/** True if the campaign must not dial this number, whoever it is of. */
+export async function isForbidden(tx: Tx, number: string, { country, rules }: sql.CallContext): Promise<boolean> {
+  const campaign = { country, countries: rules.countries, own: await ownNumbers(tx, [number]) };
+  return whyNotDialled(number, campaign) !== null;
 }
 
 /**
@@ -235,8 +270,8 @@ async function untilDue({ db }: CallDeps, offerId: string, ciq: 'a' | 'c'): Prom
 }
 
 /** Sends a leg that was just written. False when the switch gave no answer: its outcome is unknown, it is to be adopted. */
-async function send(
-  { telephony, legs, log, db }: CallDeps,
+export async function send(
+  { telephony, legs, log, db }: Pick<CallDeps, 'telephony' | 'legs' | 'log' | 'db'>,
   leg: sql.LegRow,
   { party, ringSec, mix }: Pick<Originate, 'party' | 'mix'> & { ringSec: number },
   { rules }: sql.CallContext,
@@ -263,8 +298,11 @@ async function send(
   const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
   const never = { phase: 'setup' as const, setupMs: 0, alertMs: 0 };
   const agentIsGone = async () =>
-    party === 'contact' && (await telephony.status(legId(offer.call_id, offer.offer_no, 'agent'))) === 'absent';
-  const why = (offer.withdrawn as ResultReason | null) ?? ((await agentIsGone()) ? 'agent_hang_up' : null);
+    leg.ciq === 'c' && (await telephony.status(legId(offer.call_id, offer.offer_no, 'agent'))) === 'absent';
+  const why =
+    (offer.withdrawn as ResultReason | null) ??
+    // Of a transfer it is the contact who has gone.
+    (leg.leg_type === 'transfer' ? 'call_over' : (await agentIsGone()) ? 'agent_hang_up' : null);
   await legs.end(leg.id, why ? { ...never, by: 'command', why } : { ...never, by: 'switch', why: 'unknown' });
   return true;
 }
@@ -277,7 +315,7 @@ async function untilAnswered(
   isCertain: boolean,
 ): Promise<RingOutcome> {
   const { telephony, db } = deps;
-  const adopted = isCertain ? null : adoption(deps, watch);
+  const adopted = isCertain ? null : adoption(deps);
   let withdrawnSince: number | null = null;
   for (;;) {
     const leg = await upToDate(deps, watch);
@@ -291,15 +329,15 @@ async function untilAnswered(
     } else if (wanted && wanted.untilMs <= 0) {
       await telephony.hangUp(leg.id, wanted.reason);
     }
-    await adopted?.check();
+    await adopted?.check(watch.row);
     const untilMs = wanted?.untilMs ?? (withdrawnSince === null ? HEARTBEAT_MS : DECIDED_WITHIN_MS / 4);
     await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
   }
 }
 
 /** What an answered agent's leg still lacks, and for how long it may. */
-async function missing(
-  { db, telephony }: CallDeps,
+export async function missing(
+  { db, telephony }: Pick<CallDeps, 'db' | 'telephony'>,
   offerId: string,
   context: sql.CallContext,
   leg: sql.LegRow,
@@ -330,7 +368,7 @@ async function untilTalking(
   isCertain: boolean,
 ): Promise<DialOutcome> {
   const { db, telephony } = deps;
-  const adopted = isCertain ? null : adoption(deps, watch);
+  const adopted = isCertain ? null : adoption(deps);
   for (;;) {
     const leg = await upToDate(deps, watch);
     const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
@@ -342,7 +380,7 @@ async function untilTalking(
       await telephony.hangUp(agentLeg, 'call_over');
       return { kind: 'failed', code: leg.result_code!, reason: leg.result_reason };
     }
-    await adopted?.check();
+    await adopted?.check(watch.row);
     await nextChange(watch, HEARTBEAT_MS);
   }
 }
@@ -360,11 +398,10 @@ async function upToDate({ db }: CallDeps, watch: LegWatch): Promise<sql.LegRow> 
 }
 
 /** For a leg that an earlier try wrote: whether it was sent, only the switch can say. */
-function adoption({ telephony, legs, db }: CallDeps, watch: LegWatch) {
+export function adoption({ telephony, legs, db }: Pick<CallDeps, 'telephony' | 'legs' | 'db'>) {
   let absentSince: number | null = null;
   return {
-    async check(): Promise<void> {
-      const { row } = watch;
+    async check(row: sql.LegRow): Promise<void> {
       const now = db.clock.now().getTime();
       const status = await telephony.status(row.id);
       // Before notAfter a frozen try may still send it; until then nothing can be said.
@@ -382,7 +419,7 @@ type Ending = { offer: sql.OfferRow; agentLeg: sql.LegRow | null; contactLeg: sq
 /** The decision is stored before the switch is asked: from here on nothing of this offer is dialled any more. */
 async function beginEnding(
   tx: Tx,
-  { offerId, why, spare }: { offerId: string; why: ResultReason; spare: Spare },
+  { offerId, why, spare, by }: EndInput,
 ): Promise<Ending | EndOutcome> {
   const offer = await tx.row<sql.OfferRow>(sql.lockOffer(offerId));
   if (!offer) throw ApplicationFailure.nonRetryable('there is no such offer', 'NOT_FOUND');
@@ -390,7 +427,7 @@ async function beginEnding(
   if (spare === 'agent_answered' && offer.state !== 'offered') return 'answered';
   if (spare === 'contact_answered' && offer.state === 'talking') return 'answered';
   // An agent's hang-up is no withdrawal: the legs' ends tell the rest.
-  if (spare !== 'nothing') await tx.run(sql.withdrawOffer(offerId, why));
+  if (spare !== 'nothing') await tx.run(sql.withdrawOffer(offerId, why, by));
   const legs = await tx.rows<sql.LegRow>(sql.legsOfOffer(offerId));
   const open = (ciq: 'a' | 'c') => legs.find((leg) => leg.ciq === ciq && leg.ended_at === null) ?? null;
   return { offer, agentLeg: open('a'), contactLeg: open('c') };

@@ -4,12 +4,15 @@
  */
 import { Context } from '@temporalio/activity';
 import type { Logger } from 'pino';
+import { placeContacts } from '../matching/hours.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
-import { holdStatus, leaveQueue } from '../matching/sql.ts';
+import { type Held, holdStatus, leaveQueue, reorderNew, reorderQueue } from '../matching/sql.ts';
 import { type Db, inTx } from '../prisma/tx.ts';
 import { asSignals, type Disable, withdraw } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
+import { reopenPage } from './reopening.ts';
+import { giveUpReopenings } from './reopening-sql.ts';
 import * as sql from './sql.ts';
 
 export interface CampaignDeps {
@@ -32,6 +35,9 @@ export interface Settled {
 
 /** Rows of one transaction. */
 const PAGE = 500;
+const ORDER_PAGE = 5_000;
+/** The same for each page that is started. */
+const LIST_PAGE = 2_000;
 /** Workflows started, or told that they are final, before they are waited for: half a second's work. */
 const FLOW_PAGE = 50;
 /** Between two heartbeats. */
@@ -67,8 +73,9 @@ export function createCampaignActivities(deps: CampaignDeps) {
 /** Carries one revision out; false when a newer one has come and it must begin again. */
 async function settleRevision(deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled): Promise<boolean> {
   const pages = campaign.status === 'running' ? [queueAgain, feed] : [emptyQueue, endRest];
+  if (campaign.status === 'paused' && campaign.lets_reschedules) pages.push(feedReschedules);
   if (campaign.stop_requested) await stop(deps, campaign);
-  for (const page of [...pages, drain]) {
+  for (const page of [placeLive, reorder, reopen, ...pages, drain, placeNew, reorderList]) {
     while (await page(deps, campaign, total)) {
       Context.current().heartbeat(total);
       if (await overtaken(deps, campaign)) return false;
@@ -90,11 +97,17 @@ type Page = (deps: CampaignDeps, campaign: sql.CampaignRow, total: Settled) => P
  * Claims rows, starts their workflows and, when these have been taken up, queues them set-wise: a crash in between leaves
  * claimed rows, found again. What is live must not stand behind a list, so no more is started before that.
  */
-const feed: Page = async (deps, campaign, total) => {
+const feeding = (only?: 'reschedules'): Page => async (deps, campaign, total) => {
   const { id } = campaign;
-  const claimed = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE))).rows;
+  // The list gets its order while it is taken up: a page of it for each that is started, many times as long.
+  if (!only) {
+    await placeContacts(deps.db, id, 'new');
+    await deps.db.pool.query(reorderNew(id, LIST_PAGE));
+  }
+  const page = (await deps.db.pool.query<sql.Claimed>(sql.claimPage(deps.db.clock.now(), id, FLOW_PAGE, only))).rows;
+  const claimed = page.filter((row) => !row.is_listed);
   const last = claimed.at(-1);
-  if (!last) return false;
+  if (!last) return page.length > 0;
   await pooled(claimed, async ({ id: contactId, round, wait_until, call_id: callId, offer_no: offerNo }) => {
     const dueAt = wait_until?.getTime() ?? null;
     // A new round goes on from the last call: until the next one has started, its disposition may be corrected.
@@ -106,23 +119,55 @@ const feed: Page = async (deps, campaign, total) => {
     Context.current().heartbeat(total);
     if (await overtaken(deps, campaign)) return true;
   }
+  await placeContacts(deps.db, id, claimed.map((row) => row.id));
   await queueFresh(deps, id, claimed.map((row) => row.id));
   total.started += claimed.length;
   return true;
 };
+const feed = feeding();
+const feedReschedules = feeding('reschedules');
 
 async function queueFresh({ db, matching }: CampaignDeps, campaignId: number, contactIds: string[]): Promise<void> {
   await inTx(db, async (tx) => {
-    const campaign = await tx.row<{ status: string }>(holdStatus(campaignId));
-    await tx.run(sql.startedWaiting(tx.now, contactIds, campaign?.status === 'running'));
+    const campaign = await tx.row<Held>(holdStatus(campaignId));
+    if (campaign) await tx.run(sql.startedWaiting(tx.now, contactIds, campaign));
     await enqueueContacts(tx, contactIds, 'starting');
   });
   await matching.matchCampaign(campaignId);
 }
 
+/** Before a contact is queued its numbers have their hours; those that wait for the feed have time. */
+const placing =
+  (which: 'live' | 'new'): Page =>
+  async ({ db, matching }, { id, status }) => {
+    if (status === 'ended') return false;
+    const placed = await placeContacts(db, id, which);
+    if (placed > 0 && which === 'live') await matching.matchCampaign(id);
+    return placed > 0;
+  };
+const placeLive = placing('live');
+const placeNew = placing('new');
+
+/** Order or filter were changed, or what a queued contact is sorted by: its place in the queue is reckoned anew. */
+const reorder: Page = async ({ db, matching }, { id }) => {
+  const { rowCount } = await db.pool.query(reorderQueue(id, ORDER_PAGE));
+  if (rowCount) await matching.matchCampaign(id);
+  return rowCount === ORDER_PAGE;
+};
+
+/** And the place in the list of those who are not in the queue yet. */
+const reorderList: Page = async ({ db }, { id }) => (await db.pool.query(reorderNew(id, ORDER_PAGE))).rowCount === ORDER_PAGE;
+
+/** Finished contacts that are to be called again are new ones from here on. */
+const reopen: Page = async ({ db }, { id, status }) => {
+  if (status !== 'ended') return reopenPage(db, id);
+  await db.pool.query(giveUpReopenings(db.clock.now(), id));
+  return false;
+};
+
 const queueAgain: Page = async ({ db, matching }, { id }, total) => {
   const queued = await inTx(db, async (tx) => {
-    const campaign = await tx.row<{ status: string }>(holdStatus(id));
+    const campaign = await tx.row<Held>(holdStatus(id));
     if (campaign?.status !== 'running') return [];
     const waiting = await tx.rows<{ id: string }>(sql.waitingForCampaign(id, PAGE));
     return enqueueContacts(tx, waiting.map((row) => row.id), 'resumed');

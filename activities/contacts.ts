@@ -4,17 +4,21 @@
  */
 import { ApplicationFailure } from '@temporalio/common';
 import type { LegCode, ResultReason } from '../domain/codes.ts';
+import { AppError } from '../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../domain/retry.ts';
-import { type CampaignRules, withDefaults } from '../domain/rules.ts';
+import { rulesOfCall, type StoredRules } from '../domain/rules-of-call.ts';
 import type { DispositionAction, EndedReason } from '../domain/states.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
-import { holdStatus } from '../matching/sql.ts';
+import { closeWindows } from '../matching/hours-sql.ts';
+import { callsNow, type Held, holdStatus, RESCHEDULE_RANK } from '../matching/sql.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
+import type { Workflows } from '../workflows/client.ts';
+import { moved } from '../workflows/contact/messages.ts';
 import { registerDisposition } from './dispositions.ts';
 import type { LegBook } from './legs.ts';
 import { outcomeOf } from './lost.ts';
-import { endUnrung, type OfferOutcome } from './offers.ts';
+import { callReason, endUnrung, type OfferOutcome } from './offers.ts';
 import * as sql from './sql.ts';
 
 export interface ContactDeps {
@@ -64,6 +68,8 @@ export interface Registration {
   callId: string;
   agentId: string;
   action: DispositionAction;
+  /** Keys of the campaign's topics. */
+  topics: string[];
   requestId: string;
 }
 
@@ -91,16 +97,22 @@ export function createContactActivities(deps: ContactDeps) {
     /** What has become of an offer, by its rows; null while it stands, and its phones are to be waited for. */
     outcomeOf: ({ offerId }: { offerId: string }): Promise<OfferOutcome | null> => outcomeOf(deps, offerId),
 
+    /** Where the contact stands by its row, which was changed by hand: rescheduled, or to be called now. */
+    standing: ({ contactId, round }: ContactRefInput): Promise<Standing> =>
+      inTx(db, async (tx) => standingOf(await lock(tx, contactId, round))),
+
     /** The retry is due: a new call in the queue or, while the campaign is not running, waiting for that. */
     async enqueueDue({ contactId, round }: ContactRefInput): Promise<Standing> {
       const { standing, campaignId } = await inTx(db, async (tx) => {
         const contact = await lock(tx, contactId, round);
-        const campaign = await tx.row<{ status: string }>(holdStatus(contact.campaign_id));
+        const campaign = await tx.row<Held>(holdStatus(contact.campaign_id));
         if (contact.ended_reason) return { standing: await closeFor(tx, contact), campaignId: null };
         if (campaign?.status === 'ended') return { standing: await closeForCampaign(tx, contact), campaignId: null };
-        if (campaign?.status === 'running') {
+        if (isPutOff(contact, tx.now)) return { standing: standingOf(contact), campaignId: null };
+        if (campaign && callsNow(campaign, contact.queue_rank === RESCHEDULE_RANK)) {
           const queued = await enqueueContacts(tx, [contactId], 'due');
-          return { standing: { at: 'queue' } as const, campaignId: queued.length > 0 ? contact.campaign_id : null };
+          if (queued.length === 0) return { standing: await closeIfListed(tx, contact), campaignId: null };
+          return { standing: { at: 'queue' } as const, campaignId: contact.campaign_id };
         }
         if (contact.wait_reason !== 'campaign_not_running') {
           await tx.run(sql.waitForCampaign(tx.now, contactId, ['waiting', 'starting']));
@@ -131,10 +143,12 @@ export function createContactActivities(deps: ContactDeps) {
       });
     },
 
-    /** A disposition by an operator's signal, stored as the API stores an agent's. */
-    async register({ callId, agentId, action, requestId }: Registration): Promise<void> {
-      const what = { topics: [], comment: null, by: 'operator' };
-      await registerDisposition(db, { callId, agentId: Number(agentId), action, requestId, ...what });
+    /** A disposition by an operator's signal, stored as the API stores an agent's. What is refused is said in words. */
+    async register({ agentId, ...registration }: Registration): Promise<void> {
+      const said = { ...registration, agentId: Number(agentId), comment: null, canComment: false, reschedule: null, by: 'operator' };
+      await registerDisposition(db, said).catch((error: unknown) => {
+        throw error instanceof AppError ? ApplicationFailure.nonRetryable(error.message, error.code) : error;
+      });
     },
 
     /** An offer that a decision ends before its phone was rung: the agent is free again. */
@@ -148,6 +162,17 @@ export function createContactActivities(deps: ContactDeps) {
       if (offer) await matching.matchAgent(offer.agent_id);
     },
   };
+}
+
+/** A workflow's timer is late by less, whatever the load. */
+const OVERDUE_MS = 10_000;
+const PAGE = 500;
+
+/** The sweep's share of this room: contacts whose time has come and whose workflow, not told that it was moved, waits on. */
+export async function tellOverdue({ db, workflows }: { db: Db; workflows: Pick<Workflows, 'signal'> }): Promise<void> {
+  const before = new Date(db.clock.now().getTime() - OVERDUE_MS);
+  const { rows } = await db.pool.query<{ id: string; round: number }>(sql.overdue(before, PAGE));
+  await Promise.all(rows.map(({ id, round }) => workflows.signal({ contactId: id, round }, moved, {})));
 }
 
 async function lock(tx: Tx, contactId: string, round: number): Promise<sql.ContactRow> {
@@ -171,30 +196,42 @@ function standingOf(contact: sql.ContactRow): Standing {
     const state = contact.state === 'done' ? 'done' : 'disabled';
     return { at: 'closed', state, reason: contact.ended_reason ?? 'disabled' };
   }
-  if (contact.state === 'waiting' && contact.wait_until) return { at: 'waiting', dueAt: contact.wait_until.getTime() };
+  const isTimed = contact.state === 'waiting' && TIMED.includes(contact.wait_reason);
+  if (isTimed && contact.wait_until) return { at: 'waiting', dueAt: contact.wait_until.getTime() };
   return { at: 'queue' };
 }
+
+/** What the workflow itself waits for; the end of any other wait (campaign, cap) queues contacts set-wise. */
+const TIMED: readonly (string | null)[] = ['retry_delay', 'rescheduled', 'number_in_use'];
+
+/**
+ * Put off by hand while the workflow waited: by more than clocks may differ, as it is the workflow's timer that decides when
+ * a contact is due.
+ */
+const isPutOff = ({ state, wait_until }: sql.ContactRow, now: Date): boolean =>
+  state === 'waiting' && wait_until !== null && wait_until.getTime() - now.getTime() > CLOCKS_DIFFER_MS;
+const CLOCKS_DIFFER_MS = 2_000;
 
 async function close(tx: Tx, contact: sql.ContactRow, state: 'done' | 'disabled', reason: string, by: string) {
   await tx.run(sql.closeContact(tx.now, contact.id, { state, reason, by }));
   return { at: 'closed', state, reason: contact.ended_reason ?? reason } as const;
 }
 
-/** Closes a contact that a set-wise change has made final and that is in no call any more. */
+/** Closes a contact that was made final, set-wise or by hand, and that is in no call any more. */
 async function closeFor(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
-  if (contact.call_id) await endCalls(tx, [contact.call_id], callReason(contact.ended_reason!));
-  return close(tx, contact, 'disabled', contact.ended_reason!, 'system');
+  const reason = contact.ended_reason!;
+  if (contact.call_id) await endCalls(tx, [contact.call_id], callReason(reason));
+  return close(tx, contact, reason === 'answered' ? 'done' : 'disabled', reason, 'system');
+}
+
+/** Who was not queued is in the queue already, or must not be called. */
+async function closeIfListed(tx: Tx, { id, round }: sql.ContactRow): Promise<Standing> {
+  const contact = await lock(tx, id, round);
+  return contact.ended_reason ? closeFor(tx, contact) : { at: 'queue' };
 }
 
 /** Whoever comes back to a campaign that has ended is not called again. */
 const closeForCampaign = (tx: Tx, contact: sql.ContactRow) => close(tx, contact, 'disabled', 'campaign_ended', 'system');
-
-/** The `result_reason` of the queue event `d` for why a contact ended. */
-function callReason(reason: string): ResultReason {
-  const same: readonly string[] = ['agent_cancel', 'do_not_call', 'deleted', 'list_replaced', 'disabled'];
-  if (same.includes(reason)) return reason as ResultReason;
-  return reason === 'campaign_ended' ? 'campaign_paused' : 'disabled';
-}
 
 async function decided(
   tx: Tx,
@@ -227,9 +264,16 @@ async function decided(
 /** No attempt was consumed; what refused the dial says what is next. */
 async function refused(tx: Tx, contact: sql.ContactRow, reason: ResultReason): Promise<Standing> {
   if (reason === 'campaign_paused') return waitForCampaign(tx, contact);
+  if (reason === 'hours') return requeue(tx, contact);
   if (reason === 'cap') {
-    const isGivenUp = contact.given_up_1 && (contact.phone_2 === null || contact.given_up_2);
-    return close(tx, contact, 'done', isGivenUp ? 'numbers_given_up' : 'attempts_exhausted', 'system');
+    if (contact.given_up_1 && (contact.phone_2 === null || contact.given_up_2)) {
+      return close(tx, contact, 'done', 'numbers_given_up', 'system');
+    }
+    const campaign = (await tx.row<StoredRules>(sql.holdCampaignOf(contact.call_id!)))!;
+    const { max_attempts } = rulesOfCall(campaign);
+    if (contact.attempts >= max_attempts + contact.granted) return close(tx, contact, 'done', 'attempts_exhausted', 'system');
+    // Else it is the number's cap, for which it waits if it has not passed by now.
+    return requeue(tx, contact);
   }
   if (reason === 'number_in_use' || reason === 'unknown') {
     const until = new Date(tx.now.getTime() + IN_USE_RETRY_MS);
@@ -240,31 +284,58 @@ async function refused(tx: Tx, contact: sql.ContactRow, reason: ResultReason): P
   return close(tx, contact, 'disabled', reason, 'system');
 }
 
-async function waitForCampaign(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
-  const campaign = await tx.row<{ status: string }>(holdStatus(contact.campaign_id));
-  if (campaign?.status === 'ended') return closeForCampaign(tx, contact);
-  await tx.run(sql.waitForCampaign(tx.now, contact.id, [contact.state]));
-  // Resumed meanwhile: nobody else would queue it.
-  if (campaign?.status === 'running') await enqueueContacts(tx, [contact.id], 'resumed');
+/** A new call at the old place: outside of the hours it is not offered. */
+async function requeue(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
+  const campaign = await tx.row<Held>(holdStatus(contact.campaign_id));
+  if (!campaign || !callsNow(campaign, contact.queue_rank === RESCHEDULE_RANK)) return waitForCampaign(tx, contact);
+  // The window that let it through is reckoned anew first.
+  await tx.run(closeWindows(tx.now, contact.campaign_id));
+  await enqueueContacts(tx, [contact.id], 'refused');
   return { at: 'queue' };
 }
 
+async function waitForCampaign(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
+  const campaign = await tx.row<Held>(holdStatus(contact.campaign_id));
+  if (campaign?.status === 'ended') return closeForCampaign(tx, contact);
+  await tx.run(sql.waitForCampaign(tx.now, contact.id, [contact.state]));
+  // Resumed meanwhile: nobody else would queue it.
+  if (campaign?.status !== 'running') return { at: 'queue' };
+  const queued = await enqueueContacts(tx, [contact.id], 'resumed');
+  return queued.length > 0 ? { at: 'queue' } : closeIfListed(tx, contact);
+}
+
 /** A call whose leg to the contact has ended. */
-async function called(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow): Promise<Standing> {
+async function called(tx: Tx, before: sql.ContactRow, leg: sql.LegRow): Promise<Standing> {
+  // What was registered may have been corrected since.
+  await tx.run(sql.countGranted(before.id));
+  const contact = await lock(tx, before.id, before.round);
   const code = leg.result_code ?? 'k';
   const talked = code === 'k' && leg.result_reason !== 'abandoned';
   await tx.run(sql.endCall(tx.now, leg.call_id, code, leg.result_reason));
-  const said = talked ? await tx.row<{ action: string; agent_id: number }>(sql.dispositionOfCall(leg.call_id)) : undefined;
+  const said = talked ? await tx.row<sql.SaidRow>(sql.dispositionOfCall(leg.call_id)) : undefined;
   if (said?.action === 'do_not_call') return close(tx, contact, 'disabled', 'do_not_call', `agent:${said.agent_id}`);
   if (contact.ended_reason) return close(tx, contact, 'disabled', contact.ended_reason, 'system');
+  if (said?.action === 'reschedule') return rescheduled(tx, contact, leg, said);
   if (talked && said?.action !== 'mark_as_unanswered') return close(tx, contact, 'done', 'answered', 'system');
   return afterAttempt(tx, contact, leg, code);
 }
 
-/** Retry as the campaign's rules say, or done. */
+/** To be called back as agreed in the talk, on the number called last (docs/domain.md, "Reschedules"). */
+async function rescheduled(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow, said: sql.SaidRow): Promise<Standing> {
+  const campaign = await tx.row<Held>(holdStatus(contact.campaign_id));
+  if (campaign?.status === 'ended') return closeForCampaign(tx, contact);
+  const at = said.reschedule_at!;
+  const agentId = said.reschedule_to_agent ? said.agent_id : null;
+  await tx.run(sql.reschedule(tx.now, contact.id, at, phoneOf(contact, leg), agentId));
+  return { at: 'waiting', dueAt: at.getTime() };
+}
+
+const phoneOf = (contact: sql.ContactRow, leg: sql.LegRow): 1 | 2 => (leg.destination === contact.phone_2 ? 2 : 1);
+
+/** Retry as the rules of the call say, or done. */
 async function afterAttempt(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow, code: LegCode): Promise<Standing> {
-  const campaign = (await tx.row<{ rules: CampaignRules; status: string }>(sql.holdCampaign(contact.campaign_id)))!;
-  const step = nextStep(withDefaults(campaign.rules), await history(tx, contact, leg), code);
+  const campaign = (await tx.row<StoredRules & { status: string }>(sql.holdCampaignOf(leg.call_id)))!;
+  const step = nextStep(rulesOfCall(campaign), await history(tx, contact, leg), code);
   if (step.kind === 'done') return close(tx, contact, 'done', step.reason, 'system');
   if (campaign.status === 'ended') return closeForCampaign(tx, contact);
   const until = new Date(tx.now.getTime() + step.delaySec * 1000);
@@ -279,8 +350,9 @@ async function history(tx: Tx, contact: sql.ContactRow, leg: sql.LegRow): Promis
   const codes = await tx.rows<{ code: LegCode; times: number }>(sql.codesOfContact(contact.id));
   return {
     attempts: contact.attempts,
+    granted: contact.granted,
     codes: Object.fromEntries(codes.map(({ code, times }) => [code, times])),
     phones: { 1: !contact.given_up_1, 2: contact.phone_2 !== null && !contact.given_up_2 },
-    lastPhone: leg.destination === contact.phone_2 ? 2 : 1,
+    lastPhone: phoneOf(contact, leg),
   };
 }

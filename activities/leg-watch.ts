@@ -11,48 +11,60 @@ export interface LegWatch {
 
 export interface Watchers {
   watch: (row: LegRow) => LegWatch;
-  /** Passes a newer row on (null: something beside the row has changed) and wakes who waits for the leg. */
-  wake: (legId: string, row: LegRow | null) => void;
+  watchCall: (callId: string) => Pick<LegWatch, 'next' | 'close'>;
+  /** Passes a newer row on (null: something beside the row has changed) and wakes who waits for the leg, or the call. */
+  wake: (id: string, row: LegRow | null) => void;
 }
 
 type Notify = (newer: LegRow | null) => void;
 
 export function createWatchers(): Watchers {
-  const byLeg = new Map<string, Set<Notify>>();
+  const byId = new Map<string, Set<Notify>>();
+
+  /** `seen` is given each newer row. */
+  function listen(id: string, seen: Notify): Pick<LegWatch, 'next' | 'close'> {
+    let hasChanged = false;
+    let resume: (() => void) | undefined;
+    const notify: Notify = (newer) => {
+      seen(newer);
+      hasChanged = true;
+      resume?.();
+    };
+    const notified = byId.get(id) ?? new Set();
+    byId.set(id, notified.add(notify));
+    return {
+      async next(ms) {
+        if (!hasChanged) {
+          let timer: NodeJS.Timeout | undefined;
+          await new Promise<void>((resolve) => {
+            resume = resolve;
+            timer = setTimeout(resolve, ms);
+          });
+          clearTimeout(timer);
+        }
+        hasChanged = false;
+      },
+      close() {
+        notified.delete(notify);
+        if (notified.size === 0) byId.delete(id);
+      },
+    };
+  }
+
   return {
-    wake: (legId, row) => byLeg.get(legId)?.forEach((notify) => notify(row)),
+    wake: (id, row) => byId.get(id)?.forEach((notify) => notify(row)),
 
     watch(row) {
       let current = row;
-      let hasChanged = false;
-      let resume: (() => void) | undefined;
-      const notify: Notify = (newer) => {
-        current = newer ?? current;
-        hasChanged = true;
-        resume?.();
-      };
-      const notified = byLeg.get(row.id) ?? new Set();
-      byLeg.set(row.id, notified.add(notify));
+      const listening = listen(row.id, (newer) => (current = newer ?? current));
       return {
+        ...listening,
         get row() {
           return current;
         },
-        async next(ms) {
-          if (!hasChanged) {
-            let timer: NodeJS.Timeout | undefined;
-            await new Promise<void>((resolve) => {
-              resume = resolve;
-              timer = setTimeout(resolve, ms);
-            });
-            clearTimeout(timer);
-          }
-          hasChanged = false;
-        },
-        close() {
-          notified.delete(notify);
-          if (notified.size === 0) byLeg.delete(row.id);
-        },
       };
     },
+
+    watchCall: (callId) => listen(callId, () => {}),
   };
 }

@@ -5,7 +5,7 @@
 import type { Logger } from 'pino';
 import { afterCallWithoutTalk, afterFailedOffer, afterTalk, type AgentAfter } from '../domain/agents.ts';
 import { type LegCode, legResult, type LegResult } from '../domain/codes.ts';
-import { legId as legIdOf, recordingName, sessionId } from '../domain/ids.ts';
+import { callOfLeg, legId as legIdOf, recordingName, sessionId } from '../domain/ids.ts';
 import { endsCall } from '../domain/offers.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
@@ -16,8 +16,10 @@ import type { LegEnd, LegFact } from '../telephony/telephony.ts';
 import { legEnded } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
 import { createWatchers, type LegWatch } from './leg-watch.ts';
-import { contextOf, countersOf, endsWithOffer, releaseAgent, returnToQueue } from './offers.ts';
+import { recordLiveWait } from './live-wait.ts';
+import { contextOf, countersOf, endsWithOffer, endUnrung, releaseAgent, returnToQueue, waitOn } from './offers.ts';
 import * as sql from './sql.ts';
+import * as transferSql from './transfer-sql.ts';
 
 export interface LegBookDeps {
   db: Db;
@@ -45,8 +47,10 @@ export interface LegBook {
   /** The recording of this call's talk could not be begun: its facts name none. */
   notRecorded(callId: string): Promise<void>;
   watch(row: sql.LegRow): LegWatch;
-  /** Wakes who watches a leg although its row has not changed. */
-  nudge(legId: string): void;
+  /** Waits for any leg of a call to change. */
+  watchCall(callId: string): Pick<LegWatch, 'next' | 'close'>;
+  /** Wakes who watches a leg, or a call, although no row has changed. */
+  nudge(id: string): void;
   /** Tells the workflows of ended talks that have not been told; the sweep's share of this room. */
   deliverEndedTalks(): Promise<void>;
 }
@@ -60,7 +64,11 @@ const CONTACT_LEG_WITHIN_MS = 1_000;
 export function createLegBook(deps: LegBookDeps): LegBook {
   const { db, matching, log } = deps;
   const watchers = createWatchers();
-  const { wake } = watchers;
+
+  function wake(legId: string, row: sql.LegRow | null): void {
+    watchers.wake(legId, row);
+    if (row) watchers.wake(row.call_id, null);
+  }
 
   async function end(legId: string, end: LegEnd, at: Date): Promise<void> {
     const ended = await inTx(db, (tx) => writeEnd(tx, legId, end, at));
@@ -72,7 +80,7 @@ export function createLegBook(deps: LegBookDeps): LegBook {
     // Before the agent who is free now: others have waited longer for the node.
     if (ended.roomMade) await matching.matchWaiting();
     if (ended.freed) await matching.matchAgent(ended.leg.agent_id);
-    if (ended.requeued) await matching.matchCampaign(ended.leg.campaign_id);
+    if (ended.requeued !== null) await matching.matchCampaign(ended.requeued);
   }
 
   async function mark(legId: string, column: 'alerting_at' | 'answered_at' | 'media_at', at: Date): Promise<void> {
@@ -111,6 +119,7 @@ export function createLegBook(deps: LegBookDeps): LegBook {
         case 'dtmf':
           if (fact.digit === '1') await confirmByDigit(db, fact.legId);
           wake(fact.legId, null);
+          wake(callOfLeg(fact.legId), null);
           return null;
         case 'held':
           return null;
@@ -122,10 +131,11 @@ export function createLegBook(deps: LegBookDeps): LegBook {
     },
     end: (legId, ending) => end(legId, ending, db.clock.now()),
     notRecorded: async (callId) => void (await db.pool.query(sql.setRecording(callId, null))),
-    nudge: (legId) => wake(legId, null),
+    nudge: (id) => wake(id, null),
     deliverEndedTalks: () => deliver(deps, new Date(db.clock.now().getTime() - DELIVER_AFTER_MS), null),
 
     watch: watchers.watch,
+    watchCall: watchers.watchCall,
   };
 }
 
@@ -154,6 +164,8 @@ async function writeAnswer(tx: Tx, legId: string, at: Date): Promise<Answer | nu
   if (!offer || offer.ended_at) return { leg, connection: null };
   // What a repeat goes on with is what the first one wrote, whatever the rules say by now.
   const recording = offer.state === 'talking' ? leg.recording : await beginTalk(tx, offer);
+  // Told once more, it does not bring back who has been put on hold since.
+  if (leg.held_since) return { leg, connection: null };
   const agentLeg = legIdOf(offer.call_id, offer.offer_no, 'agent');
   return { leg, connection: { mix: offer.call_id, legIds: [agentLeg, legId], recording } };
 }
@@ -179,8 +191,8 @@ interface Ended {
   trunkFailing: boolean;
   /** The agent is free (or resting, or gone). */
   freed: boolean;
-  /** The contact is back in the queue. */
-  requeued: boolean;
+  /** The campaign in whose queue the contact is again; null: it is in none. */
+  requeued: number | null;
   /** There may be room for another call at a node that had none. */
   roomMade: boolean;
   /** The contact's leg, when the end of this leg was the end of the talk. */
@@ -197,13 +209,16 @@ async function writeEnd(tx: Tx, legId: string, end: LegEnd, at: Date): Promise<E
   const leg = await tx.row<sql.LegRow>(sql.endLeg(legId, at, result, times));
   if (!leg) return null;
   const context = await contextOf(tx, offer.id);
-  recordLeg(tx, leg, result, times, context);
+  const hasHandedOn = offer.state === 'talking' && (await tx.row(transferSql.handedOn(offer.id))) !== undefined;
+  const queue = leg.leg_type === 'transfer' ? await tx.row<sql.Queue>(transferSql.queueOfLeg(leg.id)) : context;
+  const scheduledAt = context.scheduled_at;
+  recordLeg(tx, leg, result, times, { queue, scheduledAt, isTransferred: leg.ciq === 'a' && hasHandedOn });
   const roomMade = context.node_is_limited;
-  const nothingElse = { trunkFailing: false, freed: false, requeued: false, talkOver: null };
+  const nothingElse = { trunkFailing: false, freed: false, requeued: null, talkOver: null };
   const ended: Ended = { leg, alarm: result.alarm, roomMade, ...nothingElse };
   if (leg.ciq === 'a') Object.assign(ended, await agentLegEnded(tx, offer, context, result));
-  else Object.assign(ended, await contactLegEnded(tx, leg, offer, result));
-  if (offer.state === 'talking') ended.talkOver = await talkOver(tx, offer);
+  if (leg.ciq === 'c') Object.assign(ended, await contactLegEnded(tx, leg, offer, result));
+  if (offer.state === 'talking' || offer.transfer_id !== null) ended.talkOver = await talkOver(tx, offer);
   return ended;
 }
 
@@ -228,7 +243,13 @@ function durations(leg: sql.LegRow, end: LegEnd, at: Date): Durations {
   return { setupMs: end.setupMs ?? told.setupMs, alertMs: end.alertMs ?? told.alertMs };
 }
 
-function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, times: Durations, context: sql.CallContext): void {
+function recordLeg(
+  tx: Tx,
+  leg: sql.LegRow,
+  result: LegResult,
+  times: Durations,
+  { queue, scheduledAt, isTransferred }: { queue: sql.Queue | undefined; scheduledAt: Date | null; isTransferred: boolean },
+): void {
   const endedAt = leg.ended_at!.getTime();
   const seconds = (from: Date) => Math.max(0, Math.round((endedAt - from.getTime()) / 1000));
   // A phone that was picked up and not confirmed, or without audio, is no answer.
@@ -251,14 +272,19 @@ function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, times: Durations,
       source: leg.source,
       destination: leg.destination,
       originating: leg.originating,
-      service_num: context.service_num,
-      queue_key: context.queue_key,
+      service_num: queue?.service_num ?? null,
+      queue_key: queue?.queue_key ?? null,
       agent_id: leg.agent_id,
       result_code: result.code,
       result_response: result.response,
       result_reason: result.reason,
       answered: result.code === 'k',
+      call_transfer: isTransferred ? 1 : 0,
+      hold: leg.hold,
+      consult: leg.consult,
+      caller_on_hold_sec: Math.round(heldMs(leg, endedAt) / 1000),
       leg_type: leg.leg_type,
+      dte_scheduled_callback: scheduledAt,
       request_id: null,
       contact_id: leg.contact_id,
       campaign_id: leg.campaign_id,
@@ -268,17 +294,23 @@ function recordLeg(tx: Tx, leg: sql.LegRow, result: LegResult, times: Durations,
   });
 }
 
+/** How long the contact was on hold while this leg was in the talk. */
+const heldMs = ({ held_ms, held_since }: sql.LegRow, endedAt: number): number =>
+  held_ms + (held_since ? Math.max(0, endedAt - held_since.getTime()) : 0);
+
 async function agentLegEnded(
   tx: Tx,
   offer: sql.OfferRow,
   { rules, contact_ended_reason }: sql.CallContext,
   result: LegResult,
 ): Promise<Pick<Ended, 'freed' | 'requeued'>> {
-  if (offer.ended_at) return { freed: false, requeued: false };
+  if (offer.ended_at) return { freed: false, requeued: null };
   const { code, reason } = result;
-  const undialled = offer.state === 'offered' || offer.state === 'answered';
+  const isTransfer = offer.transfer_id !== null;
+  const undialled = !isTransfer && (offer.state === 'offered' || offer.state === 'answered');
   const returns = undialled && !endsCall(offer.withdrawn) && !(await endsWithOffer(tx, offer, contact_ended_reason));
-  const reofferAt = returns ? new Date(tx.now.getTime() + rules.reoffer_after_sec * 1000) : null;
+  const isUntaken = returns || (isTransfer && offer.state === 'offered');
+  const reofferAt = isUntaken ? new Date(tx.now.getTime() + rules.reoffer_after_sec * 1000) : null;
   await tx.run(endOffer(tx.now, offer.id, code, reason, reofferAt));
   // What the agent is told after dialling is how the contact's leg ended, not their own.
   const contactLeg =
@@ -288,11 +320,13 @@ async function agentLegEnded(
     if (offer.state === 'talking') return afterTalk(rules, counters);
     if (contactLeg?.result_code) return afterCallWithoutTalk(counters, contactLeg.result_reason ?? 'contact_not_reached');
     // Refused the dial or withdrawn, the agent is told why; the leg itself has just been ended.
-    if (code === 'k') return afterCallWithoutTalk(counters, reason ?? offer.withdrawn ?? 'agent_hang_up');
+    const otherwise = isTransfer ? 'transfer_over' : 'agent_hang_up';
+    if (code === 'k') return afterCallWithoutTalk(counters, reason ?? offer.withdrawn ?? otherwise);
     return afterFailedOffer(rules, counters, code, reason);
   };
   const freed = await releaseAgent(tx, offer, contactLeg?.result_code ?? code, after);
-  return { freed, requeued: returns && (await returnToQueue(tx, offer)) };
+  const isBack = returns && (await returnToQueue(tx, offer));
+  return { freed, requeued: isBack ? offer.campaign_id : await waitOn(tx, offer) };
 }
 
 /** So many failed legs in a row, and the trunk counts as failing (docs/domain.md, "Dialling the contact"). */
@@ -325,6 +359,7 @@ async function contactLegEnded(
   await tx.run(sql.noteLegResult(tx.now, leg.contact_id, result.code, givenUp));
   if (offer.state === 'talking') {
     await tx.run(sql.setContactState(tx.now, leg.contact_id, 'wrap_up', ['talking']));
+    await endTransferOf(tx, leg, result);
   } else {
     // No talk, so no end of one to be told: the dial's own answer carries the outcome.
     await tx.run(sql.markDelivered(tx.now, leg.id));
@@ -332,9 +367,25 @@ async function contactLegEnded(
   return { trunkFailing: await judgeTrunk(tx, leg, result) };
 }
 
+/** The contact has hung up while the talk was being handed on: nobody is to take it any more. */
+async function endTransferOf(tx: Tx, contactLeg: sql.LegRow, { reason }: LegResult): Promise<void> {
+  const found = await tx.row<transferSql.TransferRow>(transferSql.openTransferOf(contactLeg.call_id));
+  if (!found) return;
+  const offer = found.target_offer_id ? await tx.row<sql.OfferRow>(sql.lockOffer(found.target_offer_id)) : undefined;
+  const transfer = (await tx.row<transferSql.TransferRow>(transferSql.lockTransfer(found.id)))!;
+  if ((await tx.run(transferSql.endTransfer(tx.now, transfer.id, 'over'))) === 0) return;
+  const isWaiting = transfer.queued_at !== null && transfer.state !== 'consulting';
+  const code = reason === 'switch_lost' || reason === 'unknown' ? 'e' : 'h';
+  if (isWaiting) await recordLiveWait(tx, transfer, code, null);
+  // Where there is a leg, the switch ends it.
+  if (offer && !offer.ended_at && !(await tx.row(sql.legsOfOffer(offer.id)))) await endUnrung(tx, offer, null);
+}
+
 /** The contact's leg of a talk of which no leg is open any more. */
-async function talkOver(tx: Tx, offer: sql.OfferRow): Promise<string | null> {
-  const legs = await tx.rows<sql.LegRow>(sql.legsOfOffer(offer.id));
+async function talkOver(tx: Tx, { call_id }: sql.OfferRow): Promise<string | null> {
+  // Two legs may end at once, by offers of their own: they look one after the other, so the last one sees it.
+  await tx.run(transferSql.lockCall(call_id));
+  const legs = await tx.rows<sql.LegRow>(transferSql.legsOfCall(call_id));
   if (legs.some((leg) => leg.ended_at === null)) return null;
   return legs.find((leg) => leg.ciq === 'c')?.id ?? null;
 }

@@ -14,6 +14,7 @@ import type { Workflows } from '../workflows/client.ts';
 import { type LegBook, lostEnd } from './legs.ts';
 import { endUnrung, offerOver, type OfferOutcome } from './offers.ts';
 import * as sql from './sql.ts';
+import * as transferSql from './transfer-sql.ts';
 
 export interface LostDeps {
   db: Db;
@@ -39,7 +40,12 @@ export async function outcomeOf({ db, legs }: LostDeps, offerId: string): Promis
   const found = (await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0];
   if (!found) return null;
   const isLost = (await db.pool.query(sql.isNodeLost(goneSince(db), found.node))).rowCount;
-  if (isLost) await endWithoutSwitch({ db, legs }, offerId, 'switch_lost', lostEnd);
+  if (isLost) {
+    await endWithoutSwitch({ db, legs }, offerId, 'switch_lost', lostEnd);
+    // Of a talk that was being handed on, the others' as well.
+    const { rows } = await db.pool.query<{ id: string }>(transferSql.offersUpOfCall(found.call_id));
+    for (const { id } of rows) await endWithoutSwitch({ db, legs }, id, 'switch_lost', lostEnd);
+  }
   const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!;
   if (offer.state === 'talking') return { kind: 'talking' };
   if (!offer.ended_at) return null;

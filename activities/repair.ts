@@ -11,6 +11,7 @@ import type { ContactActivities } from './contacts.ts';
 import { type LegBook, lostEnd } from './legs.ts';
 import { endWithoutSwitch } from './lost.ts';
 import * as sql from './sql.ts';
+import { strandedOffers } from './transfer-sql.ts';
 
 export interface RepairDeps {
   db: Db;
@@ -40,29 +41,50 @@ export function createRepairs(deps: RepairDeps): () => Promise<void> {
   };
 }
 
-async function repair(deps: RepairDeps, { contactId, round }: ContactRef): Promise<'repaired' | 'later' | 'nothing'> {
+/**
+ * Closes a contact whose workflow is no more; `later`: a talk is never cut, nor its wrap-up. `by`: the supervisor who could
+ * not wait for the sweep.
+ */
+export async function repair(
+  deps: Pick<RepairDeps, 'db' | 'legs' | 'conclude'>,
+  { contactId, round }: ContactRef,
+  by: string | null = null,
+): Promise<'repaired' | 'later' | 'nothing'> {
   const { db, conclude } = deps;
-  const contact = (await db.pool.query<sql.ContactRow>(sql.lockContact(contactId, round))).rows[0];
+  const read = async () => (await db.pool.query<sql.ContactRow>(sql.lockContact(contactId, round))).rows[0];
+  let contact = await read();
+  if (contact?.state === 'talking' && !contact.closed_at) {
+    await endStranded(deps, contact.call_id!);
+    contact = await read();
+  }
   if (!contact || contact.closed_at) return 'nothing';
   const callId = contact.call_id;
   // A talk is never cut, and what the agent registers after it counts.
   if (contact.state === 'talking') return 'later';
   if (callId && (await db.pool.query(sql.isWrappingUp(callId))).rowCount) return 'later';
-  await endOpenOffer(deps, contactId);
-  const byHand = { kind: 'final', reason: 'disabled', by: 'system' } as const;
-  let standing = await conclude({ contactId, round, callId, decision: contact.state === 'wrap_up' ? null : byHand });
+  await endOpenOffer(deps, contactId, by);
+  const final = { kind: 'final', reason: 'disabled', by: 'system' } as const;
+  let standing = await conclude({ contactId, round, callId, decision: contact.state === 'wrap_up' ? null : final });
   // Marked as unanswered: there is no workflow to wait for the retry.
-  if (standing.at === 'waiting') standing = await conclude({ contactId, round, callId, decision: byHand });
+  if (standing.at === 'waiting') standing = await conclude({ contactId, round, callId, decision: final });
   if (standing.at !== 'closed') return 'later';
   await db.pool.query(recordRepair(db.clock.now(), 'workflow_closed', `contact/${contactId}/${round}`));
   return 'repaired';
 }
 
+/** A contact on the line whom no agent is with, and to whom nobody would ever come: the workflow was to bring one. */
+async function endStranded(deps: Pick<RepairDeps, 'db' | 'legs'>, callId: string): Promise<void> {
+  const { rows } = await deps.db.pool.query<{ id: string }>(strandedOffers(callId));
+  for (const { id } of rows) await endWithoutSwitch(deps, id, 'disabled', byHand('disabled'));
+}
+
+const byHand = (why: ResultReason) => (leg: sql.LegRow) => ({ ...lostEnd(leg), by: 'command' as const, why });
+
 /** Frees the agent. What still rings at the switch is hung up by whoever holds the node: no call owns it any more. */
-async function endOpenOffer(deps: RepairDeps, contactId: string): Promise<void> {
+export async function endOpenOffer(deps: Pick<RepairDeps, 'db' | 'legs'>, contactId: string, by: string | null): Promise<void> {
   const why: ResultReason = 'disabled';
   const offer = (await deps.db.pool.query<sql.OpenOfferRow>(sql.openOfferOf(contactId))).rows[0];
   if (!offer) return;
-  await deps.db.pool.query(sql.withdrawOffer(offer.id, why));
-  await endWithoutSwitch(deps, offer.id, why, (leg) => ({ ...lostEnd(leg), by: 'command', why }));
+  await deps.db.pool.query(sql.withdrawOffer(offer.id, why, by));
+  await endWithoutSwitch(deps, offer.id, why, byHand(why));
 }

@@ -1,7 +1,9 @@
 /** The hand-written SQL of the activities, as functions. Every statement takes the time as a parameter: one clock. */
 import type { LegResult } from '../domain/codes.ts';
-import type { CampaignRules } from '../domain/rules.ts';
-import type { ContactState } from '../domain/states.ts';
+import type { StoredRules } from '../domain/rules-of-call.ts';
+import type { ContactState, DispositionAction } from '../domain/states.ts';
+import { type Held, RESCHEDULE_RANK, RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
+import { DISABLED, ENDED_AS_LISTED, isListed, listedBy } from '../matching/do-not-call.ts';
 import type { Sql } from '../prisma/tx.ts';
 
 // ---- offers ---------------------------------------------------------------------------------------------------------
@@ -19,12 +21,15 @@ export interface OfferRow {
   answered_at: Date | null;
   accepted_at: Date | null;
   withdrawn: string | null;
+  withdrawn_by: string | null;
   ended_at: Date | null;
   result_code: string | null;
   result_reason: string | null;
+  /** The transfer for which this agent is asked to take a talk; null: the offer of a queued call. */
+  transfer_id: string | null;
 }
 const OFFER_COLUMNS = `id, call_id, contact_id, campaign_id, offer_no, agent_id, node, state, deadline, answered_at,
-  accepted_at, withdrawn, ended_at, result_code, result_reason`;
+  accepted_at, withdrawn, withdrawn_by, ended_at, result_code, result_reason, transfer_id`;
 
 /** Whoever decides about an offer locks its row first: decisions take turns. */
 export const lockOffer = (offerId: string): Sql => ({
@@ -54,11 +59,13 @@ export const setOfferState = (now: Date, offerId: string, state: OfferRow['state
   values: [now, offerId, state],
 });
 
-/** The first decision stands. */
-export const withdrawOffer = (offerId: string, why: string): Sql => ({
+/** The first decision stands. `by`: the supervisor who decided so. */
+export const withdrawOffer = (offerId: string, why: string, by: string | null = null): Sql => ({
   name: 'withdraw_offer',
-  text: `UPDATE offer SET withdrawn = coalesce(withdrawn, $2) WHERE id = $1 AND ended_at IS NULL`,
-  values: [offerId, why],
+  text: `UPDATE offer SET withdrawn = coalesce(withdrawn, $2),
+           withdrawn_by = CASE WHEN withdrawn IS NULL THEN $3 ELSE withdrawn_by END
+         WHERE id = $1 AND ended_at IS NULL`,
+  values: [offerId, why, by],
 });
 
 /** The call does not come back: this outweighs what was to hand it on to the next agent (Reject, log-off). */
@@ -71,7 +78,7 @@ export const endCallWithOffer = (offerId: string, why: string): Sql => ({
 /** The phone was answered before the decision reached the switch: the decision is void. */
 export const restoreOffer = (offerId: string): Sql => ({
   name: 'restore_offer',
-  text: `UPDATE offer SET withdrawn = NULL WHERE id = $1 AND ended_at IS NULL`,
+  text: `UPDATE offer SET withdrawn = NULL, withdrawn_by = NULL WHERE id = $1 AND ended_at IS NULL`,
   values: [offerId],
 });
 
@@ -81,20 +88,30 @@ export const acceptOffer = (now: Date, offerId: string): Sql => ({
   values: [now, offerId],
 });
 
-export interface CallContext {
+export interface Queue {
+  service_num: string | null;
+  queue_key: string | null;
+}
+
+export interface CallContext extends StoredRules {
   number: string;
+  /** Of the person: the one to be dialled, and those of the contact. */
+  numbers: string[];
   attempt: number;
   phone: string;
   confirm: boolean;
   caller_id: string | null;
   service_num: string | null;
   queue_key: string;
+  /** The campaign's. */
+  country: string;
   /** Calls at once are a limit of its node. */
   node_is_limited: boolean;
-  rules: CampaignRules;
   contact_ended_reason: string | null;
-  /** Contact legs sent so far. */
+  /** Contact legs sent so far, and attempts over `max_attempts`. */
   attempts: number;
+  granted: number;
+  scheduled_at: Date | null;
   /** The number of the call has been given up: it became the only one after the call was queued. */
   is_given_up: boolean;
 }
@@ -102,8 +119,9 @@ export interface CallContext {
 /** What is needed to ring the agent and dial the contact of an offer. */
 export const callContext = (offerId: string): Sql => ({
   name: 'call_context',
-  text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.rules,
-                c.ended_reason AS contact_ended_reason, c.attempts,
+  text: `SELECT k.number, k.attempt, a.phone, a.confirm, cp.caller_id, cp.service_num, cp.queue_key, cp.country, cp.rules,
+                ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer, c.ended_reason AS contact_ended_reason, c.attempts, c.granted,
+                k.scheduled_at, array_remove(ARRAY[k.number, c.phone_num, c.phone_2], NULL) AS numbers,
                 (c.given_up_1 AND k.number = c.phone_num OR c.given_up_2 AND k.number = c.phone_2) IS TRUE AS is_given_up,
                 EXISTS (SELECT 1 FROM node WHERE name = o.node AND max_calls IS NOT NULL) AS node_is_limited
          FROM offer o
@@ -112,6 +130,26 @@ export const callContext = (offerId: string): Sql => ({
          JOIN agent a ON a.id = o.agent_id
          JOIN campaign cp ON cp.id = o.campaign_id
          WHERE o.id = $1`,
+  values: [offerId],
+});
+
+/** A row if the contact is to be called at an agreed time, or now. */
+export const isRescheduled = (contactId: string): Sql => ({
+  name: 'is_rescheduled',
+  text: `SELECT 1 FROM contact WHERE id = $1 AND queue_rank = 1`,
+  values: [contactId],
+});
+
+/** The offer that an agent is engaged with. */
+export interface HeldOfferRow extends OfferRow {
+  /** The contact's. */
+  round: number;
+}
+
+export const lockHeldOffer = (offerId: string): Sql => ({
+  name: 'lock_held_offer',
+  text: `SELECT ${OFFER_COLUMNS}, (SELECT round FROM contact WHERE contact.id = offer.contact_id) AS round
+         FROM offer WHERE id = $1 FOR UPDATE`,
   values: [offerId],
 });
 
@@ -125,12 +163,12 @@ export interface OpenOfferRow {
   withdrawn: string | null;
 }
 
-/** A contact's open offer; there is one at most. */
+/** The open offer of a contact's queued call; there is one at most. */
 export const openOfferOf = (contactId: string): Sql => ({
   name: 'open_offer_of',
   text: `SELECT o.id, o.offer_no, o.call_id, o.agent_id, o.node, k.attempt, o.withdrawn
          FROM offer o JOIN call k ON k.call_id = o.call_id
-         WHERE o.contact_id = $1 AND o.ended_at IS NULL`,
+         WHERE o.contact_id = $1 AND o.ended_at IS NULL AND o.transfer_id IS NULL`,
   values: [contactId],
 });
 
@@ -143,8 +181,9 @@ export interface LegRow {
   contact_id: string;
   campaign_id: number;
   agent_id: number;
-  ciq: 'a' | 'c';
-  leg_type: string;
+  /** Null: to a number that a talk is transferred to. */
+  ciq: 'a' | 'c' | null;
+  leg_type: 'agent' | 'contact' | 'transfer';
   sequence: number;
   attempt: number;
   node: string;
@@ -161,10 +200,14 @@ export interface LegRow {
   result_response: number | null;
   result_reason: LegResult['reason'];
   recording: string | null;
+  hold: number;
+  consult: number;
+  held_since: Date | null;
+  held_ms: number;
 }
-const LEG_COLUMNS = `id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
+export const LEG_COLUMNS = `id, call_id, offer_id, contact_id, campaign_id, agent_id, ciq, leg_type, sequence, attempt, node,
   source, destination, originating, not_after, created_at, alerting_at, answered_at, media_at, ended_at, result_code,
-  result_response, result_reason, recording`;
+  result_response, result_reason, recording, hold, consult, held_since, held_ms`;
 
 export const readLeg = (id: string): Sql => ({
   name: 'read_leg',
@@ -184,11 +227,13 @@ export const contactLegOfCall = (callId: string): Sql => ({
   values: [callId],
 });
 
-/** The contact's leg of the same offer, while it is open. */
+/** The contact's leg of the same offer, while it is open; none when the agent leaves it to another one. */
 export const openContactLegBeside = (agentLegId: string): Sql => ({
   name: 'open_contact_leg_beside',
   text: `SELECT ${LEG_COLUMNS} FROM leg
-         WHERE offer_id = (SELECT offer_id FROM leg WHERE id = $1 AND ciq = 'a') AND ciq = 'c' AND ended_at IS NULL`,
+         WHERE offer_id = (SELECT offer_id FROM leg WHERE id = $1 AND ciq = 'a') AND ciq = 'c' AND ended_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM transfer t WHERE t.offer_id = leg.offer_id AND (t.state = 'completed'
+                             OR t.mode = 'blind' AND t.state IN ('queued', 'ringing', 'consulting')))`,
   values: [agentLegId],
 });
 
@@ -209,7 +254,8 @@ export const stillOpen = (ids: string[]): Sql => ({
 export interface NewLeg {
   id: string;
   offer: Pick<OfferRow, 'id' | 'call_id' | 'contact_id' | 'campaign_id' | 'agent_id' | 'node'>;
-  ciq: 'a' | 'c';
+  ciq: 'a' | 'c' | null;
+  legType: LegRow['leg_type'];
   attempt: number;
   source: string;
   destination: string;
@@ -241,7 +287,7 @@ export const insertLeg = (now: Date, leg: NewLeg): Sql => ({
     leg.offer.campaign_id,
     leg.offer.agent_id,
     leg.ciq,
-    leg.ciq === 'a' ? 'agent' : 'contact',
+    leg.legType,
     leg.attempt,
     leg.offer.node,
     leg.source,
@@ -293,14 +339,15 @@ export interface EndedTalk {
 export const undeliveredTalks = (before: Date, legId: string | null): Sql => ({
   name: 'undelivered_talks',
   text: `SELECT l.id AS leg_id, o.offer_no, l.contact_id, c.round,
-                CASE WHEN a.offer_id = l.offer_id AND a.state = 'wrap_up' THEN a.state_until END AS wrap_up_until
+                (SELECT CASE WHEN a.offer_id = last.id AND a.state = 'wrap_up' THEN a.state_until END
+                 FROM offer last JOIN agent a ON a.id = last.agent_id
+                 WHERE last.call_id = l.call_id AND last.state = 'talking' ORDER BY last.offer_no DESC LIMIT 1) AS wrap_up_until
          FROM leg l
          JOIN offer o ON o.id = l.offer_id
          JOIN contact c ON c.id = l.contact_id
-         JOIN agent a ON a.id = l.agent_id
          WHERE l.ciq = 'c' AND l.answered_at IS NOT NULL AND l.ended_at <= $1 AND l.delivered_at IS NULL
            AND ($2::text IS NULL OR l.id = $2)
-           AND NOT EXISTS (SELECT 1 FROM leg other WHERE other.offer_id = l.offer_id AND other.ended_at IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM leg other WHERE other.call_id = l.call_id AND other.ended_at IS NULL)
          LIMIT 500`,
   values: [before, legId],
 });
@@ -343,10 +390,12 @@ export const isNodeLost = (before: Date, node: string): Sql => ({
 
 // ---- may this contact be dialled? -----------------------------------------------------------------------------------
 
-export const isListed = (number: string): Sql => ({
-  name: 'is_listed',
-  text: `SELECT 1 FROM do_not_call WHERE number = $1`,
-  values: [number],
+/** One of these numbers must not be called, or one that the contact has by now. */
+export const findListed = (contactId: string, numbers: string[]): Sql => ({
+  name: 'find_listed',
+  text: `SELECT 1 FROM do_not_call WHERE number = ANY($2::text[])
+         UNION ALL SELECT 1 FROM contact c WHERE c.id = $1 AND ${isListed('c')} LIMIT 1`,
+  values: [contactId, numbers],
 });
 
 export const numberInUse = (number: string): Sql => ({
@@ -369,6 +418,9 @@ export interface ContactRow {
   next_phone: 1 | 2;
   given_up_1: boolean;
   given_up_2: boolean;
+  /** Attempts over `max_attempts`. */
+  granted: number;
+  queue_rank: number;
   wait_reason: string | null;
   wait_until: Date | null;
   ended_reason: string | null;
@@ -378,7 +430,7 @@ export interface ContactRow {
 export const lockContact = (contactId: string, round: number): Sql => ({
   name: 'lock_contact',
   text: `SELECT id, campaign_id, round, state, attempts, call_id, phone_num, phone_2, next_phone, given_up_1, given_up_2,
-                wait_reason, wait_until, ended_reason, closed_at
+                granted, queue_rank, wait_reason, wait_until, ended_reason, closed_at
          FROM contact WHERE id = $1 AND round = $2 FOR UPDATE`,
   values: [contactId, round],
 });
@@ -396,10 +448,11 @@ export const setContactState = (now: Date, contactId: string, state: ContactStat
   values: [now, contactId, state, from],
 });
 
-/** A leg to the contact is being sent: one more attempt. */
+/** A leg to the contact is being sent: one more attempt, and whoever was to be called back is. */
 export const countAttempt = (now: Date, contactId: string): Sql => ({
   name: 'count_attempt',
-  text: `UPDATE contact SET state = 'dialling', state_since = $1, attempts = attempts + 1, updated_at = $1
+  text: `UPDATE contact SET state = 'dialling', state_since = $1, attempts = attempts + 1, scheduled_at = NULL,
+           reserved_for = NULL, reserved_until = NULL, updated_at = $1
          WHERE id = $2`,
   values: [now, contactId],
 });
@@ -421,9 +474,49 @@ export const waitFor = (
 ): Sql => ({
   name: 'wait_for',
   text: `UPDATE contact SET state = 'waiting', state_since = $1, wait_reason = $3, wait_until = $4,
-           queue_rank = coalesce($5, queue_rank), next_phone = $6, updated_at = $1
+           queue_rank = coalesce($5, queue_rank), next_phone = $6, updated_at = $1,
+           scheduled_at = CASE $3 WHEN 'retry_delay' THEN NULL ELSE scheduled_at END,
+           reserved_for = CASE $3 WHEN 'retry_delay' THEN NULL ELSE reserved_for END,
+           reserved_until = CASE $3 WHEN 'retry_delay' THEN NULL ELSE reserved_until END
          WHERE id = $2`,
   values: [now, contactId, to.reason, to.until, to.rank, to.phone],
+});
+
+/** Attempts granted to contact $2: by what its agents have registered (a reschedule agreed in a talk is one), and by reopenings. */
+const GRANTED = `extra_attempts + (
+  SELECT count(*) FROM (SELECT DISTINCT ON (call_id) action FROM dispositions WHERE contact_id = $2
+                        ORDER BY call_id, (action = 'do_not_call') DESC, position DESC) AS said
+  WHERE action = 'reschedule')`;
+
+export const countGranted = (contactId: string): Sql => ({
+  text: `UPDATE contact SET granted = ${GRANTED.replace('$2', '$1')} WHERE id = $1`,
+  values: [contactId],
+});
+
+/** The contact is to be called back at `at`: by `agentId`, unless that agent can't by then; null: by anyone. */
+export const reschedule = (now: Date, contactId: string, at: Date, phone: 1 | 2, agentId: number | null): Sql => ({
+  name: 'reschedule',
+  text: `UPDATE contact SET state = 'waiting', state_since = $1, wait_reason = 'rescheduled', wait_until = $3, scheduled_at = $3,
+           queue_rank = 1, next_phone = $4, reserved_for = $5, reserved_until = NULL, granted = ${GRANTED}, updated_at = $1
+         WHERE id = $2`,
+  values: [now, contactId, at, phone, agentId],
+});
+
+/** The call of a turned down or missed offer is back at its place; a reschedule is for anyone from now on. */
+export const returnCall = (now: Date, contactId: string): Sql => ({
+  name: 'return_call',
+  text: `UPDATE contact SET state = 'queued', state_since = $1, reserved_for = NULL, reserved_until = NULL, updated_at = $1
+         WHERE id = $2 AND state = 'offered'`,
+  values: [now, contactId],
+});
+
+/** Contacts whose time came before then, and whose workflow has not queued them. */
+export const overdue = (before: Date, limit: number): Sql => ({
+  name: 'overdue',
+  text: `SELECT id, round FROM contact
+         WHERE state = 'waiting' AND wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use') AND wait_until <= $1
+         ORDER BY wait_until LIMIT $2`,
+  values: [before, limit],
 });
 
 /** The contact waits for its campaign to run again, at its old place. */
@@ -465,26 +558,53 @@ export const endCall = (now: Date, callId: string, code: string, reason: string 
   values: [now, callId, code, reason],
 });
 
-/** How often each code has ended a leg to this contact. */
+/**
+ * How often each code has ended a leg to this contact since it was last reopened. Of answers those count that were abandoned
+ * or marked as unanswered: a talk is no failure.
+ */
 export const codesOfContact = (contactId: string): Sql => ({
   name: 'codes_of_contact',
   text: `SELECT result_code AS code, count(*)::int AS times FROM leg
-         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL GROUP BY result_code`,
+         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL
+           AND (result_code <> 'k' OR result_reason IS NOT DISTINCT FROM 'abandoned'
+                OR (SELECT action FROM dispositions d WHERE d.call_id = leg.call_id
+                    ORDER BY (action = 'do_not_call') DESC, position DESC LIMIT 1) = 'mark_as_unanswered')
+           AND created_at > coalesce((SELECT reopened_at FROM contact WHERE id = $1), '-infinity') GROUP BY result_code`,
   values: [contactId],
 });
 
-/** Rules and status, held against a change to the end of the transaction. */
-export const holdCampaign = (campaignId: number): Sql => ({
-  name: 'hold_campaign',
-  text: `SELECT rules, status FROM campaign WHERE id = $1 FOR SHARE`,
-  values: [campaignId],
+/** Rules of a call, and its campaign's status, held against a change to the end of the transaction. */
+export const holdCampaignOf = (callId: string): Sql => ({
+  name: 'hold_campaign_of',
+  text: `SELECT cp.status, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+         FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1 FOR SHARE OF cp`,
+  values: [callId],
 });
 
-/** What was registered for a call: do-not-call by anyone wins, else the last word of who talked last. */
+export interface SaidRow {
+  action: DispositionAction;
+  agent_id: number;
+  reschedule_at: Date | null;
+  /** "To myself". */
+  reschedule_to_agent: boolean | null;
+}
+
+/** What was registered for a call: do-not-call by anyone wins, else the last word of who talked last and said something. */
 export const dispositionOfCall = (callId: string): Sql => ({
   name: 'disposition_of_call',
-  text: `SELECT action, agent_id FROM dispositions WHERE call_id = $1
-         ORDER BY (action = 'do_not_call') DESC, position DESC LIMIT 1`,
+  text: `SELECT action, agent_id, reschedule_at, reschedule_to_agent FROM dispositions d WHERE call_id = $1
+         ORDER BY (action = 'do_not_call') DESC,
+           (SELECT max(offer_no) FROM offer o
+            WHERE o.call_id = d.call_id AND o.agent_id = d.agent_id AND o.state = 'talking') DESC NULLS LAST,
+           position DESC LIMIT 1`,
+  values: [callId],
+});
+
+/** The rules of a call; no row if there is no such call. */
+export const rulesOfCall = (callId: string): Sql => ({
+  name: 'rules_of_call',
+  text: `SELECT cp.rules, k.rules_version, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+         FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1`,
   values: [callId],
 });
 
@@ -497,34 +617,46 @@ export interface CallToDispose {
   state: ContactState;
   phone_num: string;
   phone_2: string | null;
+  /** Its campaign has ended. */
+  is_over: boolean;
+  is_erased: boolean;
 }
 
 /** A call and its contact, which is locked. */
 export const lockCallToDispose = (callId: string): Sql => ({
   name: 'lock_call_to_dispose',
-  text: `SELECT k.contact_id, k.campaign_id, c.round, c.call_id AS newest, c.state, c.phone_num, c.phone_2
-         FROM call k JOIN contact c ON c.id = k.contact_id WHERE k.call_id = $1 FOR NO KEY UPDATE OF c`,
+  text: `SELECT k.contact_id, k.campaign_id, c.round, c.call_id AS newest, c.state, c.phone_num, c.phone_2,
+           cp.status = 'ended' AS is_over, c.erased_at IS NOT NULL AS is_erased
+         FROM call k JOIN contact c ON c.id = k.contact_id JOIN campaign cp ON cp.id = k.campaign_id
+         WHERE k.call_id = $1 FOR NO KEY UPDATE OF c`,
   values: [callId],
 });
 
-/** A row if the contact has answered this agent's call; `is_abandoned`: when the agent had gone already. */
+/**
+ * A row if the contact has answered this agent's call, or was handed on to this agent; `is_abandoned`: when the agent had gone
+ * already.
+ */
 export const talkOf = (callId: string, agentId: number): Sql => ({
   name: 'talk_of',
   text: `SELECT l.result_reason IS NOT DISTINCT FROM 'abandoned' AS is_abandoned FROM leg l
-         WHERE l.call_id = $1 AND l.agent_id = $2 AND l.ciq = 'c' AND l.answered_at IS NOT NULL LIMIT 1`,
+         WHERE l.call_id = $1 AND l.ciq = 'c' AND l.answered_at IS NOT NULL
+           AND (l.agent_id = $2 OR EXISTS (SELECT 1 FROM offer o WHERE o.call_id = $1 AND o.agent_id = $2 AND o.state = 'talking'))
+         LIMIT 1`,
   values: [callId, agentId],
 });
 
+export interface SaidBefore {
+  action: DispositionAction;
+  topics: string[];
+  comment: string | null;
+  reschedule_at: Date | null;
+  reschedule_to_agent: boolean | null;
+}
+
 export const findDisposition = (callId: string, agentId: number, requestId: string): Sql => ({
   name: 'find_disposition',
-  text: `SELECT position FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
+  text: `SELECT action, topics, comment, reschedule_at, reschedule_to_agent FROM dispositions WHERE call_id = $1 AND agent_id = $2 AND request_id = $3`,
   values: [callId, agentId, requestId],
-});
-
-export const listNumber = (now: Date, number: string, contactId: string, addedBy: string): Sql => ({
-  text: `INSERT INTO do_not_call (number, contact_id, added_by, added_at) VALUES ($2, $3, $4, $1)
-         ON CONFLICT (number) DO NOTHING`,
-  values: [now, number, contactId, addedBy],
 });
 
 // ---- campaigns ------------------------------------------------------------------------------------------------------
@@ -535,11 +667,13 @@ export interface CampaignRow {
   revision: number;
   settled_revision: number;
   stop_requested: boolean;
+  /** While it is paused, reschedules are called all the same. */
+  lets_reschedules: boolean;
 }
 
 export const readCampaign = (campaignId: number): Sql => ({
   name: 'read_campaign',
-  text: `SELECT id, status, revision, settled_revision, stop_requested FROM campaign WHERE id = $1`,
+  text: `SELECT id, status, revision, settled_revision, stop_requested, lets_reschedules FROM campaign WHERE id = $1`,
   values: [campaignId],
 });
 
@@ -557,32 +691,66 @@ export const unsettledCampaigns = (): Sql => ({
 export interface Claimed {
   id: string;
   round: number;
+  is_listed: boolean;
   wait_until: Date | null;
   /** Of the rounds before. */
   call_id: string | null;
   offer_no: number;
 }
 
-/** The next page of the list, claimed before its workflows start; what an earlier try left claimed comes first. */
-export const claimPage = (now: Date, campaignId: number, limit: number): Sql => ({
+/** Who is to be called back, or now; `all`: or again. */
+const URGENT = (all: boolean) => `
+  (SELECT id FROM contact
+   WHERE campaign_id = $2 AND state = 'new' AND queue_rank ${all ? '< 3' : `= ${RESCHEDULE_RANK}`} AND ended_reason IS NULL
+   ORDER BY queue_rank, id LIMIT $3)
+  UNION ALL (SELECT id FROM contact WHERE campaign_id = $2 AND state = 'starting' AND ended_reason IS NULL ORDER BY id LIMIT $3)`;
+/** New contacts that have their place in the campaign's order; `included`: by its filter. */
+const PLACED = (included: boolean) => `
+  UNION ALL (SELECT id FROM contact
+   WHERE campaign_id = $2 AND state = 'new' AND order_version = ${ORDER_VERSION} AND is_included = ${included}
+     AND ended_reason IS NULL
+   ORDER BY sort_key, id LIMIT $3)`;
+const ORDER_VERSION = `(SELECT order_version FROM campaign WHERE id = $2)`;
+/** And those that have none yet, or a former one. */
+const UNPLACED = `
+  UNION ALL (SELECT id FROM contact
+   WHERE campaign_id = $2 AND state = 'new' AND order_version < ${ORDER_VERSION} AND ended_reason IS NULL
+   ORDER BY order_version, is_included, sort_key, id LIMIT $3)`;
+
+/**
+ * The next page of the list, claimed before its workflows start: who is to be called back or again, what an earlier try
+ * left claimed, then the rest in the campaign's order; `only` reschedules: without the rest. `is_listed`: must not be called,
+ * and is disabled without a workflow.
+ */
+export const claimPage = (now: Date, campaignId: number, limit: number, only?: 'reschedules'): Sql => ({
   text: `
     WITH page AS (
-      SELECT id FROM contact
-      WHERE campaign_id = $2 AND state IN ('starting', 'new') AND ended_reason IS NULL
-      ORDER BY state DESC, id LIMIT $3 FOR UPDATE
+      SELECT id, state = 'new' AND ${isListed('contact')} AS is_listed FROM contact
+      WHERE id = ANY(ARRAY(${URGENT(!only)} ${only ? '' : PLACED(true) + UNPLACED + PLACED(false)}))
+        AND state IN ('starting', 'new') AND ended_reason IS NULL
+      ORDER BY queue_rank, state DESC,
+        CASE WHEN order_version < ${ORDER_VERSION} THEN 1 WHEN is_included THEN 0 ELSE 2 END, sort_key, id
+      LIMIT $3 FOR UPDATE
+    ), listed AS (
+      UPDATE contact c SET ${DISABLED}, ${ENDED_AS_LISTED}, ended_by = ${listedBy('c')}, closed_at = $1
+      FROM page WHERE c.id = page.id AND is_listed
+      RETURNING c.id, c.round, c.wait_until, c.call_id, c.offer_no, is_listed
+    ), claimed AS (
+      UPDATE contact c SET state = 'starting', state_since = $1, updated_at = $1
+      FROM page WHERE c.id = page.id AND NOT is_listed
+      RETURNING c.id, c.round, c.wait_until, c.call_id, c.offer_no, is_listed
     )
-    UPDATE contact c SET state = 'starting', state_since = $1, updated_at = $1
-    FROM page WHERE c.id = page.id
-    RETURNING c.id, c.round, c.wait_until, c.call_id, c.offer_no`,
+    SELECT * FROM claimed UNION ALL SELECT * FROM listed`,
   values: [now, campaignId, limit],
 });
 
 /** Started contacts that are due later, and those whose campaign has stopped running meanwhile. */
-export const startedWaiting = (now: Date, contactIds: string[], running: boolean): Sql => ({
+export const startedWaiting = (now: Date, contactIds: string[], { status, lets_reschedules }: Held): Sql => ({
   text: `UPDATE contact SET state = 'waiting', state_since = $1, updated_at = $1,
-           wait_reason = CASE WHEN wait_until IS NULL THEN 'campaign_not_running' ELSE 'retry_delay' END
-         WHERE id = ANY($2::bigint[]) AND state = 'starting' AND (wait_until IS NOT NULL OR NOT $3)`,
-  values: [now, contactIds, running],
+           wait_reason = CASE WHEN wait_until IS NULL THEN 'campaign_not_running'
+                              WHEN scheduled_at IS NOT NULL THEN 'rescheduled' ELSE 'retry_delay' END
+         WHERE id = ANY($2::bigint[]) AND state = 'starting' AND (wait_until IS NOT NULL OR NOT ($3 OR $4 AND queue_rank = ${RESCHEDULE_RANK}))`,
+  values: [now, contactIds, status === 'running', status === 'paused' && lets_reschedules],
 });
 
 export const waitingForCampaign = (campaignId: number, limit: number): Sql => ({
@@ -601,7 +769,7 @@ export interface OfferToStop {
 /** Open offers that a stop must end: the contact has not answered. */
 export const offersToStop = (campaignId: number): Sql => ({
   text: `SELECT o.contact_id, o.offer_no, c.round FROM offer o JOIN contact c ON c.id = o.contact_id
-         WHERE o.campaign_id = $1 AND o.ended_at IS NULL AND o.state <> 'talking'`,
+         WHERE o.campaign_id = $1 AND o.ended_at IS NULL AND o.state <> 'talking' AND o.transfer_id IS NULL`,
   values: [campaignId],
 });
 
@@ -639,10 +807,10 @@ export interface Final {
   ended_by: string;
 }
 
-/** Rows that are final, or are to be, while their workflow still runs. */
+/** Rows that are disabled, or are to be, while their workflow still runs. */
 export const toDrain = (campaignId: number, after: string, limit: number): Sql => ({
   text: `SELECT id, round, ended_reason, ended_by FROM contact
-         WHERE campaign_id = $1 AND id > $2 AND ended_reason IS NOT NULL AND closed_at IS NULL
+         WHERE campaign_id = $1 AND id > $2 AND ended_reason <> 'answered' AND closed_at IS NULL
          ORDER BY id LIMIT $3`,
   values: [campaignId, after, limit],
 });

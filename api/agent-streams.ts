@@ -2,6 +2,9 @@
  * The streams of agents: what each desktop is shown, read by position from agent_events, so that a reader who comes
  * back misses nothing. However many streams are open, a hint costs one statement for all that it concerns.
  */
+import { rulesOfCall } from '../domain/rules-of-call.ts';
+import { isZone } from '../domain/zone-time.ts';
+import { placeOf } from '../domain/zones.ts';
 import type { Deps } from './http.ts';
 import { notFound } from './problems.ts';
 import * as sql from './sql.ts';
@@ -126,16 +129,24 @@ function newsJson({ state, since, cause, until, next_state, call_id, offer_id, r
   return { state, since, until, next_state, cause, call_id, offer_id, result_code };
 }
 
-function screenPopJson(row: sql.ScreenPopRow, now: Date): object {
+function screenPopJson({ rules, rules_at_first_offer, contact_zone, campaign_zone, ...row }: sql.ScreenPopRow, now: Date): object {
+  const { zones } = placeOf(contact_zone, row.number, campaign_zone);
   return {
     ...row,
     campaign_id: String(row.campaign_id),
+    topics: rulesOfCall({ rules, rules_at_first_offer }).topics,
     history: row.history.map(({ at, code }) => ({ at: new Date(at).toISOString(), code })),
-    local_time: localTime(now, row.zone),
+    zones,
+    local_time: localTime(now, zones),
   };
 }
 
-/** `2026-11-24T14:03:09` in the zone. Swedish is the language in which dates are written as in ISO 8601. */
-export function localTime(now: Date, timeZone: string): string {
-  return now.toLocaleString('sv-SE', { timeZone }).replace(' ', 'T');
+/**
+ * `2026-11-24T14:03:09` in the zones; null where their clocks differ. Swedish is the language in which dates are written as in
+ * ISO 8601.
+ */
+export function localTime(now: Date, zones: readonly string[]): string | null {
+  const times = new Set(zones.filter(isZone).map((timeZone) => now.toLocaleString('sv-SE', { timeZone }).replace(' ', 'T')));
+  const [time = null] = times;
+  return times.size === 1 ? time : null;
 }

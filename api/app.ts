@@ -6,11 +6,12 @@ import { AppError } from '../domain/errors.ts';
 import { createAgentStreams } from './agent-streams.ts';
 import { type Auth, type Caller, createAuth } from './auth.ts';
 import { docsPage } from './docs.ts';
+import { doNotCallRoutes } from './do-not-call/routes.ts';
 import { createEventStreams } from './event-streams.ts';
 import type { Deps, Input, Reply, Route } from './http.ts';
 import { idempotencyKey, once, requestKey } from './idempotency.ts';
 import { whereJsonBreaks } from './json-position.ts';
-import { importRoutes } from './imports/routes.ts';
+import { importRoutes, uploadTurns } from './imports/routes.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { asAppError, invalidInput, notFound, sendProblem } from './problems.ts';
@@ -21,8 +22,17 @@ import { campaignRoutes } from './routes/campaigns.ts';
 import { contactRoutes } from './routes/contacts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
+import { legalHoursRoutes } from './routes/legal-hours.ts';
 import { offerRoutes } from './routes/offers.ts';
+import { reopeningRoutes } from './routes/reopenings.ts';
+import { reportRoutes } from './routes/reports.ts';
+import { supervisionRoutes } from './routes/supervision.ts';
+import { rulesVersionRoutes } from './routes/rules-versions.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
+import { waitRoutes } from './routes/waits.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
+import { measureWebhooks } from './webhook-metrics.ts';
+import { talkRoutes } from './routes/talks.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
@@ -31,15 +41,25 @@ const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 
 /** Every route of the API, in the order of its documentation. */
 export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
+  const inTurn = uploadTurns();
   return [
     ...campaignRoutes(deps),
+    ...rulesVersionRoutes(deps),
     ...contactRoutes(deps),
-    ...importRoutes(deps),
+    ...waitRoutes(deps),
+    ...reopeningRoutes(deps),
+    ...importRoutes(deps, { inTurn }),
     ...agentRoutes(deps, createAgentStreams(deps)),
+    ...supervisionRoutes(deps),
     ...offerRoutes(deps),
     ...callRoutes(deps),
+    ...talkRoutes(deps),
+    ...doNotCallRoutes(deps, inTurn),
     ...callEventRoutes(deps, createEventStreams(deps)),
+    ...webhookRoutes(deps),
+    ...reportRoutes(deps),
     ...simulatorRoutes(deps),
+    ...legalHoursRoutes(deps),
     ...keyRoutes(deps),
     ...healthRoutes(deps, metrics),
   ];
@@ -49,6 +69,7 @@ export function createApp(deps: Deps): Express {
   const app = express();
   const auth = createAuth(deps.db);
   const metrics = createMetrics();
+  measureWebhooks(metrics.registry, deps.db);
   const routes = allRoutes(deps, metrics);
   app.disable('x-powered-by');
   app.disable('etag');

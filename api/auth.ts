@@ -18,7 +18,7 @@ export const MANAGERS: readonly Role[] = ['admin', 'manager'];
 export const READERS: readonly Role[] = ['admin', 'manager', 'operator'];
 
 export interface Caller {
-  /** `0` for the holder of a stream ticket. */
+  /** Of the holder of a stream ticket: the key with which it was asked for. */
   keyId: number;
   role: Role;
   /** Of an agent's key: the one agent it is for. */
@@ -88,8 +88,8 @@ export function createAuth(db: Pick<Db, 'pool' | 'clock'>): Auth {
   }
 
   async function callerOfTicket(ticket: string): Promise<Caller | null> {
-    const { rows } = await db.pool.query<{ agent_id: number }>(sql.validTicket(hashSecret(ticket), db.clock.now()));
-    return rows[0] ? { keyId: 0, role: 'agent', agentId: rows[0].agent_id } : null;
+    const { rows } = await db.pool.query<{ agent_id: number; key_id: number }>(sql.validTicket(hashSecret(ticket), db.clock.now()));
+    return rows[0] ? { keyId: rows[0].key_id, role: 'agent', agentId: rows[0].agent_id } : null;
   }
 
   return {

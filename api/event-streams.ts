@@ -1,7 +1,6 @@
 /** Streams of the rows for readers: each from its own position, page by page, at the pace at which it is read. */
-import { readEvents } from './event-rows.ts';
+import { type EventKind, readEvents } from '../prisma/event-rows.ts';
 import type { Deps } from './http.ts';
-import type { EventKind } from './schemas.ts';
 import type { EventStream } from './sse.ts';
 import { createStreams } from './streams.ts';
 

@@ -8,6 +8,7 @@ import type { z } from 'zod';
 import type { ErrorCode } from '../domain/errors.ts';
 import type { Matching } from '../matching/matching.ts';
 import type { Db } from '../prisma/tx.ts';
+import type { Addresses } from '../webhooks/addresses.ts';
 import type { Workflows } from '../workflows/client.ts';
 import type { Caller, Role } from './auth.ts';
 import type { Listener } from './listener.ts';
@@ -21,6 +22,8 @@ export interface Deps {
   checkTemporal: () => Promise<void>;
   /** `simulatorUrl` is null with a real switch: there is nothing under /v1/simulator then. */
   telephony: { simulatorUrl: string | null };
+  /** What webhooks may lead to. */
+  addresses: Addresses;
   listen: Listener;
   log: Logger;
 }
@@ -72,7 +75,7 @@ export interface Route {
   fails?: ErrorCode[];
   /**
    * What a POST with an Idempotency-Key leaves for its repeats: `stored`, its answer (default) · `natural`, nothing, as a
-   * repeat does no harm · `secretless`, its answer without the field `key`, which is shown once.
+   * repeat does no harm · `secretless`, its answer without the fields `key` and `secret`, which are shown once.
    */
   repeats?: 'stored' | 'natural' | 'secretless';
   /** `sent`: the handler has written to `res` itself. */
@@ -110,7 +113,7 @@ export const noContent: Reply = { status: 204 };
 const MAX_BIGINT = 2n ** 63n - 1n;
 const MAX_INT = 2n ** 31n - 1n;
 
-/** The cursor is the last id given; opaque, so that it may become something else. */
+/** The cursor is the last id given, or what stands for one; opaque, so that it may become something else. */
 const encodeCursor = (id: string): string => Buffer.from(`id:${id}`).toString('base64url');
 
 /** The id after which the list goes on; `0` for its beginning. */
@@ -127,7 +130,10 @@ export function readCursor(cursor: string | undefined, max = MAX_BIGINT): bigint
 export const readIntCursor = (cursor: string | undefined): number => Number(readCursor(cursor, MAX_INT));
 
 /** A page of a list, from one row more than is asked for. */
-export function page<T extends { id: string }>(rows: T[], limit: number): { items: T[]; next: string | null } {
+export function page<T extends { id: string }>(rows: T[], limit: number): { items: T[]; next: string | null };
+/** The same for rows that are in the order of something else: a number, too. */
+export function page<T>(rows: T[], limit: number, idOf: (row: T) => string): { items: T[]; next: string | null };
+export function page<T>(rows: T[], limit: number, idOf = (row: T) => (row as { id: string }).id) {
   const items = rows.slice(0, limit);
-  return { items, next: rows.length > limit ? encodeCursor(items.at(-1)!.id) : null };
+  return { items, next: rows.length > limit ? encodeCursor(idOf(items.at(-1)!)) : null };
 }

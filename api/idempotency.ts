@@ -26,11 +26,11 @@ export function idempotencyKey(req: Request): string | undefined {
 }
 
 /**
- * Update id of what the request asks of a workflow: the same for its repeats, and a hash, since a client may write
+ * Of a request and its repeats with the same key and body; also the update id of what it asks of a workflow. A hash, since a client may write
  * anything into its key and nothing personal enters Temporal.
  */
 export function requestKey(req: Request, caller: Caller | undefined, key: string | undefined): string {
-  return key === undefined ? randomUUID() : sha256(`${caller?.keyId} ${req.method} ${req.path} ${key}`);
+  return key === undefined ? randomUUID() : sha256(`${caller?.keyId} ${req.method} ${req.path} ${key}\n${JSON.stringify(req.body)}`);
 }
 
 interface Stored {
@@ -76,10 +76,13 @@ export async function once(
   }
 }
 
-/** A key that is shown once is not kept. */
+const SHOWN_ONCE = new Set(['key', 'secret']);
+
+/** What is shown once is not kept. */
 function storable(route: Route, { status, body, headers }: Reply): Stored {
   if (route.repeats !== 'secretless') return { status, body, headers };
-  return { status, body: { ...(body as object), key: null }, headers };
+  const kept = Object.entries(body as object).map(([name, value]) => [name, SHOWN_ONCE.has(name) ? null : (value as unknown)]);
+  return { status, body: Object.fromEntries(kept), headers };
 }
 
 async function replay(db: Db, caller: Caller, key: string, fingerprint: string): Promise<Reply> {

@@ -8,6 +8,7 @@ import { createLogger, type Logger } from '../config/log.ts';
 import { createMatching } from '../matching/matching.ts';
 import { createPool, createPrisma } from '../prisma/client.ts';
 import type { Db } from '../prisma/tx.ts';
+import { createAddresses } from '../webhooks/addresses.ts';
 import { createWorkflows } from '../workflows/client.ts';
 import { ensureAdminKey, newKey } from './auth.ts';
 import { createListener } from './listener.ts';
@@ -18,7 +19,7 @@ const HELP = `Dialwright's HTTP API.
   node api/main.ts
 
 Settings are environment variables: DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TELEPHONY, SIMULATOR_URL, HOST,
-PORT, DATA_DIR, DIALWRIGHT_ADMIN_KEY, LOG_LEVEL; docs/configuration.md says what each is. SIGTERM or SIGINT ends it in order.
+PORT, DATA_DIR, DIALWRIGHT_ADMIN_KEY, WEBHOOK_NETWORKS, LOG_LEVEL; docs/configuration.md says what each is. SIGTERM or SIGINT ends it in order.
 `;
 
 const POOL_SIZE = 20;
@@ -55,6 +56,7 @@ async function run(config: RuntimeConfig, log: Logger): Promise<void> {
       matching: createMatching({ db, workflows, log }),
       checkTemporal: async () => void (await connection.workflowService.describeNamespace({ namespace: config.temporalNamespace })),
       telephony: { simulatorUrl: config.telephony === 'simulator' ? (config.simulatorUrl ?? null) : null },
+      addresses: createAddresses(config.webhookNetworks),
       listen: createListener(config.databaseUrl, log),
       log,
     },

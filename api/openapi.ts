@@ -10,10 +10,12 @@ import {
 import type { ErrorCode } from '../domain/errors.ts';
 import type { Method, Route } from './http.ts';
 import { type ProblemCode, PROBLEMS, problemSchema } from './problems.ts';
+import { eventsMessage, testMessage } from './schemas/webhooks.ts';
 
 const STATUS_TEXT: Readonly<Record<number, string>> = {
   200: 'OK',
   201: 'Created',
+  202: 'Taken; it is going to be done',
   204: 'Done; there is nothing to say',
   503: 'Not ready',
 };
@@ -34,11 +36,32 @@ export function openApiDocument(routes: readonly Route[], version: string): obje
     security: [{ key: [] }],
     tags: [...new Set(routes.map((route) => route.tag))].map((name) => ({ name })),
     paths,
+    webhooks: { message: { post: webhookOperation } },
     components: {
       securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'An API key: `dw_…`' } },
     },
   });
 }
+
+/** What receivers of webhooks are asked. */
+const webhookOperation: ZodOpenApiOperationObject = {
+  operationId: 'webhook_message',
+  summary: 'What is posted to a webhook',
+  description: 'Signed by Standard Webhooks 1.0.0; `webhook-id` is the same when it is repeated.',
+  security: [],
+  requestParams: {
+    header: z.object({
+      'webhook-id': z.string(),
+      'webhook-timestamp': z.string().describe('Of this attempt, in Unix seconds'),
+      'webhook-signature': z.string().describe('`v1,…` for each valid secret, with spaces between them'),
+    }),
+  },
+  requestBody: {
+    required: true,
+    content: { 'application/json': { schema: z.discriminatedUnion('type', [eventsMessage, testMessage]) } },
+  },
+  responses: { '2XX': { description: 'Taken; anything else is repeated' } },
+};
 
 function operation(route: Route): ZodOpenApiOperationObject {
   const { params, query, roles } = route;

@@ -28,6 +28,7 @@ export const PROBLEMS: Readonly<Record<ProblemCode, Row>> = {
   IDEMPOTENCY_CONFLICT: { status: 409, title: 'This Idempotency-Key is taken' },
   TOO_LARGE: { status: 413, title: 'The request is too large' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'This type of content is not read' },
+  TOPICS_MISMATCH: { status: 422, title: 'It does not fit the topics of the campaign' },
   TOO_MANY_REQUESTS: { status: 429, title: 'Too many requests' },
   INTERNAL: { status: 500, title: 'The server failed' },
   UNAVAILABLE: { status: 503, title: 'A service that is needed does not answer', retryAfter: 2 },
@@ -93,9 +94,9 @@ export function asAppError(error: unknown): AppError | null {
 const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENOENT']);
 /**
  * SQLSTATE: 08 connection · 57P01..57P05 shutting down or starting · 53 out of connections or memory · 40001, 40P01 still
- * in conflict after every repeat · 25006 the server has become a standby.
+ * in conflict after every repeat · 55P03 a lock was waited for in vain · 25006 the server has become a standby.
  */
-const SQLSTATE = /^(08...|57P0\d|53...|40001|40P01|25006)$/;
+const SQLSTATE = /^(08...|57P0\d|53...|40001|40P01|55P03|25006)$/;
 /** Prisma: can't reach, timed out, closed the connection, no connection free; P2034 write conflict. */
 const PRISMA = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2034']);
 /** What pg says without a code. */

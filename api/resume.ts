@@ -1,4 +1,6 @@
 import type { Request } from 'express';
+import { lastPosition } from '../prisma/event-rows.ts';
+import type { Db } from '../prisma/tx.ts';
 import { invalid } from './problems.ts';
 import { position } from './schemas.ts';
 
@@ -8,4 +10,11 @@ export function resumeAt(req: Request, after: string | undefined): string | unde
   if (header === undefined || header === '') return after;
   if (!position.safeParse(header).success) throw invalid('Last-Event-ID', 'is not an id of this stream: a whole number');
   return header;
+}
+
+/** A position in the future is one of another database: who read on from it would miss what comes before. */
+export async function mustHaveBeenReached({ pool }: Db, field: string, after: string): Promise<string> {
+  const last = await lastPosition(pool);
+  if (BigInt(after) > BigInt(last)) throw invalid(field, `is ahead of the last position, which is ${last}`);
+  return last;
 }

@@ -1,9 +1,10 @@
 /** What goes in and out, written once: validation, types and the OpenAPI document come from here. */
-import { isSupportedCountry } from 'libphonenumber-js/max';
 import { z } from 'zod';
 import { LEG_CODES, RESULT_REASONS } from '../domain/codes.ts';
-import { NUMBER_PROBLEM_TEXT, parseNumber } from '../domain/numbers.ts';
-import { campaignRulesSchema } from '../domain/rules.ts';
+import { isCountry, NUMBER_PROBLEM_TEXT, parseNumber } from '../domain/numbers.ts';
+import { campaignRulesSchema, NO_COUNTRY } from '../domain/rules.ts';
+import { NO_TIME_OF_DAY, TIME_OF_DAY } from '../domain/time-of-day.ts';
+import { topicsRule } from '../domain/topics.ts';
 import {
   AGENT_STATES,
   CAMPAIGN_STATUSES,
@@ -64,8 +65,11 @@ export const intId = anId(MAX_INT).transform(Number).meta({ examples: ['7'] });
 export const bigId = anId(MAX_BIGINT).meta({ examples: ['7000001'] });
 
 /** Ids as they are given out. */
-const id = z.string().regex(/^\d{1,19}$/).meta({ examples: ['7'] });
-export const time = z.iso.datetime().describe('ISO 8601, UTC');
+export const id = z.string().regex(/^\d{1,19}$/).meta({ examples: ['7'] });
+export const time = z.iso
+  .datetime()
+  .refine((text) => text >= '1970', 'must be 1970 or later')
+  .describe('ISO 8601, UTC');
 
 export const zone = text(1, 64)
   .refine(isZone, 'is not an IANA time zone such as Europe/Oslo')
@@ -82,9 +86,9 @@ function isZone(value: string): boolean {
   }
 }
 
-const country = z
+export const country = z
   .string()
-  .refine((value) => isSupportedCountry(value), 'is not an ISO 3166 country code, two capital letters such as NO')
+  .refine(isCountry, NO_COUNTRY)
   .meta({ description: 'ISO 3166-1 alpha-2', examples: ['NO'] });
 
 /** A number in E.164; national notation is a mistake where no country is at hand. */
@@ -109,7 +113,7 @@ const phone = z
 /** As people write it; read in the campaign's country by the route. */
 const writtenNumber = text(1, 40).meta({ examples: ['22 86 50 00', '+4722865000'] });
 
-const variables = z
+export const variables = z
   .record(z.string().regex(/^var([1-9]|[12]\d|30)$/), text(0, 1000), {
     error: (issue) => (issue.code === 'invalid_key' ? 'is not one of var1 to var30' : undefined),
   })
@@ -119,7 +123,7 @@ export const idParams = z.object({ id: intId });
 export const bigIdParams = z.object({ id: bigId });
 export const callParams = z.object({ call_id: bigId });
 
-const limit = z.coerce
+export const limit = z.coerce
   .number('must be a whole number')
   .int('must be a whole number')
   .min(1, 'must be 1 to 1000')
@@ -128,6 +132,14 @@ export const listQuery = z.strictObject({
   limit: limit.default(100),
   cursor: text(1, 100).optional().describe('`next` of the page before'),
 });
+
+/** Query parameter of what can be tried first; `what` it is. */
+export const dryRun = (what: string) =>
+  z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((value) => value === 'true')
+    .describe(`\`true\`: answers as the ${what} would, and writes nothing`);
 
 export const listOf = <T extends z.ZodType>(item: T) =>
   z.strictObject({
@@ -144,6 +156,8 @@ export const position = z
 
 const nothingLeftOut = <T extends z.ZodObject>(schema: T) =>
   schema.refine((value) => Object.keys(value).length > 0, 'must name at least one field to change');
+
+export const count = z.int().min(0);
 
 // ---- campaigns ------------------------------------------------------------------------------------------------------
 
@@ -187,6 +201,7 @@ export const campaign = z
     status: z.enum(CAMPAIGN_STATUSES),
     stop_requested: z.boolean().describe('Stopped: unanswered legs are being ended'),
     rules: campaignRulesSchema,
+    rules_version: count.describe('Which version of the rules this is'),
     settled: z.boolean().describe('The last change has been carried out on every contact'),
     created_at: time,
     updated_at: time,
@@ -194,7 +209,6 @@ export const campaign = z
   .meta({ id: 'Campaign' });
 export type CampaignJson = z.input<typeof campaign>;
 
-const count = z.int().min(0);
 const WHY_NOT = [
   'campaign_not_running',
   'list_empty',
@@ -226,12 +240,15 @@ export const campaignStats = z
 
 // ---- contacts -------------------------------------------------------------------------------------------------------
 
+const timeOfDay = z.string().regex(TIME_OF_DAY, NO_TIME_OF_DAY).nullable().meta({ examples: ['08:30'] });
 const contactFields = {
   phone_num: writtenNumber.describe("Read in the campaign's country"),
   phone_2: writtenNumber.nullable(),
   variables,
-  zone: zone.nullable().describe("The contact's own zone; null: the campaign's"),
+  zone: zone.nullable().describe("The contact's own zone; null: its number's, else the campaign's"),
   priority: z.int().min(-1000).max(1000).describe('Higher first'),
+  earliest: timeOfDay.describe('From when on in the day it may be called, local time; null: no limit of its own'),
+  latest: timeOfDay.describe('Until when; before `earliest`: over midnight'),
 };
 
 export const externalId = text(1, 200);
@@ -243,6 +260,8 @@ export const contactPut = z
     variables: contactFields.variables.default({}),
     zone: contactFields.zone.default(null),
     priority: contactFields.priority.default(0),
+    earliest: contactFields.earliest.default(null),
+    latest: contactFields.latest.default(null),
   })
   .meta({ id: 'ContactPut' });
 export const contactChange = nothingLeftOut(z.strictObject(contactFields).partial()).meta({ id: 'ContactChange' });
@@ -257,10 +276,13 @@ const contactShape = {
   variables: z.record(z.string(), z.string()),
   zone: z.string().nullable(),
   priority: z.int(),
+  earliest: z.string().nullable(),
+  latest: z.string().nullable(),
   state: z.enum(CONTACT_STATES),
   since: time,
   wait_reason: z.enum(WAIT_REASONS).nullable(),
   waits_until: time.nullable(),
+  scheduled_at: time.nullable().describe('When it is to be called back'),
   attempts: count,
   call_id: id.nullable().describe('The open call, else the last'),
   last_code: z.enum(LEG_CODES).nullable(),
@@ -297,6 +319,7 @@ export const contactDetail = z
           ended_at: time.nullable(),
           end_code: endCode,
           end_reason: z.string().nullable(),
+          rules_version: count.nullable().describe('Under which it is made: of its first offer; null before'),
           recording,
           offers: z.array(
             z.strictObject({
@@ -317,7 +340,7 @@ export const contactDetail = z
             z.strictObject({
               id: z.string(),
               offer_id: id,
-              ciq: z.enum(['a', 'c']),
+              ciq: z.enum(['a', 'c']).nullable(),
               leg_type: z.string(),
               sequence: count,
               agent_id: id,
@@ -337,6 +360,10 @@ export const contactDetail = z
   })
   .meta({ id: 'ContactDetail' });
 
+export const erasure = z
+  .strictObject({ recordings: z.array(z.string()).describe('Names of recordings that the switch still has') })
+  .meta({ id: 'Erasure' });
+
 // ---- agents ---------------------------------------------------------------------------------------------------------
 
 const queues = z
@@ -355,12 +382,16 @@ const confirm = z
     'The phone may answer by itself: it must be confirmed before the contact is dialled. ' +
       'Shown as it was set; an agent whose phone is a telephone number must always confirm',
   );
+const dailyLogOff = z
+  .strictObject({ time: z.string().regex(TIME_OF_DAY, NO_TIME_OF_DAY).meta({ examples: ['18:00'] }), zone })
+  .nullable()
+  .describe('Logged off every day at this local time, after the call; null: at none');
 export const newAgent = z
-  .strictObject({ name: label, phone, confirm: confirm.default(false), queues: queues.default([]) })
+  .strictObject({ name: label, phone, confirm: confirm.default(false), queues: queues.default([]), daily_log_off: dailyLogOff.default(null) })
   .meta({ id: 'NewAgent' });
-export const agentChange = nothingLeftOut(z.strictObject({ name: label, phone, confirm, queues }).partial()).meta({
-  id: 'AgentChange',
-});
+export const agentChange = nothingLeftOut(
+  z.strictObject({ name: label, phone, confirm, queues, daily_log_off: dailyLogOff }).partial(),
+).meta({ id: 'AgentChange' });
 
 const agentState = {
   state: z.enum(AGENT_STATES),
@@ -374,6 +405,7 @@ export const agent = z
     name: z.string(),
     phone: z.string(),
     confirm,
+    daily_log_off: dailyLogOff,
     ...agentState,
     cause: z.string(),
     offer_id: id.nullable(),
@@ -413,12 +445,14 @@ export const screenPop = z
     campaign_id: id,
     deadline: time.describe("When the agent's phone stops ringing"),
     ended_at: time.nullable().describe('Not null when it is read after its end'),
+    is_live: z.boolean().describe('The contact is on the line: a talk that is handed on. It can not be cancelled'),
     number: z.string().describe('To be dialled'),
     variables: z.record(z.string(), z.string()),
     attempt: count,
     history: z.array(z.strictObject({ at: time, code: legCode })).describe('The last calls to this contact'),
-    zone: z.string(),
-    local_time: z.string().describe("Now at the contact's, without offset"),
+    topics: topicsRule.describe('What may be registered afterwards'),
+    zones: z.array(z.string()).describe('In which the contact may be'),
+    local_time: z.string().nullable().describe("Now at the contact's, without offset; null: the clocks of its zones differ"),
   })
   .meta({ id: 'ScreenPop' });
 
@@ -429,11 +463,26 @@ export const done = z.strictObject({ done: z.literal(true) }).meta({ id: 'Done' 
 const forAgent = intId.optional().describe("Whose; needed with a manager's key, not with the agent's own");
 export const newDisposition = z
   .strictObject({
-    action: z.enum(DISPOSITION_ACTIONS),
-    topics: z.array(text(1, 100)).max(50).default([]),
+    action: z
+      .enum(DISPOSITION_ACTIONS)
+      .optional()
+      .describe('May be left out where one of the topics means one'),
+    topics: z.array(text(1, 100)).max(50).default([]).describe("Keys of the campaign's topics; any texts where it has none"),
     comment: text(0, 4000).nullable().default(null),
+    reschedule: z
+      .strictObject({
+        at: time.transform((at) => new Date(at)).describe('When to call back; within the legal hours of the contact'),
+        to_myself: z.boolean().default(false).describe('By this agent, if ready then; else by anyone'),
+      })
+      .optional()
+      .describe('For the action reschedule'),
     agent_id: forAgent,
   })
+  .refine(({ action, reschedule }) => (action === 'reschedule') === (reschedule !== undefined), {
+    path: ['reschedule'],
+    message: 'goes with the action reschedule, and with no other',
+  })
+  .refine(({ action, topics }) => action !== undefined || topics.length > 0, { path: ['action'], error: 'is missing' })
   .meta({ id: 'NewDisposition' });
 export const wrapUpExtension = z
   .strictObject({ seconds: z.int().min(1).max(3600), agent_id: forAgent })
@@ -501,6 +550,7 @@ const agentEvent = z
     offer_id: id.nullable(),
     call_id: id.nullable(),
     result_code: legCode,
+    changed_by: z.string().nullable().describe('Who wanted it: `agent:7`, `key:3`; null: it followed from a call or a timer'),
   })
   .meta({ id: 'AgentEvent' });
 const dispositionEvent = z
@@ -516,6 +566,9 @@ const dispositionEvent = z
     topics: z.array(z.string()),
     comment: z.string().nullable(),
     request_id: z.string(),
+    reschedule_at: time.nullable(),
+    reschedule_to_agent: z.boolean().nullable().describe('Whether this agent is to call back'),
+    rules_version: count.nullable().describe('Of the call: the version of the rules in which its topics stand'),
   })
   .meta({ id: 'DispositionEvent' });
 const wrapUpEvent = z

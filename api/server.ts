@@ -9,6 +9,8 @@ import * as sql from './sql.ts';
 /** How long requests under way are waited for at the end. */
 const GRACE_MS = 12_000;
 const FORGET_EVERY_MS = 3_600_000;
+/** A list of 1 GB over a slow line takes its time; one that stands still is ended by its own route. */
+const LONGEST_REQUEST_MS = 3_600_000;
 
 export interface ApiServer {
   port: number;
@@ -20,7 +22,7 @@ export interface ApiServer {
 /** Listens; port 0 takes a free one. Rejects if the port is taken. */
 export async function startApi(deps: Deps, { host, port }: { host: string; port: number }): Promise<ApiServer> {
   const { listen, log } = deps;
-  const server = createServer(createApp(deps));
+  const server = createServer({ requestTimeout: LONGEST_REQUEST_MS }, createApp(deps));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, resolve);

@@ -3,8 +3,10 @@
  * Prisma. Every statement takes the time as a parameter: one clock. Names begin with `api_`, as matching uses the same
  * connections.
  */
-import { HAS_ROOM, IS_DUE } from '../matching/sql.ts';
+import type { StoredRules } from '../domain/rules-of-call.ts';
+import { HAS_ROOM, IS_DUE, RULES_AT_FIRST_OFFER } from '../matching/sql.ts';
 import type { Sql } from '../prisma/tx.ts';
+import { isCorrectable, SEEN_CONTACT } from './waits-sql.ts';
 
 // ---- keys and tickets -----------------------------------------------------------------------------------------------
 
@@ -29,13 +31,14 @@ export const revokedKeys = (ids: number[]): Sql => ({
 
 export const validTicket = (hash: string, now: Date): Sql => ({
   name: 'api_valid_ticket',
-  text: `SELECT agent_id FROM stream_ticket WHERE hash = $1 AND expires_at > $2`,
+  text: `SELECT t.agent_id, t.key_id FROM stream_ticket t JOIN api_key k ON k.id = t.key_id AND k.revoked_at IS NULL
+         WHERE t.hash = $1 AND t.expires_at > $2`,
   values: [hash, now],
 });
 
-export const writeTicket = (hash: string, agentId: number, expiresAt: Date): Sql => ({
-  text: `INSERT INTO stream_ticket (hash, agent_id, expires_at) VALUES ($1, $2, $3)`,
-  values: [hash, agentId, expiresAt],
+export const writeTicket = (hash: string, agentId: number, keyId: number, expiresAt: Date): Sql => ({
+  text: `INSERT INTO stream_ticket (hash, agent_id, key_id, expires_at) VALUES ($1, $2, $3, $4)`,
+  values: [hash, agentId, keyId, expiresAt],
 });
 
 // ---- idempotent requests --------------------------------------------------------------------------------------------
@@ -78,6 +81,10 @@ export const forget = (now: Date): Sql[] => [
     values: [new Date(now.getTime() - 86_400_000)],
   },
   { text: `DELETE FROM stream_ticket WHERE expires_at < $1`, values: [now] },
+  ...['campaign', 'agent', 'api_key'].map((table) => ({
+    text: `UPDATE ${table} SET request_key = NULL WHERE request_key IS NOT NULL AND created_at < $1`,
+    values: [new Date(now.getTime() - 86_400_000)],
+  })),
 ];
 
 // ---- campaigns ------------------------------------------------------------------------------------------------------
@@ -85,16 +92,49 @@ export const forget = (now: Date): Sql[] => [
 /** NO KEY: an import that is under way refers to the row for as long as it is uploaded, and must not hold up the stop. */
 export const lockCampaign = (id: number): Sql => ({
   name: 'api_lock_campaign',
-  text: `SELECT status, stop_requested, rules FROM campaign WHERE id = $1 FOR NO KEY UPDATE`,
+  text: `SELECT status, stop_requested, rules, country, zone FROM campaign WHERE id = $1 FOR NO KEY UPDATE`,
   values: [id],
+});
+
+/** The rules of a call, whose campaign is locked as by `lockCampaign`. */
+export const lockCampaignOf = (callId: string): Sql => ({
+  name: 'api_lock_campaign_of',
+  text: `SELECT cp.status, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer
+         FROM call k JOIN campaign cp ON cp.id = k.campaign_id WHERE k.call_id = $1 FOR NO KEY UPDATE OF cp`,
+  values: [callId],
 });
 
 export const setStatus = (now: Date, id: number, status: string, stopRequested: boolean): Sql => ({
   name: 'api_set_status',
   text: `UPDATE campaign SET status = $3, stop_requested = $4 OR (stop_requested AND $3 <> 'running'),
+           lets_reschedules = $3 = 'paused' AND NOT $4 AND coalesce((rules -> 'reschedule' ->> 'while_paused')::boolean, false),
            revision = revision + 1, updated_at = $1
          WHERE id = $2`,
   values: [now, id, status, stopRequested],
+});
+
+/**
+ * The emergency stop of these campaigns, all whose queues are locked, as `setStatus` stops each: those that run or, though
+ * they are paused, call back; and those that still ring someone although they are paused or have ended.
+ */
+export const stopCampaigns = (now: Date, ids: number[]): Sql => ({
+  name: 'api_stop_campaigns',
+  text: `UPDATE campaign SET status = CASE status WHEN 'running' THEN 'paused' ELSE status END, stop_requested = true,
+           lets_reschedules = false, revision = revision + 1, updated_at = $1
+         WHERE id = ANY($2::int[])
+           AND (status = 'running' OR lets_reschedules OR EXISTS (SELECT 1 FROM offer WHERE campaign_id = campaign.id AND ended_at IS NULL
+                                                AND state <> 'talking'))
+         RETURNING id`,
+  values: [now, ids],
+});
+
+/** Locks are waited for so long in this transaction; then SQLSTATE 55P03. */
+export const shortWaits: Sql = { text: `SET LOCAL lock_timeout = '3s'`, values: [] };
+
+export const statusOf = (id: number): Sql => ({
+  name: 'api_status_of',
+  text: `SELECT status FROM campaign WHERE id = $1`,
+  values: [id],
 });
 
 /** The list or the rules changed: the campaign's workflow has something to carry out. */
@@ -112,12 +152,20 @@ export interface NewCampaignRow {
   serviceNum: string | null | undefined;
   callerId: string | null | undefined;
   rules: object;
+  /** Who makes it. */
+  by: string;
+  requestKey?: string;
 }
 
-/** 0 rows when another campaign has the queue key. */
+/** With the first version of its rules; 0 rows when another campaign has the queue key. */
 export const insertCampaign = (now: Date, campaign: NewCampaignRow): Sql => ({
-  text: `INSERT INTO campaign (name, queue_key, country, zone, service_num, caller_id, rules, created_at, updated_at)
-         VALUES ($2, $3, $4, $5, $6, $7, $8, $1, $1) ON CONFLICT (queue_key) DO NOTHING RETURNING id`,
+  text: `WITH made AS (
+           INSERT INTO campaign (name, queue_key, country, zone, service_num, caller_id, rules, created_at, updated_at, request_key)
+           VALUES ($2, $3, $4, $5, $6, $7, $8, $1, $1, $10) ON CONFLICT (queue_key) DO NOTHING
+           RETURNING id, rules, rules_version
+         )
+         INSERT INTO rules_version (campaign_id, version, rules, at, by)
+         SELECT id, rules_version, rules, $1, $9 FROM made RETURNING campaign_id AS id`,
   values: [
     now,
     campaign.name,
@@ -127,6 +175,8 @@ export const insertCampaign = (now: Date, campaign: NewCampaignRow): Sql => ({
     campaign.serviceNum ?? null,
     campaign.callerId ?? null,
     JSON.stringify(campaign.rules),
+    campaign.by,
+    campaign.requestKey ?? null,
   ],
 });
 
@@ -146,9 +196,30 @@ export const updateCampaign = (
   };
 };
 
-export const updateRules = (now: Date, id: number, rules: object): Sql => ({
-  text: `UPDATE campaign SET rules = $3, revision = revision + 1, updated_at = $1 WHERE id = $2`,
-  values: [now, id, JSON.stringify(rules)],
+/**
+ * The campaign's rules and their next version, in one. An edit of order or filter is a new version of the order, too: contacts
+ * that stand in a former one are sorted anew.
+ */
+export const updateRules = (now: Date, id: number, rules: object, by: string): Sql => ({
+  text: `WITH changed AS (
+           UPDATE campaign SET rules = $3, rules_version = rules_version + 1, revision = revision + 1, updated_at = $1,
+             order_version = order_version + CASE WHEN (rules -> 'order', rules -> 'filter')
+               IS DISTINCT FROM ($3::jsonb -> 'order', $3::jsonb -> 'filter') THEN 1 ELSE 0 END
+           WHERE id = $2 RETURNING id, rules, rules_version
+         )
+         INSERT INTO rules_version (campaign_id, version, rules, at, by)
+         SELECT id, rules_version, rules, $1, $4 FROM changed`,
+  values: [now, id, JSON.stringify(rules), by],
+});
+
+/** The caps of a campaign were changed: a page of those who wait for one is looked at again; those after `after`. */
+export const lookAtCapsAgain = (now: Date, id: number, after: string, limit: number): Sql => ({
+  text: `UPDATE contact SET wait_until = $1
+         WHERE id IN (SELECT id FROM contact WHERE campaign_id = $2 AND state = 'waiting' AND wait_reason = 'cap' AND id > $3
+                      ORDER BY id LIMIT $4)
+           AND state = 'waiting' AND wait_reason = 'cap'
+         RETURNING id`,
+  values: [now, id, after, limit],
 });
 
 export const queueKeysLike = (prefix: string): Sql => ({
@@ -164,11 +235,16 @@ export interface CountRow {
 }
 
 /** The list in one pass, so that every way of counting it adds up to the same. */
-export const countContacts = (campaignId: number): Sql => ({
+export const countContacts = (now: Date, campaignId: number): Sql => ({
   name: 'api_count_contacts',
-  text: `SELECT state, coalesce(last_code, 'none') AS code,
-           CASE state WHEN 'waiting' THEN coalesce(wait_reason, 'none') ELSE 'none' END AS reason, count(*)::int AS n
-         FROM contact WHERE campaign_id = $1 AND deleted_at IS NULL GROUP BY 1, 2, 3`,
+  text: `SELECT seen_state AS state, coalesce(last_code, 'none') AS code,
+           CASE seen_state WHEN 'waiting' THEN coalesce(seen_reason, 'none') ELSE 'none' END AS reason, count(*)::int AS n
+         FROM ${SEEN_CONTACT} contact WHERE campaign_id = $2 AND deleted_at IS NULL GROUP BY 1, 2, 3`,
+  values: [now, campaignId],
+});
+
+export const maxAttempts = (campaignId: number): Sql => ({
+  text: `SELECT (rules ->> 'max_attempts')::int AS max_attempts FROM campaign WHERE id = $1`,
   values: [campaignId],
 });
 
@@ -214,6 +290,7 @@ export const nodeTroubles = (now: Date): Sql => ({
 
 /** A page of the list by id; `q` is the beginning of an external id or of a number, `+` and spaces as people write them. */
 export const listContacts = (
+  now: Date,
   campaignId: number,
   after: bigint,
   limit: number,
@@ -222,21 +299,21 @@ export const listContacts = (
   const q = filter.q ?? null;
   const number = q === null ? null : q.replace(/[\s()./-]/g, '').replace(/^00/, '+');
   return {
-    text: `SELECT * FROM contact
-           WHERE campaign_id = $1 AND deleted_at IS NULL AND id > $2
-             AND ($3::text IS NULL OR state = $3)
-             AND ($4::text IS NULL OR starts_with(external_id, $4)
-                  OR ($5 <> '' AND (starts_with(phone_num, $5) OR starts_with(phone_2, $5)
-                                    OR starts_with(phone_num, '+' || $5) OR starts_with(phone_2, '+' || $5))))
-           ORDER BY id LIMIT $6`,
-    values: [campaignId, String(after), filter.state ?? null, q, number, limit],
+    text: `SELECT * FROM ${SEEN_CONTACT} contact
+           WHERE campaign_id = $2 AND deleted_at IS NULL AND id > $3
+             AND ($4::text IS NULL OR seen_state = $4)
+             AND ($5::text IS NULL OR starts_with(external_id, $5)
+                  OR ($6 <> '' AND (starts_with(phone_num, $6) OR starts_with(phone_2, $6)
+                                    OR starts_with(phone_num, '+' || $6) OR starts_with(phone_2, '+' || $6))))
+           ORDER BY id LIMIT $7`,
+    values: [now, campaignId, String(after), filter.state ?? null, q, number, limit],
   };
 };
 
-export const findContact = (id: string): Sql => ({
+export const findContact = (now: Date, id: string): Sql => ({
   name: 'api_find_contact',
-  text: `SELECT * FROM contact WHERE id = $1 AND deleted_at IS NULL`,
-  values: [id],
+  text: `SELECT * FROM ${SEEN_CONTACT} contact WHERE id = $2 AND deleted_at IS NULL`,
+  values: [now, id],
 });
 
 export const lockContact = (id: string): Sql => ({
@@ -256,13 +333,15 @@ export interface ContactData {
   variables: Record<string, string>;
   zone: string | null;
   priority: number;
+  earliest: string | null;
+  latest: string | null;
 }
 
 /** 0 rows when somebody else has inserted the same row of the list meanwhile. */
 export const insertContact = (now: Date, campaignId: number, externalId: string, data: ContactData): Sql => ({
   text: `INSERT INTO contact (campaign_id, list_key, external_id, phone_num, phone_2, variables, zone, priority,
-           state_since, place, created_at, updated_at)
-         VALUES ($2, $3, $3, $4, $5, $6, $7, $8, $1, $1, $1, $1)
+           earliest, latest, state_since, place, created_at, updated_at)
+         VALUES ($2, $3, $3, $4, $5, $6, $7, $8, $9, $10, $1, $1, $1, $1)
          ON CONFLICT (campaign_id, list_key) WHERE deleted_at IS NULL DO NOTHING RETURNING *`,
   values: [
     now,
@@ -273,6 +352,8 @@ export const insertContact = (now: Date, campaignId: number, externalId: string,
     JSON.stringify(data.variables),
     data.zone,
     data.priority,
+    data.earliest,
+    data.latest,
   ],
 });
 
@@ -281,13 +362,27 @@ export const insertContact = (now: Date, campaignId: number, externalId: string,
  * and a second number that is gone can't be the next one.
  */
 export const updateContact = (now: Date, id: string, data: ContactData): Sql => ({
-  text: `UPDATE contact SET phone_num = $3, phone_2 = $4, variables = $5, zone = $6, priority = $7, updated_at = $1,
+  text: `UPDATE contact SET phone_num = $3, phone_2 = $4, variables = $5, zone = $6, priority = $7, earliest = $8,
+           latest = $9, updated_at = $1,
            list_key = CASE WHEN external_id IS NULL THEN $3 ELSE list_key END,
            given_up_1 = given_up_1 AND phone_num = $3,
            given_up_2 = given_up_2 AND phone_2 IS NOT DISTINCT FROM $4 AND $4 IS NOT NULL,
-           next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END
+           next_phone = CASE WHEN $4::text IS NULL THEN 1 ELSE next_phone END,
+           wait_until = CASE WHEN wait_reason = 'cap' THEN $1 ELSE wait_until END,
+           hours_1 = CASE WHEN (phone_num, zone, earliest, latest) IS NOT DISTINCT FROM ($3, $6, $8, $9) THEN hours_1 END,
+           hours_2 = CASE WHEN (phone_2, zone, earliest, latest) IS NOT DISTINCT FROM ($4, $6, $8, $9) THEN hours_2 END, order_version = -1
          WHERE id = $2 RETURNING *`,
-  values: [now, id, data.phone_num, data.phone_2, JSON.stringify(data.variables), data.zone, data.priority],
+  values: [
+    now,
+    id,
+    data.phone_num,
+    data.phone_2,
+    JSON.stringify(data.variables),
+    data.zone,
+    data.priority,
+    data.earliest,
+    data.latest,
+  ],
 });
 
 /** The call that a queued contact waits with is to the number that it has now. */
@@ -310,15 +405,19 @@ export const markDeleted = (now: Date, id: string): Sql => ({
   values: [now, id],
 });
 
+/** Whoever is put back into the list is called like the rest of it, whatever was agreed before. */
+const NOT_RESCHEDULED = `queue_rank = CASE WHEN attempts > 0 THEN 2 ELSE 3 END, scheduled_at = NULL, reserved_for = NULL,
+  reserved_until = NULL`;
+
 /** Back into the list, in a new round and at its old place; 0 rows unless it is disabled and its workflow has closed. */
 export const enableContact = (now: Date, id: string): Sql => ({
   text: `UPDATE contact SET state = 'new', state_since = $1, round = round + 1, ended_reason = NULL, ended_by = NULL,
-           ended_at = NULL, closed_at = NULL, wait_reason = NULL, wait_until = NULL, updated_at = $1
+           ended_at = NULL, closed_at = NULL, wait_reason = NULL, wait_until = NULL, ${NOT_RESCHEDULED}, updated_at = $1
          WHERE id = $2 AND state = 'disabled' AND closed_at IS NOT NULL AND deleted_at IS NULL`,
   values: [now, id],
 });
 
-export const listedNumber = (numbers: (string | null)[]): Sql => ({
+export const listedNumber = (numbers: string[]): Sql => ({
   text: `SELECT number FROM do_not_call WHERE number = ANY($1::text[]) LIMIT 1`,
   values: [numbers],
 });
@@ -335,7 +434,7 @@ export const callsOfContact = (id: string, limit: number): Sql => ({
              SELECT id, offer_id::text, ciq, leg_type, sequence, agent_id::text, destination, created_at, alerting_at,
                answered_at, ended_at, result_code, result_response, result_reason
              FROM leg WHERE call_id = k.call_id) l), '[]') AS legs
-         FROM (SELECT call_id, attempt, number, queued_at, ended_at, end_code, end_reason
+         FROM (SELECT call_id, attempt, number, queued_at, ended_at, end_code, end_reason, rules_version
                FROM call WHERE contact_id = $1 ORDER BY call_no DESC LIMIT $2) k`,
   values: [id, limit],
 });
@@ -384,27 +483,21 @@ export const findCall = (callId: string): Sql => ({
   values: [callId],
 });
 
-/** Every ended leg to this contact, the last one last. */
-export const legsOfContact = (contactId: string): Sql => ({
-  text: `SELECT result_code AS code, destination FROM leg
-         WHERE contact_id = $1 AND ciq = 'c' AND result_code IS NOT NULL ORDER BY created_at`,
-  values: [contactId],
-});
-
 /** A contact that was to be called once more, and whose new round has not started. */
 export const closeReopened = (now: Date, contactId: string, callId: string): Sql => ({
   text: `UPDATE contact SET state = 'done', state_since = $1, ended_reason = 'answered', ended_by = 'system', ended_at = $1,
-           closed_at = $1, wait_reason = NULL, wait_until = NULL, updated_at = $1
+           closed_at = $1, wait_reason = NULL, wait_until = NULL, scheduled_at = NULL, updated_at = $1
          WHERE id = $2 AND call_id = $3 AND state = 'new' AND ended_reason IS NULL`,
   values: [now, contactId, callId],
 });
 
 /** A talk that was thought to be over is to be repeated, in a new round, after `dueAt`; 0 rows if it may not be. */
 export const reopenUnanswered = (now: Date, contactId: string, callId: string, dueAt: Date, phone: 1 | 2): Sql => ({
-  text: `UPDATE contact SET state = 'new', state_since = $1, round = round + 1, queue_rank = 2, wait_until = $4,
+  text: `UPDATE contact SET state = 'new', state_since = $1, round = round + CASE state WHEN 'done' THEN 1 ELSE 0 END,
+           queue_rank = 2, wait_until = $4, scheduled_at = NULL, reserved_for = NULL, reserved_until = NULL,
            next_phone = $5, wait_reason = NULL, ended_reason = NULL, ended_by = NULL, ended_at = NULL, closed_at = NULL,
            updated_at = $1
-         WHERE id = $2 AND call_id = $3 AND state = 'done' AND closed_at IS NOT NULL AND deleted_at IS NULL`,
+         WHERE id = $2 AND call_id = $3 AND ${isCorrectable('$3::bigint')}`,
   values: [now, contactId, callId, dueAt, phone],
 });
 
@@ -490,17 +583,20 @@ export const agentNews = (agentIds: number[], after: string[], limit: number): S
   values: [agentIds, after, limit],
 });
 
-export interface ScreenPopRow {
+export interface ScreenPopRow extends StoredRules {
   offer_id: string;
   call_id: string;
   contact_id: string;
   campaign_id: number;
   deadline: Date;
   ended_at: Date | null;
+  is_live: boolean;
   number: string;
   variables: Record<string, string>;
   attempt: number;
-  zone: string;
+  /** The contact's own, if it has one. */
+  contact_zone: string | null;
+  campaign_zone: string;
   history: { at: string; code: string | null }[];
 }
 
@@ -508,7 +604,8 @@ export interface ScreenPopRow {
 export const screenPops = (offerIds: string[]): Sql => ({
   name: 'api_screen_pops',
   text: `SELECT o.id AS offer_id, o.call_id, o.contact_id, o.campaign_id, o.deadline, o.ended_at, k.number, k.attempt,
-           c.variables, coalesce(c.zone, cp.zone) AS zone,
+           o.transfer_id IS NOT NULL AS is_live,
+           c.variables, c.zone AS contact_zone, cp.zone AS campaign_zone, cp.rules, ${RULES_AT_FIRST_OFFER} AS rules_at_first_offer,
            coalesce((SELECT json_agg(h) FROM (
              SELECT created_at AS at, result_code AS code FROM leg
              WHERE contact_id = o.contact_id AND ciq = 'c' AND call_id <> o.call_id
@@ -517,26 +614,4 @@ export const screenPops = (offerIds: string[]): Sql => ({
          JOIN campaign cp ON cp.id = o.campaign_id
          WHERE o.id = ANY($1::bigint[])`,
   values: [offerIds],
-});
-
-// ---- events for readers ---------------------------------------------------------------------------------------------
-
-/** Every position up to this one is committed, and so is seen by the statements that follow. */
-export const lastPosition: Sql = {
-  name: 'api_last_position',
-  text: `SELECT last FROM event_position WHERE id = 1`,
-  values: [],
-};
-
-/** Rows of one of the four tables, after one position and up to another. */
-export const eventsBetween = (
-  table: string,
-  columns: readonly string[],
-  after: string,
-  last: string,
-  limit: number,
-): Sql => ({
-  name: `api_events_of_${table}`,
-  text: `SELECT ${columns.join(', ')} FROM ${table} WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3`,
-  values: [after, last, limit],
 });

@@ -10,7 +10,7 @@ const PING_TICKS = 3;
 
 export interface Reader {
   stream: EventStream;
-  /** The key with which it was opened; `0`: a ticket. */
+  /** The key with which it was opened, or its ticket was asked for. */
   keyId: number;
 }
 

@@ -2,6 +2,7 @@
 
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
@@ -44,8 +45,10 @@ export interface Rig {
 
 export interface Product {
   baseUrl: string;
-  /** The body of a 2xx answer; anything else throws. */
+  /** The body of a 2xx answer; anything else throws. Text and streams are sent as CSV, all else as JSON. */
   ask: <T>(method: string, path: string, body?: unknown, key?: string) => Promise<T>;
+  /** Of the API's process, in MB. */
+  memory: () => Promise<number>;
   /** Starts one more process of the product; the function it returns stops it. */
   start: (name: string, command: string[]) => () => Promise<void>;
 }
@@ -129,6 +132,7 @@ async function startProduct(
     PORT: String(apiPort),
     DIALWRIGHT_ADMIN_KEY: ADMIN_KEY,
     WORKER_ID: 'bench',
+    WEBHOOK_NETWORKS: '127.0.0.0/8',
     LOG_LEVEL: 'warn',
   };
   const processes = [
@@ -138,11 +142,13 @@ async function startProduct(
   for (const { name, command } of processes) supervisor.start({ name, command, settings });
 
   const ask: Product['ask'] = async (method, urlPath, body, key = ADMIN_KEY) => {
-    const type = typeof body === 'string' ? 'text/csv' : 'application/json';
+    const isCsv = typeof body === 'string' || body instanceof Readable;
+    const type = isCsv ? 'text/csv' : 'application/json';
     const response = await fetch(`${baseUrl}/v1${urlPath}`, {
       method,
       headers: { authorization: `Bearer ${key}`, ...(body === undefined ? {} : { 'content-type': type }) },
-      body: body === undefined || typeof body === 'string' ? (body ?? null) : JSON.stringify(body),
+      body: isCsv ? body : body === undefined ? null : JSON.stringify(body),
+      ...(body instanceof Readable ? { duplex: 'half' } : {}),
     });
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${urlPath}: ${response.status} ${text}`);
@@ -158,6 +164,11 @@ async function startProduct(
   return {
     baseUrl,
     ask,
+    async memory() {
+      const metrics = await fetch(`${baseUrl}/metrics`, { headers: { authorization: `Bearer ${ADMIN_KEY}` } });
+      const [, bytes] = /^process_resident_memory_bytes (\S+)$/m.exec(await metrics.text()) ?? [];
+      return Number(bytes) / 1e6;
+    },
     start(name, command) {
       supervisor.start({ name, command, settings });
       return () => supervisor.stop(name);

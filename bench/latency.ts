@@ -9,6 +9,7 @@ import {
   dials,
   makeAgent,
   makeCampaign,
+  type Product,
   progress,
   quantile,
   type Rig,
@@ -36,16 +37,7 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
     const dialledBefore = (await dials(product)).at(-1)?.seq ?? 0;
     for (let n = 0; n < CALLS; n++) {
       hops.push(await bare.hop());
-      readyAt.push(Date.now()); // the clock of the switch's record
-      await product.ask('PUT', `/agents/${agent.id}/state`, { state: 'ready' }, agent.key);
-      await until('the call is over', 30_000, async () => (await wrapUpOf(rig, agent)) !== undefined, 20);
-      const call = await wrapUpOf(rig, agent);
-      // So short a talk may be over before its workflow has heard that it began: until then, too early.
-      await until('the disposition is taken', 30_000, async () => {
-        await product.ask('POST', `/calls/${call}/disposition`, { action: 'done', topics: [] }, agent.key);
-        return true;
-      });
-      await until('the contact is closed', 30_000, () => areInState('done', n + 1), 20);
+      readyAt.push(await oneCall(rig, product, campaign, agent, n));
       tell(n + 1);
     }
 
@@ -62,6 +54,21 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
       ...figures('agent answers → contact dialled', dial, hops, 1.5),
     ];
   });
+}
+
+/** A whole call, the campaign's `n`-th from 0; returns when the agent became ready, by the clock of the switch's record. */
+export async function oneCall(rig: Rig, product: Product, campaign: string, agent: AgentAccount, n: number): Promise<number> {
+  const readyAt = Date.now();
+  await product.ask('PUT', `/agents/${agent.id}/state`, { state: 'ready' }, agent.key);
+  await until('the call is over', 30_000, async () => (await wrapUpOf(rig, agent)) !== undefined, 20);
+  const call = await wrapUpOf(rig, agent);
+  // So short a talk may be over before its workflow has heard that it began: until then, too early.
+  await until('the disposition is taken', 30_000, async () => {
+    await product.ask('POST', `/calls/${call}/disposition`, { action: 'done', topics: [] }, agent.key);
+    return true;
+  });
+  await until('the contact is closed', 30_000, async () => (await countContacts(rig.sql, campaign, 'done')) === n + 1, 20);
+  return readyAt;
 }
 
 /** The call after which the agent is in wrap-up. */

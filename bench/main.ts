@@ -8,12 +8,14 @@ import { asJson, asTable, type Figure } from './figure.ts';
 import { benchImport } from './import.ts';
 import { type Rig, withRig } from './kit.ts';
 import { benchLatency } from './latency.ts';
+import { benchWebhooks } from './webhooks.ts';
 
 const BENCHES: { name: string; about: string; run: (rig: Rig) => Promise<Figure[]> }[] = [
   { name: 'import', about: 'rows a second into a list, beside a bare COPY', run: benchImport },
   { name: 'feed', about: 'contact workflows started a second, beside bare starts', run: benchFeed },
   { name: 'latency', about: 'ready to ring and answer to dial, beside one bare hop', run: benchLatency },
   { name: 'calls', about: 'whole calls a second with 200 agents, and events a call', run: benchCalls },
+  { name: 'webhooks', about: 'rows a second to a webhook, beside bare POSTs, and how calls do meanwhile', run: benchWebhooks },
   { name: 'asterisk', about: 'calls a second over SIP, beside bare ARI, and answer to INVITE', run: benchAsterisk },
 ];
 

@@ -1,5 +1,6 @@
 // The one reader of the environment: every setting, its default, and what is expected of it.
 
+import { isIP } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
@@ -24,8 +25,15 @@ const YES_OR_NO = 'true or false';
 const CACHED = 'a whole number, 1 or more';
 const COUNT = 'a whole number, 1 to 1000000';
 const RATE = 'a number above 0, 1000 at most';
+const NETWORKS = 'networks with commas between them, such as 10.20.0.0/16,fd00::/8';
 
 const named = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, NAME);
+
+/** `10.20.0.0/16`; a single address counts as a network. */
+function isNetwork(value: string): boolean {
+  const [, address = '', prefix = '0'] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(value) ?? [];
+  return isIP(address) !== 0 && Number(prefix) <= (isIP(address) === 6 ? 128 : 32);
+}
 
 const settings = z.object({
   // The HTTP API: where it listens, and the key that may do everything. Without one, a start on embedded parts makes
@@ -72,6 +80,13 @@ const settings = z.object({
   ASTERISK_CALLER_ID: z.string().regex(/^\+?\d{2,15}$/, CALLER_ID).optional(),
   ASTERISK_EARLY_MEDIA_ALERTS: z.stringbool({ error: YES_OR_NO }).default(true),
 
+  // Where webhooks may lead besides public addresses.
+  WEBHOOK_NETWORKS: z
+    .string()
+    .transform((list) => list.split(',').map((network) => network.trim()))
+    .refine((networks) => networks.every(isNetwork), NETWORKS)
+    .default([]),
+
   // What is written to standard output.
   LOG_LEVEL: z.enum(LOG_LEVELS, `one of ${LOG_LEVELS.join(', ')}`).default('info'),
 });
@@ -110,6 +125,8 @@ export interface Config {
     callerId: string | null;
     earlyMediaAlerts: boolean;
   };
+  /** Networks that webhooks may reach although they are not public, such as `10.20.0.0/16`. */
+  webhookNetworks: string[];
   logLevel: LogLevel;
 }
 
@@ -175,6 +192,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
       callerId: read.ASTERISK_CALLER_ID ?? null,
       earlyMediaAlerts: read.ASTERISK_EARLY_MEDIA_ALERTS,
     },
+    webhookNetworks: read.WEBHOOK_NETWORKS,
     logLevel: read.LOG_LEVEL,
   };
 }

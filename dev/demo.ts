@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, openAsBlob, rmSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
+import { widenForDemo } from '../matching/legal-hours.ts';
 import { type ApiClient, ApiProblem } from './api-client.ts';
 import { ensureAgents, serve } from './demo-agents.ts';
 import { readState, type Say, since, writeState } from './process.ts';
@@ -29,6 +30,8 @@ const RULES = {
     q: { delay_sec: 60 },
     e: { delay_sec: 120 },
   },
+  max_per_number_per_day: 6,
+  min_gap_sec: 60,
   wrap_up_sec: 20,
 };
 
@@ -40,6 +43,8 @@ export interface List {
   name: string;
   /** ISO 3166 country of its national numbers. */
   country: string;
+  /** ISO 3166 countries whose numbers may be called; left out: `country` only. */
+  countries?: string[];
   /** IANA zone of those contacts who have none of their own. */
   zone: string;
 }
@@ -69,7 +74,25 @@ export class BadList extends Error {
 }
 
 /** The list that a start without one brings to an empty database. */
-export const demoList: List = { file: SAMPLE, name: 'Demo', country: 'NO', zone: 'Europe/Oslo' };
+export const demoList: List = {
+  file: SAMPLE,
+  name: 'Demo',
+  country: 'NO',
+  countries: ['NO', 'SE', 'DK', 'DE', 'GB', 'FR', 'US', 'AU'],
+  zone: 'Europe/Oslo',
+};
+
+/** Who looks at simulated phones does so at any time of day; before real ones the hours are the default again. */
+export async function widenLegalHours({ databaseUrl, say }: Context): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    const { rowCount } = await client.query(widenForDemo(new Date()));
+    if (rowCount) say('Simulated phones may be called at any time of day; for real ones legal hours are 8 to 21 until you set yours');
+  } finally {
+    await client.end();
+  }
+}
 
 /**
  * Makes a campaign of a list, with agents, and starts it; does what is left to do when an earlier start was
@@ -122,13 +145,13 @@ async function queueKeyOf({ file, name }: List): Promise<string> {
 
 async function ensureCampaign(
   api: ApiClient,
-  { name, country, zone }: List,
+  { name, country, countries, zone }: List,
   queueKey: string,
 ): Promise<{ campaign: Campaign; made: boolean }> {
   const found = (await api.all<Campaign>('/v1/campaigns')).find((one) => one.queue_key === queueKey);
   if (found) return { campaign: found, made: false };
   const numbers = { caller_id: '+4722865001', service_num: '+4722865000' };
-  const settings = { name, country, zone, queue_key: queueKey, ...numbers, rules: RULES };
+  const settings = { name, country, zone, queue_key: queueKey, ...numbers, rules: { ...RULES, countries } };
   return { campaign: await api.post<Campaign>('/v1/campaigns', settings), made: true };
 }
 

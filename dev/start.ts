@@ -8,7 +8,7 @@ import pg from 'pg';
 import { type Config, loadConfig, requirePhones } from '../config/config.ts';
 import { adminKeyOf } from './admin-key.ts';
 import { ApiClient, ApiProblem } from './api-client.ts';
-import { BadList, demoList, type List, load, unfinishedList } from './demo.ts';
+import { BadList, demoList, type List, load, unfinishedList, widenLegalHours } from './demo.ts';
 import { writeAgents } from './demo-agents.ts';
 import { lockDataDir } from './lock.ts';
 import { freePort } from './process.ts';
@@ -18,13 +18,14 @@ import { type Addresses, Servers } from './servers.ts';
 import { endLeftOvers, lastStarter, Supervisor } from './supervisor.ts';
 import { Terminal } from './terminal.ts';
 
-const HELP = `Usage: npm start [-- [list.csv] [--country NO] [--zone Europe/Oslo]]
+const HELP = `Usage: npm start [-- [list.csv] [--country NO …] [--zone Europe/Oslo]]
 
 Runs Dialwright on this machine: PostgreSQL, Temporal with its UI, simulated phones, a worker and the API. On an empty
 database it calls a demo list, by ten simulated agents. Ctrl-C stops all of it in order; the next start goes on.
 
   list.csv          a list to be called instead (.csv, .json or .ndjson; its columns are described in the API docs)
-  --country NO      ISO 3166 country in which the list's national numbers are read
+  --country NO      ISO 3166 country in which the list's national numbers are read. Only its numbers are called, and
+                    those of further countries: --country NO --country SE
   --zone …          IANA time zone of the contacts who have none of their own
 
 Settings are environment variables:
@@ -57,18 +58,18 @@ function readArguments(): Options {
     allowPositionals: true,
     options: {
       help: { type: 'boolean', short: 'h', default: false },
-      country: { type: 'string', default: demoList.country },
+      country: { type: 'string', multiple: true, default: [demoList.country] },
       zone: { type: 'string', default: demoList.zone },
     },
   });
-  const { help, country, zone } = values;
+  const { help, country: countries, zone } = values;
   const [given, ...more] = positionals;
   if (more.length > 0) throw new Error(`One list at a time: what is ${more.join(' ')}?`);
   if (given === undefined) return { help, list: undefined };
   // npm runs scripts in the root of the checkout, wherever it was called.
   const file = path.resolve(process.env.INIT_CWD ?? '.', given);
   if (!existsSync(file) || !statSync(file).isFile()) throw new Error(`There is no file ${file}`);
-  return { help, list: { file, name: path.parse(file).name, country, zone } };
+  return { help, list: { file, name: path.parse(file).name, country: countries[0]!, countries, zone } };
 }
 
 async function main(): Promise<void> {
@@ -224,6 +225,7 @@ class Start {
     const unfinished = await this.#patiently(() => unfinishedList(context));
     if (unfinished) await this.#patiently(() => load(context, unfinished));
     const isEmpty = (await this.#patiently(() => api.all('/v1/campaigns'))).length === 0;
+    if (isEmpty && this.#config.telephony === 'simulator') await this.#patiently(() => widenLegalHours(context));
     const list = this.#list ?? (isEmpty ? demoList : undefined);
     if (list && list.file !== unfinished?.file) await this.#patiently(() => load(context, list));
   }

@@ -6,8 +6,12 @@
 export const LEG_CODES = ['k', 't', 'h', 'q', 'b', 'c', 'e'] as const;
 export type LegCode = (typeof LEG_CODES)[number];
 
-/** `result_code` of a queue event: `q` queued, `d` ended by a decision. */
-export type QueueCode = 'q' | 'd';
+/**
+ * `result_code` of a queue event: `q` queued, `d` ended by a decision; of a contact who waits on the line `k` an agent
+ * answered, `h` the contact hung up, `t` waited too long for the agent who took it back, `s` nobody is logged on, `e` error.
+ */
+export type QueueCode = 'q' | 'd' | LiveCode;
+export type LiveCode = 'k' | 'h' | 's' | 'e';
 
 export const CODE_MEANING: Readonly<Record<LegCode | 'd', string>> = {
   k: 'answered',
@@ -30,8 +34,10 @@ export const RESULT_REASONS = [
   'not_confirmed',
   'agent_logged_off',
   'agent_lost',
+  'agent_released',
   'no_media',
   'do_not_call',
+  'number_not_allowed',
   'disabled',
   'deleted',
   'list_replaced',
@@ -39,6 +45,7 @@ export const RESULT_REASONS = [
   'hours',
   'cap',
   'number_in_use',
+  'rescheduled',
   'abandoned',
   'switch_lost',
   'unknown',

@@ -18,6 +18,8 @@ export const ERROR_CODES = [
   'OFFER_OVER',
   /** The call is over, or a newer one has started. */
   'CALL_OVER',
+  /** What was registered does not fit the topics of the campaign: what is missing or wrong is in `issues`. */
+  'TOPICS_MISMATCH',
   /** The contact's round is closed: nothing can be done to it. */
   'CONTACT_CLOSED',
   /** An import is running on this campaign. */

@@ -26,6 +26,18 @@ export function legId(call: string, offerNo: number, party: 'agent' | 'contact')
   return `${call}-${offerNo}-${party === 'agent' ? 1 : 2}`;
 }
 
+/** The call whose leg this is. */
+export const callOfLeg = (leg: string): string => leg.split('-')[0]!;
+
+/** Numbers that one agent can transfer one talk to: leg numbers have one digit, since no name may begin with another one. */
+export const MOST_NUMBER_TRANSFERS = 7;
+
+/** The leg to the n-th number (from 1) that the agent of an offer transfers the talk to: leg number 3, 4, … RangeError beyond. */
+export function transferLegId(call: string, offerNo: number, nth: number): string {
+  if (nth < 1 || nth > MOST_NUMBER_TRANSFERS) throw new RangeError(`transfer ${nth} is out of range`);
+  return `${call}-${offerNo}-${2 + nth}`;
+}
+
 /** Session S1 of a call, the queueing; S2, every leg. */
 export function sessionId(call: string, part: 'queueing' | 'legs'): string {
   return `${call}-${part === 'queueing' ? 'S1' : 'S2'}`;

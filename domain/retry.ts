@@ -5,7 +5,9 @@ import type { CampaignRules } from './rules.ts';
 export interface AttemptHistory {
   /** Contact legs sent so far, the last one included; an unknown outcome counts. */
   attempts: number;
-  /** How often each code has ended a contact leg, the last one included. */
+  /** Attempts over `max_attempts`: one for each reschedule agreed in a talk, and those of reopenings. */
+  granted: number;
+  /** How often each code has ended a contact leg since the contact was last reopened, the last one included. */
   codes: Partial<Record<LegCode, number>>;
   /** Which of the numbers exist and may still be dialled. */
   phones: { 1: boolean; 2: boolean };
@@ -35,7 +37,7 @@ export function nextStep(rules: CampaignRules, history: AttemptHistory, code: Le
   // The last outcome may not be written yet.
   const times: AttemptHistory['codes'] = { [code]: 1, ...history.codes };
   const retried = (times[applied] ?? 0) + (applied === 't' ? (times.k ?? 0) : 0) - 1;
-  if (history.attempts >= rules.max_attempts || (rule.max !== null && retried >= rule.max)) {
+  if (history.attempts >= rules.max_attempts + history.granted || (rule.max !== null && retried >= rule.max)) {
     return { kind: 'done', reason: 'attempts_exhausted' };
   }
   return { kind: 'retry', delaySec: rule.delay_sec, phone };

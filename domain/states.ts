@@ -14,13 +14,17 @@ export const CONTACT_STATES = [
 ] as const;
 export type ContactState = (typeof CONTACT_STATES)[number];
 
+/** Why the calling hours are closed (domain/hours.ts). */
+export const CLOSED_REASONS = ['outside_hours', 'holiday', 'out_of_season', 'unknown_zone', 'unreadable_rule'] as const;
+
 /** Why a `waiting` contact is not callable now. */
 export const WAIT_REASONS = [
   'campaign_not_running',
-  'outside_hours',
+  ...CLOSED_REASONS,
   'retry_delay',
   'rescheduled',
   'cap',
+  'filtered',
   'number_in_use',
   'waiting_for_agent',
   'trunk_failing',
@@ -34,6 +38,7 @@ export const ENDED_REASONS = [
   'numbers_given_up',
   'agent_cancel',
   'do_not_call',
+  'number_not_allowed',
   'disabled',
   'deleted',
   'list_replaced',
@@ -63,5 +68,5 @@ export const AGENT_RESTING: readonly AgentState[] = ['no_answer', 'busy', 'error
 export const CAMPAIGN_STATUSES = ['draft', 'running', 'paused', 'ended'] as const;
 export type CampaignStatus = (typeof CAMPAIGN_STATUSES)[number];
 
-export const DISPOSITION_ACTIONS = ['done', 'mark_as_unanswered', 'do_not_call'] as const;
+export const DISPOSITION_ACTIONS = ['done', 'mark_as_unanswered', 'reschedule', 'do_not_call'] as const;
 export type DispositionAction = (typeof DISPOSITION_ACTIONS)[number];

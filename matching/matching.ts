@@ -5,7 +5,17 @@
 import { AppError } from '../domain/errors.ts';
 import type { AgentState } from '../domain/states.ts';
 import { inTx, type Sql, type Tx } from '../prisma/tx.ts';
-import { applyWish, LEASE_MS, recordAgentEvent, type Wanted, type WishOutcome } from './agents.ts';
+import {
+  type AgentRow,
+  applyWish,
+  LEASE_MS,
+  pausePresent,
+  recordAgentEvent,
+  type Wanted,
+  type Who,
+  type WishOutcome,
+} from './agents.ts';
+import { liveForAgent, liveForQueue, offerTalk, type PickedTalk } from './live.ts';
 import * as sql from './sql.ts';
 import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
 
@@ -17,8 +27,10 @@ export interface Matching {
   matchAgent(agentId: number): Promise<Dry | null>;
   /** The same over all queues, whoever has been ready longest first: for when a node may take a call again. */
   matchWaiting(): Promise<Dry | null>;
-  /** What an agent or a supervisor wants: at once or, while the agent is engaged, as next_state. Throws NOT_FOUND. */
-  setAgentState(agentId: number, want: Wanted, cause: string): Promise<AgentView>;
+  /** What an agent or a supervisor (`by`) wants: at once or, while the agent is engaged, as next_state. Throws NOT_FOUND. */
+  setAgentState(agentId: number, want: Wanted, cause: string, by?: string): Promise<AgentView>;
+  /** A supervisor's pause, in the same way; throws CONFLICT for an agent who is logged off. */
+  pauseAgent(agentId: number, by: string): Promise<AgentView>;
   /** Renews the leases of those who are logged on; returns their ids. */
   renewLease(agentIds: number[]): Promise<number[]>;
 }
@@ -56,8 +68,8 @@ export function createMatching(deps: TellDeps): Matching {
     return (await Promise.all(announced)).includes('withdrawn') ? match(next, most) : dry;
   }
 
-  const forCampaign = (id: number) => matchOne(deps, sql.lockQueue(id), (now) => sql.pickForCampaign(now, id));
-  const forAgent = (id: number) => matchOne(deps, sql.lockQueuesOfAgent(id), (now) => sql.pickForAgent(now, id));
+  const forCampaign = (id: number) => matchOne(deps, sql.lockQueue(id), ofCampaign(id));
+  const forAgent = (id: number) => matchOne(deps, sql.lockQueuesOfAgent(id), ofAgent(id));
   async function forWaiting(): Promise<Announcement | Dry> {
     const { rows } = await db.pool.query<{ id: number }>(sql.waitingAgent(db.clock.now()));
     return rows[0] ? forAgent(rows[0].id) : 'no_pair';
@@ -71,22 +83,26 @@ export function createMatching(deps: TellDeps): Matching {
     matchAgent,
     matchWaiting: () => match(forWaiting),
 
-    async setAgentState(agentId, want, cause) {
+    async setAgentState(agentId, want, cause, by) {
+      const who = { cause, by: by ?? null };
       // Who becomes ready is matched in the same transaction, one commit sooner; should that fail, the wish counts alone.
       let isMatched = want === 'ready';
-      const { agent, wrapUp, withdraw, offer } = await inTx(db, (tx) => wish(tx, agentId, want, cause, isMatched)).catch(
+      const { agent, wrapUp, withdraw, offer } = await inTx(db, (tx) => wish(tx, agentId, want, who, isMatched)).catch(
         (error: unknown) => {
           if (error instanceof AppError) throw error;
           isMatched = false;
-          return inTx(db, (tx) => wish(tx, agentId, want, cause, false));
+          return inTx(db, (tx) => wish(tx, agentId, want, who, false));
         },
       );
       const isToMatch = offer ? (await announce(deps, offer)) === 'withdrawn' : agent.state === 'ready' && !isMatched;
       if (isToMatch) await matchAgent(agentId);
       if (withdraw) await tellGone(deps, agentId, 'agent_logged_off');
       if (wrapUp) await tellWrapUpEnded(deps, wrapUp);
-      const { state, next_state, since, state_until } = agent;
-      return { state, next_state, since, state_until };
+      return viewOf(agent);
+    },
+
+    async pauseAgent(agentId, by) {
+      return viewOf(await inTx(db, (tx) => pausePresent(tx, agentId, { cause: 'supervisor', by })));
     },
 
     async renewLease(agentIds) {
@@ -97,8 +113,29 @@ export function createMatching(deps: TellDeps): Matching {
   };
 }
 
+/** Whom to look for, in this order: a contact who waits on the line, a queued one. */
+interface Pick {
+  live(now: Date): Sql;
+  queued(now: Date): Sql;
+}
+const ofCampaign = (id: number): Pick => ({
+  live: (now) => liveForQueue(now, id),
+  queued: (now) => sql.pickForCampaign(now, id),
+});
+const ofAgent = (id: number): Pick => ({
+  live: (now) => liveForAgent(now, id),
+  queued: (now) => sql.pickForAgent(now, id),
+});
+
+export const viewOf = ({ state, next_state, since, state_until }: AgentRow): AgentView => ({
+  state,
+  next_state,
+  since,
+  state_until,
+});
+
 /** One pair in one transaction, or why there is none. `lock` and `pick` say over which queues. */
-async function matchOne({ db }: TellDeps, lock: Sql, pick: (now: Date) => Sql): Promise<Announcement | Dry> {
+async function matchOne({ db }: TellDeps, lock: Sql, pick: Pick): Promise<Announcement | Dry> {
   for (;;) {
     try {
       return await inTx(db, async (tx) => {
@@ -116,21 +153,27 @@ async function wish(
   tx: Tx,
   agentId: number,
   want: Wanted,
-  cause: string,
+  who: Who,
   isMatched: boolean,
 ): Promise<WishOutcome & { offer: Announcement | null }> {
   // The queues' locks come before the agent's row, as everywhere.
   if (isMatched) await tx.run(sql.lockQueuesOfAgent(agentId));
-  const outcome = await applyWish(tx, agentId, want, cause);
+  const outcome = await applyWish(tx, agentId, want, who);
   await tx.run(sql.renewLeases(new Date(tx.now.getTime() + LEASE_MS), [agentId]));
   if (!isMatched || outcome.agent.state !== 'ready') return { ...outcome, offer: null };
-  const offer = await reservePair(tx, (now) => sql.pickForAgent(now, agentId));
+  const offer = await reservePair(tx, ofAgent(agentId));
   return { ...outcome, offer: typeof offer === 'string' ? null : offer };
 }
 
 /** The queues' locks are held by this transaction. */
-async function reservePair(tx: Tx, pick: (now: Date) => Sql): Promise<Announcement | Dry> {
-  const picked = await tx.row<sql.Picked>(pick(tx.now));
+async function reservePair(tx: Tx, pick: Pick): Promise<Announcement | Dry> {
+  const talk = await tx.row<PickedTalk>(pick.live(tx.now));
+  if (talk) {
+    const made = await offerTalk(tx, talk, talk.agent_id, false);
+    if (!made) throw new Taken();
+    return made;
+  }
+  const picked = await tx.row<sql.Picked>(pick.queued(tx.now));
   if (!picked) return 'no_pair';
   const node = await takeNode(tx);
   if (!node) return 'no_node';

@@ -1,8 +1,10 @@
 /** The hand-written SQL of matching, as functions. Every statement takes the time as a parameter: one clock. */
+import { MAX_PER_NUMBER_PER_DAY, MIN_GAP_SEC, RESERVE_SEC } from '../domain/rules.ts';
 import type { Sql } from '../prisma/tx.ts';
+import { DISABLED, ENDED_AS_LISTED, isListed, listedBy } from './do-not-call.ts';
 
 /** Classes of advisory locks, so that a campaign's id never meets a number's hash. */
-const LOCK = { queue: 1, number: 2 } as const;
+const LOCK = { queue: 1, number: 2, everyNumber: 3 } as const;
 
 /**
  * One queue's lock, to the end of the transaction. Rows are locked plainly and not with SKIP LOCKED: two matchers that
@@ -14,6 +16,19 @@ export const lockQueue = (campaignId: number): Sql => ({
   values: [campaignId],
 });
 
+/**
+ * The locks of every queue whose campaign calls or still rings someone, in that same order, and which these are. A campaign
+ * that has ended may still ring; a draft does not.
+ */
+export const lockQueuesInUse = (): Sql => ({
+  name: 'lock_queues_in_use',
+  text: `SELECT id, pg_advisory_xact_lock(${LOCK.queue}, id)
+         FROM (SELECT id FROM campaign
+               WHERE status = 'running' OR lets_reschedules OR EXISTS (SELECT 1 FROM offer WHERE campaign_id = campaign.id AND ended_at IS NULL)
+               ORDER BY id) AS in_use`,
+  values: [],
+});
+
 /** The locks of every queue that an agent serves, always in the same order, so that two can't wait for each other. */
 export const lockQueuesOfAgent = (agentId: number): Sql => ({
   name: 'lock_queues_of_agent',
@@ -22,40 +37,104 @@ export const lockQueuesOfAgent = (agentId: number): Sql => ({
   values: [agentId],
 });
 
-/** The lock on a phone number: the dial and do-not-call take the same. */
-export const lockNumber = (e164: string): Sql => ({
-  name: 'lock_number',
-  text: `SELECT pg_advisory_xact_lock(${LOCK.number}, hashtext($1))`,
-  values: [e164],
+/** The locks on phone numbers, always in the same order, so that two can't wait for each other: dial and do-not-call take them. */
+export const lockNumbers = (e164s: string[]): Sql => ({
+  name: 'lock_numbers',
+  text: `SELECT pg_advisory_xact_lock(${LOCK.number}, lock)
+         FROM (SELECT DISTINCT hashtext(n) AS lock FROM unnest($1::text[]) AS n ORDER BY lock) AS wanted`,
+  values: [e164s],
 });
 
 /**
- * The most urgent contact of campaign `cp` that agent `a` may be offered; $1 is the time. Its order is that of the index
- * contact_queue, which is read from its head until one is allowed. OFFSET 0 keeps the conditions what they are, a
- * probe for each contact read: as a join the planner may turn them round and read a whole table first.
+ * A file lists so many numbers that they can't be locked one by one: it takes this lock just before it commits, and each dial,
+ * which shares it with the others and takes it last, has read the list before that and written its leg, or reads it after.
+ */
+export const lockAgainstDials: Sql = { text: `SELECT pg_advisory_xact_lock(${LOCK.everyNumber}, 0)`, values: [] };
+export const shareDials: Sql = {
+  name: 'share_dials',
+  text: `SELECT pg_advisory_xact_lock_shared(${LOCK.everyNumber}, 0)`,
+  values: [],
+};
+
+/** `queue_rank` of a due reschedule, or of who is to be called now. */
+export const RESCHEDULE_RANK = 1;
+
+/** The number that contact `c` is called on next, and its hours profile; as in the indexes. */
+export const NEXT_NUMBER = `(CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END)`;
+const NEXT_HOURS = `(CASE c.next_phone WHEN 2 THEN c.hours_2 ELSE c.hours_1 END)`;
+
+/** What a contact is picked with. */
+const CANDIDATE = `c.id, c.call_id, c.round, c.offer_no, c.attempts, c.queue_rank, c.priority, c.place`;
+
+/**
+ * Contact `c` may be offered to agent `a`; $1 is the time. OFFSET 0 keeps the conditions what they are, a probe for each
+ * contact read: as a join the planner may turn them round and read a whole table first.
+ */
+const ALLOWED = `
+  NOT EXISTS (SELECT 1 FROM offer o
+              WHERE o.call_id = c.call_id AND o.agent_id = a.id AND o.reoffer_at > $1 OFFSET 0)
+  AND NOT EXISTS (SELECT 1 FROM offer o WHERE o.contact_id = c.id AND o.ended_at IS NULL OFFSET 0)
+  AND NOT EXISTS (SELECT 1 FROM leg l WHERE l.ciq = 'c' AND l.ended_at IS NULL AND l.destination = ${NEXT_NUMBER} OFFSET 0)
+  AND (c.reserved_for IS NULL OR c.reserved_for = a.id OR c.reserved_until <= $1
+       OR EXISTS (SELECT 1 FROM agent r WHERE r.id = c.reserved_for AND r.state = 'logged_off'))`;
+
+/** Contacts in a former order that a pick looks at. */
+const FORMER_AT_ONCE = 200;
+
+/** Ranks that window `w` lets through: a reschedule needs the legal hours only, and is all that a pause may let through. */
+const RANKS = `c.queue_rank BETWEEN 0 AND CASE WHEN w.open_until > $1 AND cp.status = 'running' THEN 3 ELSE 1 END`;
+
+/**
+ * The most urgent contact of campaign `cp` that agent `a` may be offered; $1 is the time. The index contact_queue holds each
+ * hours profile's contacts in their order: for every profile whose hours are open it is read from its head until one is
+ * allowed. Hours are asked here and not written to the contacts, so that who is late to renew a window leaves it closed.
+ *
+ * The second half is for contacts that still stand in a former order: after a change of order or filter, or of their data, the
+ * campaign's workflow rewrites them. The best of them have been rewritten with the change (`firstInOrder`), so that a look at
+ * some of the others is enough until it has. Otherwise it finds nothing.
  */
 const MOST_URGENT = `
-  SELECT c.id, c.call_id, c.round, c.offer_no, c.attempts, c.queue_rank, c.priority, c.place
-  FROM contact c
-  WHERE c.campaign_id = cp.id AND c.state = 'queued'
-    AND NOT EXISTS (SELECT 1 FROM offer o
-                    WHERE o.call_id = c.call_id AND o.agent_id = a.id AND o.reoffer_at > $1 OFFSET 0)
-    AND NOT EXISTS (SELECT 1 FROM offer o WHERE o.contact_id = c.id AND o.ended_at IS NULL OFFSET 0)
-    AND NOT EXISTS (SELECT 1 FROM leg l
-                    WHERE l.ciq = 'c' AND l.ended_at IS NULL
-                      AND l.destination = CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END OFFSET 0)
-  ORDER BY c.queue_rank, c.priority DESC, c.place, c.id
+  SELECT * FROM (
+    SELECT head.* FROM hours_window w CROSS JOIN LATERAL (
+      SELECT ${CANDIDATE}, c.sort_key FROM contact c
+      WHERE c.campaign_id = cp.id AND c.state = 'queued' AND c.order_version = cp.order_version AND c.is_included
+        AND ${NEXT_HOURS} = w.profile_id AND ${RANKS} AND ${ALLOWED}
+      ORDER BY c.queue_rank, c.sort_key, c.place, c.id
+      LIMIT 1
+    ) head
+    WHERE w.campaign_id = cp.id AND w.legal_until > $1
+    UNION ALL
+    SELECT former.* FROM (
+      SELECT ${CANDIDATE}, contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order') AS sort_key
+      FROM (
+        SELECT c.* FROM contact c
+        JOIN hours_window w ON w.campaign_id = cp.id AND w.profile_id = ${NEXT_HOURS} AND w.legal_until > $1
+        WHERE c.campaign_id = cp.id AND c.state = 'queued' AND c.order_version < cp.order_version
+          AND ${RANKS} AND contact_included(c.variables, cp.rules -> 'filter')
+        ORDER BY c.order_version LIMIT ${FORMER_AT_ONCE}
+      ) c
+      WHERE ${ALLOWED}
+      ORDER BY c.queue_rank, sort_key, c.place, c.id
+      LIMIT 1
+    ) former
+  ) urgent
+  ORDER BY queue_rank, sort_key, place, id
   LIMIT 1`;
 
-/** Ready and logged on; a running campaign that has a contact for this agent. */
+/** Ready and logged on; a campaign that calls now and has a contact for this agent. */
 const SERVING = `
   FROM agent a
   JOIN agent_queue aq ON aq.agent_id = a.id
-  JOIN campaign cp ON cp.id = aq.campaign_id AND cp.status = 'running'
+  JOIN campaign cp ON cp.id = aq.campaign_id AND (cp.status = 'running' OR cp.status = 'paused' AND cp.lets_reschedules)
   CROSS JOIN LATERAL (${MOST_URGENT}) c
   WHERE a.state = 'ready' AND a.lease_until > $1`;
 
-const PICKED = `a.id AS agent_id, cp.id AS campaign_id, cp.rules, c.id AS contact_id, c.call_id, c.round,
+/** The rules of call `k` as they were at its first offer (docs/domain.md, "Rules in force"); null before that. */
+export const RULES_AT_FIRST_OFFER = `(
+  SELECT v.rules FROM rules_version v WHERE v.campaign_id = k.campaign_id AND v.version = k.rules_version)`;
+
+const PICKED = `a.id AS agent_id, cp.id AS campaign_id, c.id AS contact_id, c.call_id, c.round, cp.rules_version,
+  coalesce((SELECT ${RULES_AT_FIRST_OFFER} FROM call k WHERE k.call_id = c.call_id), cp.rules) AS rules,
   c.offer_no + 1 AS offer_no, c.attempts + 1 AS attempt`;
 
 /** The longest-idle ready agent for whom a contact of this campaign is callable, with the most urgent such contact. */
@@ -73,10 +152,10 @@ export const pickForAgent = (now: Date, agentId: number): Sql => ({
   values: [now, agentId],
 });
 
-/** Calls up at a node: offers that are not over, and offers one of whose legs has outlived them. */
+/** Calls up at a node: those with an offer that is not over, and those one of whose legs has outlived it. */
 const CALLS_UP = `(
-  SELECT count(*) FROM (SELECT id FROM offer WHERE offer.node = node.name AND ended_at IS NULL
-                        UNION SELECT offer_id FROM leg WHERE leg.node = node.name AND ended_at IS NULL) AS up)`;
+  SELECT count(*) FROM (SELECT call_id FROM offer WHERE offer.node = node.name AND ended_at IS NULL
+                        UNION SELECT call_id FROM leg WHERE leg.node = node.name AND ended_at IS NULL) AS up)`;
 
 /** It has fewer calls up than it may. */
 export const HAS_ROOM = `(node.max_calls IS NULL OR ${CALLS_UP} < node.max_calls)`;
@@ -155,6 +234,9 @@ export const agentsToMatch = (now: Date): Sql => ({
 export interface Picked {
   agent_id: number;
   campaign_id: number;
+  /** The campaign's of now: under these a call is made that is offered for the first time. */
+  rules_version: number;
+  /** Under which this call is made. */
   rules: { agent_ring_sec: number };
   contact_id: string;
   call_id: string;
@@ -166,7 +248,8 @@ export interface Picked {
 /**
  * Reserves agent and contact and writes the offer. Returns no row when one of them was taken or changed meanwhile: the
  * caller rolls back and picks again. The agent comes first, since two queues may pick the same one: the second waits for
- * the row and finds it taken, where an offer inserted first would break the unique index and end its matching.
+ * the row and finds it taken, where an offer inserted first would break the unique index and end its matching. A call that
+ * is offered for the first time gets the rules under which it is made.
  */
 export const reserve = (now: Date, picked: Picked, node: string, deadline: Date): Sql => ({
   name: 'reserve',
@@ -184,9 +267,20 @@ export const reserve = (now: Date, picked: Picked, node: string, deadline: Date)
       INSERT INTO offer (id, call_id, contact_id, campaign_id, offer_no, agent_id, node, created_at, deadline)
       SELECT agent.offer_id, $4, contact.id, contact.campaign_id, $5, agent.id, $6, $1, $7 FROM agent, contact
       RETURNING id
+    ), ruled AS (
+      UPDATE call SET rules_version = $8 FROM contact WHERE call_id = $4 AND rules_version IS NULL
     )
     SELECT made.id AS offer_id, agent.since, agent.from_since FROM made, agent`,
-  values: [now, picked.agent_id, picked.contact_id, picked.call_id, picked.offer_no, node, deadline],
+  values: [
+    now,
+    picked.agent_id,
+    picked.contact_id,
+    picked.call_id,
+    picked.offer_no,
+    node,
+    deadline,
+    picked.rules_version,
+  ],
 });
 
 export interface Reserved {
@@ -220,11 +314,17 @@ export const markAnnounced = (now: Date, offerId: string): Sql => ({
 // ---- agents ---------------------------------------------------------------------------------------------------------
 
 export const AGENT_COLUMNS = `agent.id, agent.state, agent.since, agent.cause, agent.offer_id, agent.next_state,
-  agent.lease_until, agent.state_until, agent.missed_in_row, agent.errors_in_row`;
+  agent.next_by, agent.lease_until, agent.state_until, agent.missed_in_row, agent.errors_in_row`;
 
 export const lockAgent = (agentId: number): Sql => ({
   name: 'lock_agent',
   text: `SELECT ${AGENT_COLUMNS} FROM agent WHERE id = $1 FOR UPDATE`,
+  values: [agentId],
+});
+
+export const readAgent = (agentId: number): Sql => ({
+  name: 'read_agent',
+  text: `SELECT ${AGENT_COLUMNS} FROM agent WHERE id = $1`,
   values: [agentId],
 });
 
@@ -245,10 +345,11 @@ export interface AgentWrite {
   errorsInRow: number;
 }
 
+/** Who wanted the next state is known for as long as it is to come. */
 export const writeAgent = (at: Date, agentId: number, to: AgentWrite): Sql => ({
   name: 'write_agent',
   text: `UPDATE agent SET state = $3, since = $1, cause = $4, offer_id = $5, next_state = $6, state_until = $7,
-           missed_in_row = $8, errors_in_row = $9, updated_at = $1
+           missed_in_row = $8, errors_in_row = $9, updated_at = $1, next_by = CASE WHEN $6::text IS NOT NULL THEN next_by END
          WHERE id = $2`,
   values: [
     at,
@@ -263,10 +364,11 @@ export const writeAgent = (at: Date, agentId: number, to: AgentWrite): Sql => ({
   ],
 });
 
-export const wishNextState = (now: Date, agentId: number, nextState: string | null): Sql => ({
+/** `by`: who wants it; null: the system, or nobody any more. */
+export const wishNextState = (now: Date, agentId: number, nextState: string | null, by: string | null): Sql => ({
   name: 'wish_next_state',
-  text: `UPDATE agent SET next_state = $3, updated_at = $1 WHERE id = $2`,
-  values: [now, agentId, nextState],
+  text: `UPDATE agent SET next_state = $3, next_by = $4, updated_at = $1 WHERE id = $2`,
+  values: [now, agentId, nextState, by],
 });
 
 /** Logged-on agents keep their lease; who is logged off must log on first. */
@@ -281,6 +383,27 @@ export const agentsDue = (now: Date): Sql => ({
   name: 'agents_due',
   text: `SELECT id FROM agent WHERE state_until <= $1 AND state IN ('wrap_up', 'no_answer', 'busy', 'error')`,
   values: [now],
+});
+
+export interface LogOffDue {
+  id: number;
+  time: string;
+  zone: string;
+  at: Date;
+}
+
+/** Agents who are to be logged off by now, as every day. */
+export const logOffsDue = (now: Date): Sql => ({
+  name: 'log_offs_due',
+  text: `SELECT id, log_off_time AS time, log_off_zone AS zone, log_off_at AS at FROM agent WHERE log_off_at <= $1`,
+  values: [now],
+});
+
+/** 0 rows when another worker was faster, or the time was changed. */
+export const setNextLogOff = (now: Date, agentId: number, next: Date | null): Sql => ({
+  name: 'set_next_log_off',
+  text: `UPDATE agent SET log_off_at = $3 WHERE id = $2 AND log_off_at <= $1`,
+  values: [now, agentId, next],
 });
 
 /** Agents whose lease has lapsed and who have not been asked to leave for it yet. */
@@ -319,40 +442,95 @@ export const wrapUpOf = (offerId: string): Sql => ({
 // ---- the queue ------------------------------------------------------------------------------------------------------
 
 /** Which rows may go into the queue, by where they come from. */
-export type Entering = 'starting' | 'due' | 'resumed';
+export type Entering = 'starting' | 'due' | 'resumed' | 'capped' | 'refused';
 const ENTERING: Readonly<Record<Entering, string>> = {
   starting: `c.state = 'starting' AND c.wait_until IS NULL`,
   // `starting`: its workflow found it due before the feed had written that it waits.
   due: `(c.state = 'waiting' AND c.wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use')
          OR c.state = 'starting' AND c.wait_until IS NOT NULL)`,
   resumed: `c.state = 'waiting' AND c.wait_reason = 'campaign_not_running'`,
+  capped: `c.state = 'waiting' AND c.wait_reason = 'cap'`,
+  refused: `c.state = 'offered'`,
 };
+
+/** Its place among equals in the queue. */
+const PLACE: Readonly<Record<Entering, string>> = {
+  starting: 'c.place',
+  due: `CASE c.wait_reason WHEN 'number_in_use' THEN c.place ELSE $1 END`,
+  resumed: 'c.place',
+  capped: 'c.place',
+  refused: 'c.place',
+};
+
+/** Calls of contacts sent to a number; $1 is the time. */
+const DIALLED = (number: string): string => `leg l WHERE l.ciq = 'c' AND l.leg_type = 'contact' AND l.destination = ${number}`;
+
+/**
+ * From when on a number may be dialled by a campaign with these rules, as far as its caps go; null: now or ever since ($1
+ * is the time). Over all campaigns, whose own rules may be others (docs/domain.md, "Retries and caps").
+ */
+export const cappedUntil = (number: string, rules: string): string => `greatest(
+  (SELECT l.created_at + interval '24 h' FROM ${DIALLED(number)} AND l.created_at > $1::timestamptz - interval '24 h'
+   ORDER BY l.created_at DESC
+   OFFSET coalesce((${rules} ->> 'max_per_number_per_day')::int, ${MAX_PER_NUMBER_PER_DAY}) - 1 LIMIT 1),
+  (SELECT greatest(l.created_at, coalesce(l.ended_at, $1::timestamptz))
+            + make_interval(secs => coalesce((${rules} ->> 'min_gap_sec')::int, ${MIN_GAP_SEC}))
+   FROM ${DIALLED(number)} ORDER BY l.created_at DESC LIMIT 1))`;
+
+/** From when on the number may be dialled by the campaign; a time that has passed, or null: by now. */
+export const numberCappedUntil = (now: Date, number: string, campaignId: number): Sql => ({
+  name: 'number_capped_until',
+  text: `SELECT ${cappedUntil('$2::text', 'cp.rules')} AS until FROM campaign cp WHERE cp.id = $3`,
+  values: [now, number, campaignId],
+});
 
 /**
  * Opens a new call for each of these contacts and puts them into the queue. The guard on the state makes a repeat change
- * nothing. A due retry gets the time as its place; who waited for the campaign keeps the old one.
+ * nothing. A due retry gets the time as its place; who waited for the campaign or a cap keeps the old one. Whose number is
+ * capped waits for that instead, without a call (no row comes back of them). A reschedule is for the agent who has
+ * promised it, for some time, unless that agent has left.
+ * Who must not be called is disabled instead: the workflow learns of it by `ended_reason`.
  */
 export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql => ({
   name: `enqueue_${from}`,
   text: `
-    WITH entered AS (
-      UPDATE contact c SET state = 'queued', state_since = $1, call_no = call_no + 1,
-        call_id = id * 1000000 + call_no + 1, wait_reason = NULL, wait_until = NULL,
-        place = ${from === 'due' ? `CASE wait_reason WHEN 'number_in_use' THEN place ELSE $1 END` : 'place'},
-        updated_at = $1,
-        next_phone = CASE WHEN next_phone = 1 AND given_up_1 AND phone_2 IS NOT NULL AND NOT given_up_2 THEN 2
-                          WHEN next_phone = 2 AND given_up_2 AND NOT given_up_1 THEN 1 ELSE next_phone END
-      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL
-      RETURNING id, campaign_id, call_id, call_no, attempts + 1 AS attempt, variables,
-        CASE next_phone WHEN 2 THEN phone_2 ELSE phone_num END AS number
+    WITH listed AS (
+      UPDATE contact c SET ${DISABLED}, ${ENDED_AS_LISTED}, ended_by = ${listedBy('c')}
+      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL AND ${isListed('c')}
+    ), candidate AS (
+      SELECT c.id, cp.rules, cp.order_version, phone.next AS next_phone,
+        ${cappedUntil('CASE phone.next WHEN 2 THEN c.phone_2 ELSE c.phone_num END', 'cp.rules')} AS capped_until,
+        (SELECT true FROM agent r WHERE r.id = c.reserved_for AND r.state <> 'logged_off') AS has_agent
+      FROM contact c JOIN campaign cp ON cp.id = c.campaign_id
+      CROSS JOIN LATERAL (
+        SELECT CASE WHEN c.next_phone = 1 AND c.given_up_1 AND c.phone_2 IS NOT NULL AND NOT c.given_up_2 THEN 2
+                    WHEN c.next_phone = 2 AND c.given_up_2 AND NOT c.given_up_1 THEN 1 ELSE c.next_phone END AS next) phone
+      WHERE c.id = ANY($2::bigint[]) AND ${ENTERING[from]} AND c.ended_reason IS NULL AND NOT ${isListed('c')}
+      FOR UPDATE OF c
+    ), held AS (
+      UPDATE contact c SET state = 'waiting', state_since = $1, wait_reason = 'cap', wait_until = k.capped_until,
+        place = ${PLACE[from]}, next_phone = k.next_phone, updated_at = $1
+      FROM candidate k WHERE c.id = k.id AND k.capped_until > $1
+    ), entered AS (
+      UPDATE contact c SET state = 'queued', state_since = $1, call_no = c.call_no + 1,
+        call_id = c.id * 1000000 + c.call_no + 1, wait_reason = NULL, wait_until = NULL, place = ${PLACE[from]},
+        next_phone = k.next_phone, updated_at = $1,
+        sort_key = contact_sort_key(c.variables, c.priority, c.created_at, k.rules -> 'order'),
+        is_included = contact_included(c.variables, k.rules -> 'filter'), order_version = k.order_version,
+        reserved_for = CASE WHEN k.has_agent THEN c.reserved_for END,
+        reserved_until = CASE WHEN k.has_agent THEN coalesce(c.reserved_until,
+          $1::timestamptz + make_interval(secs => coalesce((k.rules -> 'reschedule' ->> 'reserve_sec')::int, ${RESERVE_SEC}))) END
+      FROM candidate k WHERE c.id = k.id AND k.capped_until > $1 IS NOT TRUE
+      RETURNING c.id, c.campaign_id, c.call_id, c.call_no, c.attempts + 1 AS attempt, c.variables, c.scheduled_at,
+        CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END AS number
     ), opened AS (
-      INSERT INTO call (call_id, contact_id, campaign_id, call_no, attempt, number, queued_at)
-      SELECT call_id, id, campaign_id, call_no, attempt, number, $1 FROM entered
+      INSERT INTO call (call_id, contact_id, campaign_id, call_no, attempt, number, queued_at, scheduled_at)
+      SELECT call_id, id, campaign_id, call_no, attempt, number, $1, scheduled_at FROM entered
     ), kept AS (
       INSERT INTO call_variables (call_id, name, value)
       SELECT call_id, v.key, v.value FROM entered, jsonb_each_text(variables) AS v
     )
-    SELECT e.id AS contact_id, e.campaign_id, e.call_id, e.attempt, e.number, cp.service_num, cp.queue_key
+    SELECT e.id AS contact_id, e.campaign_id, e.call_id, e.attempt, e.number, e.scheduled_at, cp.service_num, cp.queue_key
     FROM entered e JOIN campaign cp ON cp.id = e.campaign_id`,
   values: [now, contactIds],
 });
@@ -363,9 +541,50 @@ export interface Entered {
   call_id: string;
   attempt: number;
   number: string;
+  /** The time agreed, of a call that keeps a reschedule. */
+  scheduled_at: Date | null;
   service_num: string | null;
   queue_key: string;
 }
+
+/** Contacts of campaigns that call them now, whose numbers may be dialled again by now. */
+export const capsOver = (now: Date, limit: number): Sql => ({
+  name: 'caps_over',
+  text: `SELECT c.id, c.campaign_id, c.queue_rank = ${RESCHEDULE_RANK} AS is_reschedule
+         FROM contact c JOIN campaign cp ON cp.id = c.campaign_id
+           AND (cp.status = 'running' OR cp.status = 'paused' AND cp.lets_reschedules AND c.queue_rank = ${RESCHEDULE_RANK})
+         WHERE c.state = 'waiting' AND c.wait_reason = 'cap' AND c.wait_until <= $1 AND c.ended_reason IS NULL
+         ORDER BY c.wait_until LIMIT $2`,
+  values: [now, limit],
+});
+
+/**
+ * Takes contacts out of the queue whose next number may not be dialled for now, since it was dialled as often, or as lately,
+ * as their campaigns allow: they wait for that. Their calls are to be ended.
+ */
+export const leaveForCap = (now: Date, number: string, limit: number): Sql => ({
+  name: 'leave_for_cap',
+  text: `
+    WITH capped AS (
+      SELECT c.id, ${cappedUntil('$2::text', 'cp.rules')} AS until
+      FROM contact c JOIN campaign cp ON cp.id = c.campaign_id
+      WHERE c.state = 'queued' AND ${NEXT_NUMBER} = $2
+      ORDER BY c.id LIMIT $3 FOR UPDATE OF c
+    )
+    UPDATE contact c SET state = 'waiting', state_since = $1, wait_reason = 'cap', wait_until = capped.until, updated_at = $1
+    FROM capped WHERE c.id = capped.id AND c.state = 'queued' AND capped.until > $1
+    RETURNING c.id, c.call_id`,
+  values: [now, number, limit],
+});
+
+export interface Held {
+  status: 'draft' | 'running' | 'paused' | 'ended';
+  lets_reschedules: boolean;
+}
+
+/** Whether contacts of the campaign may enter the queue; while it is paused perhaps those that keep a reschedule. */
+export const callsNow = ({ status, lets_reschedules }: Held, isReschedule = false): boolean =>
+  status === 'running' || (status === 'paused' && lets_reschedules && isReschedule);
 
 /**
  * The status of a campaign, held against a change to the end of the transaction: who queues a contact and who pauses the
@@ -373,8 +592,63 @@ export interface Entered {
  */
 export const holdStatus = (campaignId: number): Sql => ({
   name: 'hold_status',
-  text: `SELECT status FROM campaign WHERE id = $1 FOR SHARE`,
+  text: `SELECT status, lets_reschedules FROM campaign WHERE id = $1 FOR SHARE`,
   values: [campaignId],
+});
+
+/** They are written under the queue's lock. */
+const MOST_SORTED_FIRST = 5_000;
+
+/** Who of a queue would be called first by another order and filter: so many for each hours profile. */
+export const firstInOrder = (campaignId: number, order: object, filter: object, many: number): Sql => ({
+  text: `SELECT id FROM (
+           SELECT c.id, row_number() OVER (PARTITION BY ${NEXT_HOURS} ORDER BY c.queue_rank,
+             contact_sort_key(c.variables, c.priority, c.created_at, $2), c.place, c.id) AS nth
+           FROM contact c WHERE c.campaign_id = $1 AND c.state = 'queued' AND contact_included(c.variables, $3)) AS ranked
+         WHERE nth <= $4 ORDER BY nth LIMIT ${MOST_SORTED_FIRST}`,
+  values: [campaignId, JSON.stringify(order), JSON.stringify(filter), many],
+});
+
+/** Sorts these contacts by the campaign's order and filter as they are now, as far as they are queued. */
+export const reorderThese = (campaignId: number, contactIds: string[]): Sql => ({
+  text: `UPDATE contact c SET order_version = cp.order_version,
+           sort_key = contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order'),
+           is_included = contact_included(c.variables, cp.rules -> 'filter')
+         FROM campaign cp WHERE cp.id = $1 AND c.id = ANY($2::bigint[]) AND c.campaign_id = $1 AND c.state = 'queued'`,
+  values: [campaignId, contactIds],
+});
+
+/** Sorts queued contacts by the campaign's order and filter as they are now, if they still stand in a former one. */
+export const reorderQueue = (campaignId: number, limit: number): Sql => ({
+  name: 'reorder_queue',
+  text: `
+    WITH former AS (
+      SELECT c.id FROM contact c JOIN campaign cp ON cp.id = c.campaign_id
+      WHERE c.campaign_id = $1 AND c.state = 'queued' AND c.order_version < cp.order_version
+      LIMIT $2 FOR UPDATE OF c
+    )
+    UPDATE contact c SET order_version = cp.order_version,
+      sort_key = contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order'),
+      is_included = contact_included(c.variables, cp.rules -> 'filter')
+    FROM former, campaign cp WHERE c.id = former.id AND cp.id = $1 AND c.state = 'queued'`,
+  values: [campaignId, limit],
+});
+
+/** The same of contacts that no workflow has taken up yet, as far as they had a place. */
+export const reorderNew = (campaignId: number, limit: number): Sql => ({
+  name: 'reorder_new',
+  text: `
+    WITH former AS (
+      SELECT c.id FROM contact c
+      WHERE c.campaign_id = $1 AND c.state = 'new' AND c.order_version <> 0
+        AND c.order_version < (SELECT order_version FROM campaign WHERE id = $1)
+      LIMIT $2 FOR UPDATE OF c
+    )
+    UPDATE contact c SET order_version = cp.order_version,
+      sort_key = contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order'),
+      is_included = contact_included(c.variables, cp.rules -> 'filter')
+    FROM former, campaign cp WHERE c.id = former.id AND cp.id = $1 AND c.state = 'new'`,
+  values: [campaignId, limit],
 });
 
 /** Takes contacts out of the queue with their calls still open, into `waiting` for the campaign. */
@@ -382,7 +656,9 @@ export const leaveQueue = (now: Date, campaignId: number, limit: number): Sql =>
   name: 'leave_queue',
   text: `
     WITH page AS (
-      SELECT id FROM contact WHERE campaign_id = $2 AND state = 'queued' ORDER BY id LIMIT $3 FOR UPDATE
+      SELECT c.id FROM contact c JOIN campaign cp ON cp.id = c.campaign_id
+      WHERE c.campaign_id = $2 AND c.state = 'queued' AND NOT (cp.lets_reschedules AND c.queue_rank = 1)
+      ORDER BY c.id LIMIT $3 FOR UPDATE OF c
     )
     UPDATE contact c SET state = 'waiting', state_since = $1, wait_reason = 'campaign_not_running', wait_until = NULL,
       updated_at = $1
@@ -398,7 +674,7 @@ export const endCallsByDecision = (now: Date, callIds: string[], reason: string)
     WITH ended AS (
       UPDATE call SET ended_at = $1, end_code = 'd', end_reason = $3, next_sequence = next_sequence + 1
       WHERE call_id = ANY($2::bigint[]) AND ended_at IS NULL
-      RETURNING call_id, contact_id, campaign_id, attempt, number, queued_at, next_sequence - 1 AS call_sequence
+      RETURNING call_id, contact_id, campaign_id, attempt, number, queued_at, scheduled_at, next_sequence - 1 AS call_sequence
     )
     SELECT ended.*, cp.service_num, cp.queue_key FROM ended JOIN campaign cp ON cp.id = ended.campaign_id`,
   values: [now, callIds, reason],

@@ -2,9 +2,13 @@
  * Matching's share of the sweep, once a second in every worker: the guarantee behind the edges. Each step is guarded by
  * the row it changes, so that two workers sweeping at once do no harm.
  */
+import { nextTimeOfDay } from '../domain/hours.ts';
 import { AGENT_ENGAGED } from '../domain/states.ts';
 import { inTx } from '../prisma/tx.ts';
-import { type AgentRow, changeAgent, endDueState } from './agents.ts';
+import { type AgentRow, applyWish, changeAgent, endDueState } from './agents.ts';
+import { endCapWaits } from './caps.ts';
+import { renewWindows } from './hours.ts';
+import { agentsForLive } from './live.ts';
 import type { Matching } from './matching.ts';
 import * as sql from './sql.ts';
 import { announce, type Announcement, tellGone, tellWrapUpEnded, type TellDeps } from './tell.ts';
@@ -17,8 +21,12 @@ export function matchingSteps(deps: TellDeps, matching: Matching): Record<string
   return {
     'due agents': () => serveDueAgents(deps),
     'lost agents': () => serveLostAgents(deps),
+    'daily log-off': () => logOffDaily(deps),
     'leaving agents': () => serveLeavingAgents(deps),
     'offers not told': () => tellOffers(deps),
+    'calling hours': () => renewWindows(deps.db),
+    caps: () => endCapWaits(deps.db, matching),
+    'live contacts': () => matchLive(deps, matching),
     matching: () => matchReady(deps, matching),
   };
 }
@@ -27,6 +35,12 @@ async function tellOffers(deps: TellDeps): Promise<void> {
   const before = new Date(deps.db.clock.now().getTime() - TELL_AFTER_MS);
   const { rows } = await deps.db.pool.query<Announcement>(sql.unannounced(before));
   await Promise.all(rows.map((offer) => announce(deps, offer)));
+}
+
+/** Whoever waits on the line: no node need be free for a call that there is. */
+async function matchLive({ db }: TellDeps, matching: Matching): Promise<void> {
+  const { rows } = await db.pool.query<{ agent_id: number }>(agentsForLive(db.clock.now()));
+  for (const { agent_id } of rows) await matching.matchAgent(agent_id);
 }
 
 async function matchReady({ db }: TellDeps, matching: Matching): Promise<void> {
@@ -61,6 +75,23 @@ async function serveDueAgents(deps: TellDeps): Promise<void> {
   }
 }
 
+const LOG_OFF_WITHIN_MS = 600_000;
+
+/** Agents whose time of day has come: as if they had wanted it, so a call is finished first. */
+async function logOffDaily(deps: TellDeps): Promise<void> {
+  const { rows } = await deps.db.pool.query<sql.LogOffDue>(sql.logOffsDue(deps.db.clock.now()));
+  for (const { id, time, zone, at } of rows) {
+    const wish = await inTx(deps.db, async (tx) => {
+      const next = nextTimeOfDay(time, zone, tx.now.getTime());
+      if ((await tx.run(sql.setNextLogOff(tx.now, id, next === null ? null : new Date(next)))) === 0) return null;
+      // Nobody was there to do it in time: whoever has logged on since then is not meant.
+      if (tx.now.getTime() - at.getTime() > LOG_OFF_WITHIN_MS) return null;
+      return applyWish(tx, id, 'logged_off', { cause: 'time_of_day', by: null });
+    });
+    if (wish?.withdraw) await tellGone(deps, id, 'agent_logged_off');
+  }
+}
+
 /** Agents whose lease has lapsed: logged off, or as soon as their call is finished; a ringing offer is withdrawn. */
 async function serveLostAgents(deps: TellDeps): Promise<void> {
   const { rows } = await deps.db.pool.query<{ id: number }>(sql.agentsLost(deps.db.clock.now()));
@@ -69,7 +100,7 @@ async function serveLostAgents(deps: TellDeps): Promise<void> {
       const agent = await tx.row<AgentRow>(sql.lockAgent(id));
       if (!agent?.lease_until || agent.lease_until > tx.now || agent.state === 'logged_off') return false;
       if (AGENT_ENGAGED.includes(agent.state)) {
-        await tx.run(sql.wishNextState(tx.now, id, 'logged_off'));
+        await tx.run(sql.wishNextState(tx.now, id, 'logged_off', null));
         return agent.state === 'reserved';
       }
       await changeAgent(tx, agent, { state: 'logged_off', cause: 'agent_lost', offerId: null, nextState: null });

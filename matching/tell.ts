@@ -3,8 +3,9 @@ import type { Logger } from 'pino';
 import { agentGone, offered, wrapUpEnded } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
-import { type AgentRow, changeAgent } from './agents.ts';
+import { type AgentRow, changeAgent, type EndedWrapUp } from './agents.ts';
 import { endCalls } from './queue.ts';
+import { backToLiveQueue, transferOfOffer } from './live.ts';
 import * as sql from './sql.ts';
 
 export interface TellDeps {
@@ -32,7 +33,7 @@ export async function announce(deps: TellDeps, offer: Announcement): Promise<'to
   try {
     const told = await workflows.signal(contact, offered, { offerNo: offer.offer_no });
     if (told === 'closed') {
-      log.error({ contact: offer.contact_id, round: offer.round }, 'a queued contact has no workflow: disabled');
+      log.error({ contact: offer.contact_id, round: offer.round }, 'an offered contact has no workflow');
       await inTx(db, (tx) => withdrawFromClosed(tx, offer));
       return 'withdrawn';
     }
@@ -44,17 +45,25 @@ export async function announce(deps: TellDeps, offer: Announcement): Promise<'to
   }
 }
 
+/** An agent is not asked again for a contact on the line before the repair has come round to it. */
+const LIVE_AGAIN_MS = 60_000;
+
 /**
  * A queued contact without a running workflow (terminated by hand, or lost): the offer is taken back, the contact
- * disabled until a person enables it, and the repair is on record.
+ * disabled until a person enables it, and the repair is on record. One who waits on the line is left to the repair, which
+ * ends the call.
  */
 async function withdrawFromClosed(tx: Tx, offer: Announcement): Promise<void> {
-  if ((await tx.run(sql.endOffer(tx.now, offer.offer_id, 'e', 'unknown', null))) === 0) return;
+  const transfer = await tx.row<{ id: string }>(transferOfOffer(offer.offer_id));
+  const reofferAt = transfer ? new Date(tx.now.getTime() + LIVE_AGAIN_MS) : null;
+  if ((await tx.run(sql.endOffer(tx.now, offer.offer_id, 'e', 'unknown', reofferAt))) === 0) return;
+  if (transfer) await tx.run(backToLiveQueue(transfer.id, offer.offer_id));
   const agent = await tx.row<AgentRow>(sql.lockAgentOfOffer(offer.agent_id, offer.offer_id));
   if (agent) {
     const state = agent.next_state ?? 'ready';
     await changeAgent(tx, agent, { state, cause: 'unknown', offerId: null, nextState: null, callId: offer.call_id });
   }
+  if (transfer) return;
   await tx.run(sql.closeLostContact(tx.now, offer.contact_id, offer.round));
   await endCalls(tx, [offer.call_id], 'disabled');
   await tx.run(sql.recordRepair(tx.now, 'workflow_closed', `contact/${offer.contact_id}/${offer.round}`));
@@ -78,9 +87,9 @@ export async function tellGone(deps: TellDeps, agentId: number, why: 'agent_logg
 /** Spares the contact the rest of its wrap-up timer; the timer is the guarantee, so a failure is of no consequence. */
 export async function tellWrapUpEnded(
   { workflows, log }: TellDeps,
-  wrapUp: { contactId: string; round: number; callId: string },
+  wrapUp: EndedWrapUp,
 ): Promise<void> {
-  await workflows.signal(wrapUp, wrapUpEnded, { callId: wrapUp.callId }).catch((error: unknown) => {
+  await workflows.signal(wrapUp, wrapUpEnded, { callId: wrapUp.callId, agentId: wrapUp.agentId }).catch((error: unknown) => {
     log.debug({ err: error }, 'end of wrap-up not told');
   });
 }

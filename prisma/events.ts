@@ -26,7 +26,13 @@ export interface CallEventRow {
   result_response: number | null;
   result_reason: ResultReason | null;
   answered: boolean;
+  /** 0 or 1: this agent has handed the talk on · the contact was on hold · somebody was asked before that. */
+  call_transfer: number;
+  hold: number;
+  consult: number;
+  caller_on_hold_sec: number;
   leg_type: string | null;
+  dte_scheduled_callback: Date | null;
   request_id: string | null;
   contact_id: string;
   campaign_id: number;
@@ -44,6 +50,8 @@ export interface AgentEventRow {
   offer_id: string | null;
   call_id: string | null;
   result_code: LegCode | null;
+  /** Who wanted it: `agent:7`, `key:3`; left out: nobody. */
+  changed_by?: string | null;
 }
 
 export interface DispositionRow {
@@ -56,6 +64,9 @@ export interface DispositionRow {
   topics: string[];
   comment: string | null;
   request_id: string;
+  reschedule_at: Date | null;
+  reschedule_to_agent: boolean | null;
+  rules_version: number | null;
 }
 
 export interface WrapUpRow {
@@ -75,14 +86,17 @@ export type NewEvent =
   | { table: 'dispositions'; row: DispositionRow }
   | { table: 'wrap_ups'; row: WrapUpRow };
 
-/** Every column that is written, in table order; the others (transfers, holds) keep their defaults. */
+/** Every column that is written, in table order; the others keep their defaults. */
 const COLUMNS = {
   call_events: `position, call_id, call_sequence, event_type, internal_iq_session_id, ciq, dte_start, duration_tot_sec,
     dte_speak_start, duration_speak_sec, setup_ms, alert_ms, source, destination, originating, service_num, queue_key,
-    agent_id, result_code, result_response, result_reason, answered, leg_type, request_id, contact_id, campaign_id,
+    agent_id, result_code, result_response, result_reason, answered, call_transfer, hold, consult,
+    caller_on_hold_sec, leg_type, dte_scheduled_callback, request_id, contact_id, campaign_id,
     attempt, recording`,
-  agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code`,
-  dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id`,
+  agent_events: `position, agent_id, at, from_state, state, cause, duration_ms, offer_id, call_id, result_code,
+    changed_by`,
+  dispositions: `position, call_id, agent_id, contact_id, campaign_id, at, action, topics, comment, request_id,
+    reschedule_at, reschedule_to_agent, rules_version`,
   wrap_ups: `position, call_id, agent_id, contact_id, campaign_id, started_at, wrap_up_sec, ended_by, registered`,
 } as const;
 const TABLES = Object.keys(COLUMNS) as (keyof typeof COLUMNS)[];

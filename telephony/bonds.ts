@@ -3,8 +3,8 @@ import type { EndWhy } from './telephony.ts';
 
 export interface Bound {
   legId: string;
-  /** Why the others end, if this one's far end (or its timer, or the switch) ended it first. */
-  why: EndWhy;
+  /** Why the others end, if this one's far end (or its timer, or the switch) ended it first; null: they don't. */
+  why: EndWhy | null;
 }
 
 export class Bonds {
@@ -20,8 +20,8 @@ export class Bonds {
     return this.#byMix.get(mix) ?? [];
   }
 
-  /** The mixes that bind a leg: all legs there, and why those others end that end with this one. */
-  of(legId: string): { mix: string; why: EndWhy; legs: Bound[] }[] {
+  /** The mixes that bind a leg: all legs there, and why those others end that end with this one; null: none does. */
+  of(legId: string): { mix: string; why: EndWhy | null; legs: Bound[] }[] {
     return [...this.#byMix].flatMap(([mix, legs]) => {
       const own = legs.find((leg) => leg.legId === legId);
       return own ? [{ mix, why: own.why, legs }] : [];

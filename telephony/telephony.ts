@@ -103,10 +103,12 @@ export interface Telephony {
   leave(mix: string, legId: string): Promise<void>;
   /**
    * When the first of `legIds` ends, the switch ends the others, by itself. `why` is what the others' end carries if
-   * the first was ended by its far end (an agent who hangs up: `agent_hang_up`). A leg that was not sent yet is bound
-   * when it is; if another one has ended by then, it is never sent (`too_late`). An empty list undoes it.
+   * the first was ended by its far end (an agent who hangs up: `agent_hang_up`); null: its end, whoever brought it about,
+   * leaves the others alone, while it still ends with them (somebody who is asked to take a talk). A leg that was not sent
+   * yet is bound when it is; if another one has ended by then, it is never sent (`too_late`). What was said of the mix before
+   * is undone, so an empty list undoes it all.
    */
-  endTogether(mix: string, legIds: { legId: string; why: EndWhy }[]): Promise<void>;
+  endTogether(mix: string, legIds: { legId: string; why: EndWhy | null }[]): Promise<void>;
   /** Puts an answered leg on hold (it hears nothing of its mix, and is not heard) or takes it back; a repeat does nothing. */
   hold(legId: string, on: boolean): Promise<void>;
   /** Plays a sound to an answered leg over and over (`music`), in place of the one before; null: none any more. */

@@ -17,6 +17,7 @@ const HELP = `A Dialwright worker: carries out contacts and campaigns, and holds
   WORKER_ID         its name, other than any other worker's; unset: the host name
   TELEPHONY_NODE    the switch it may hold
   TELEPHONY_MAX_CALLS, TELEPHONY_CALLS_PER_SECOND   what that may carry; unset: no limit
+  WEBHOOK_NETWORKS  networks that webhooks may reach although they are not public, such as 10.20.0.0/16
   LOG_LEVEL         fatal, error, warn, info, debug or trace
 `;
 

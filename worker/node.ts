@@ -7,6 +7,8 @@ import type { Logger } from 'pino';
 import { createCallActivities } from '../activities/calls.ts';
 import { type LegBook, lostEnd } from '../activities/legs.ts';
 import * as sql from '../activities/sql.ts';
+import { createTalkActivities } from '../activities/talks.ts';
+import { createTransferActivities } from '../activities/transfers.ts';
 import { nodeTaskQueue } from '../domain/ids.ts';
 import type { Matching } from '../matching/matching.ts';
 import type { Db } from '../prisma/tx.ts';
@@ -119,7 +121,11 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
     connection: deps.connection,
     namespace: deps.namespace,
     taskQueue: nodeTaskQueue(name),
-    activities: createCallActivities({ ...deps, telephony }),
+    activities: {
+      ...createCallActivities({ ...deps, telephony }),
+      ...createTalkActivities({ ...deps, telephony }),
+      ...createTransferActivities({ ...deps, telephony }),
+    },
     interceptors: { activity: [failuresAsCodes(log)] },
     maxConcurrentActivityTaskExecutions: 1_000,
     // Heartbeats are how a frozen worker is noticed: they must not be held back.

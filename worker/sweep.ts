@@ -1,9 +1,11 @@
 /**
  * The sweep: once a second, in every worker, everything whose time has come and everything that was not told. Beside it,
- * at its own moments, what the nodes' calls a second have held back.
+ * at its own moments, what the nodes' calls a second have held back, and in its own time, who must not be called.
  */
 import type { Logger } from 'pino';
 import { carryOutStops, tellUnsettled } from '../activities/campaigns.ts';
+import { tellOverdue } from '../activities/contacts.ts';
+import { createListings } from '../activities/do-not-call.ts';
 import type { LegBook } from '../activities/legs.ts';
 import { endUnrungOffers, tellNodeLost } from '../activities/lost.ts';
 import type { Matching } from '../matching/matching.ts';
@@ -27,7 +29,7 @@ export interface SweepDeps {
 }
 
 export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
-  const loops = [repeat((round) => sweep(deps, round)), repeat(() => pace(deps))];
+  const loops = [repeat((round) => sweep(deps, round)), repeat(() => pace(deps)), repeat(listings(deps))];
   return {
     async stop() {
       await Promise.all(loops.map((loop) => loop.stop()));
@@ -36,7 +38,7 @@ export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
 }
 
 /** Does it over and over, with a pause of as many milliseconds as `work` says. */
-function repeat(work: (round: number) => Promise<number>): { stop(): Promise<void> } {
+export function repeat(work: (round: number) => Promise<number>): { stop(): Promise<void> } {
   let stopping = false;
   let wake: (() => void) | undefined;
   const loop = (async () => {
@@ -69,6 +71,18 @@ async function pace({ db, matching, log }: SweepDeps): Promise<number> {
   }
 }
 
+/** Page by page, since a list of a million takes its time. */
+function listings(deps: SweepDeps): () => Promise<number> {
+  const endListed = createListings(deps);
+  return async () => {
+    const isMore = await endListed().catch((error: unknown) => {
+      deps.log.warn({ err: error }, 'contacts that must not be called were not ended; it is repeated');
+      return false;
+    });
+    return isMore ? 0 : EVERY_MS;
+  };
+}
+
 /** Step by step: one that fails is repeated with the next sweep and keeps no other from its work. */
 async function sweep(deps: SweepDeps, round: number): Promise<number> {
   const { log, matching, legs, node, repair } = deps;
@@ -79,7 +93,11 @@ async function sweep(deps: SweepDeps, round: number): Promise<number> {
     'offers not rung': () => endUnrungOffers(deps),
     'lost nodes': () => tellNodeLost(deps, node),
   };
-  const seldom = { 'unsettled campaigns': () => tellUnsettled(deps), repairs: repair };
+  const seldom = {
+    'unsettled campaigns': () => tellUnsettled(deps),
+    'overdue contacts': () => tellOverdue(deps),
+    repairs: repair,
+  };
   for (const [step, run] of Object.entries(round % SELDOM === 0 ? { ...always, ...seldom } : always)) {
     await run().catch((error: unknown) => log.warn({ err: error, step }, 'a step of the sweep failed; it is repeated'));
   }

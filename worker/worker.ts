@@ -6,10 +6,13 @@ import { createCampaignActivities } from '../activities/campaigns.ts';
 import { createContactActivities } from '../activities/contacts.ts';
 import { createLegBook } from '../activities/legs.ts';
 import { createRepairs } from '../activities/repair.ts';
+import { createTransferSteps } from '../activities/transfers.ts';
 import { systemClock } from '../config/clock.ts';
 import type { Phones, WorkerConfig } from '../config/config.ts';
+import { narrowAfterDemo } from '../matching/legal-hours.ts';
 import { createMatching } from '../matching/matching.ts';
 import { createPool, createPrisma } from '../prisma/client.ts';
+import type { Db } from '../prisma/tx.ts';
 import { createAsteriskTelephony } from '../telephony/asterisk/adapter.ts';
 import { createSimulatorTelephony } from '../telephony/simulator/adapter.ts';
 import type { Telephony } from '../telephony/telephony.ts';
@@ -17,6 +20,7 @@ import { createWorkflows } from '../workflows/client.ts';
 import { failuresAsCodes } from './failures.ts';
 import { keepNode } from './node.ts';
 import { startSweep } from './sweep.ts';
+import { startWebhooks } from './webhooks.ts';
 
 /** Hot statements are short: more connections than this would only queue in PostgreSQL. */
 const POOL = 24;
@@ -54,6 +58,7 @@ export async function startWorker(
       : { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname }),
     activities: {
       ...contacts,
+      ...createTransferSteps({ db, matching }),
       ...createCampaignActivities({ db, matching, workflows, log }),
     },
     interceptors: { activity: [failuresAsCodes(log)] },
@@ -62,6 +67,8 @@ export async function startWorker(
     maxHeartbeatThrottleInterval: '5s',
     shutdownGraceTime: '2s',
   });
+  // Whoever has looked at the demo first must not call people at night.
+  if (config.phones.adapter !== 'simulator') await narrowLegalHours(db, log);
   const node = keepNode({
     name: config.telephonyNode,
     holder: config.workerId,
@@ -76,11 +83,18 @@ export async function startWorker(
   });
   const repair = createRepairs({ db, legs, conclude: (input) => contacts.conclude(input), workflows, log });
   const sweep = startSweep({ db, workflows, matching, legs, node: config.telephonyNode, repair, log });
+  const webhooks = startWebhooks({
+    databaseUrl: config.databaseUrl,
+    clock: db.clock,
+    holder: config.workerId,
+    networks: config.webhookNetworks,
+    log,
+  });
   const run = worker.run();
 
   const cleanUp = async () => {
-    await sweep.stop();
-    log.info('sweep stopped');
+    await Promise.all([sweep.stop(), webhooks.stop()]);
+    log.info('sweep and webhooks stopped');
     await node.stop();
     log.info('telephony node given up');
     await Promise.all([db.pool.end(), db.prisma.$disconnect(), clientConnection.close()]);
@@ -95,6 +109,11 @@ export async function startWorker(
       await finished;
     },
   };
+}
+
+async function narrowLegalHours(db: Db, log: Logger): Promise<void> {
+  const { rowCount } = await db.pool.query(narrowAfterDemo(db.clock.now()));
+  if (rowCount) log.warn('legal hours, which the demo had widened, are 8 to 21 again: see PUT /v1/legal-hours');
 }
 
 function createTelephony(phones: Phones, log: Logger): Telephony {

@@ -4,30 +4,33 @@
  * with are touched only when the whole file is known to be good, so a slow upload holds nobody up.
  */
 import { AppError } from '../../domain/errors.ts';
+import type { Dialling } from '../../domain/numbers.ts';
+import { withDefaults } from '../../domain/rules.ts';
 import type { Matching } from '../../matching/matching.ts';
+import { ownNumbers } from '../../prisma/own-numbers.ts';
 import { type Db, inTx, type Sql, type Tx } from '../../prisma/tx.ts';
+import type { Columns } from './columns.ts';
+import { duplicateProblem, MAX_PROBLEMS, type Problem, problemOf, Problems } from './problems.ts';
 import { type Format, readRows, Unreadable } from './read.ts';
-import { type ContactRow, createRowReader, duplicateProblem, type Problem, problemOf } from './rows.ts';
+import { ImportRecord } from './record.ts';
+import { type ContactRow, createRowReader } from './rows.ts';
+import type { BadRows, Mode } from './schemas.ts';
 import * as sql from './sql.ts';
-
-export type Mode = 'add' | 'replace';
-export type BadRows = 'reject' | 'skip';
 
 export interface ImportRequest {
   campaignId: number;
   format: Format;
+  columns: Columns;
   mode: Mode;
   badRows: BadRows;
+  /** Nothing is to be written. */
+  dryRun: boolean;
   /** Who: `key:3`. */
   by: string;
   body: AsyncIterable<Uint8Array>;
 }
 
-/** `added + updated + unchanged + skipped = rows`. */
-export interface ImportAnswer {
-  mode: Mode;
-  /** Rows of the file, bad ones included; blank ones are none. */
-  rows: number;
+export interface ImportCounts {
   added: number;
   updated: number;
   unchanged: number;
@@ -39,12 +42,19 @@ export interface ImportAnswer {
   skipped: number;
   /** Contacts with a number that must not be called; they are in the list all the same, which is checked at the dial. */
   do_not_call: number;
+}
+
+/** `added + updated + unchanged + skipped = rows`. */
+export interface ImportAnswer extends ImportCounts {
+  dry_run: boolean;
+  mode: Mode;
+  /** Rows of the file, bad ones included; blank ones are none. */
+  rows: number;
   /** The first 1,000. */
   problems: Problem[];
 }
 
 const MAX_ROWS = 2_000_000;
-const MAX_PROBLEMS = 1000;
 /** Of COPY text, in characters. A page is loaded by PostgreSQL while the next one is read. */
 const PAGE_SIZE = 1_000_000;
 const MAX_TRIES = 5;
@@ -53,57 +63,56 @@ const BUSY = 'the list is too busy just now; repeat the import';
 type LoadDeps = { db: Pick<Db, 'pool' | 'clock'>; matching: Pick<Matching, 'lockQueue'> };
 
 /**
- * Imports a list as a whole or not at all. Throws AppError: INVALID with every bad row, NOT_FOUND, CONFLICT for an ended
- * campaign, IMPORT_RUNNING, TOO_LARGE, UNAVAILABLE.
+ * Imports a list as a whole or not at all; a dry run says what that would do. Throws AppError: INVALID with every bad row,
+ * NOT_FOUND, CONFLICT for an ended campaign, IMPORT_RUNNING, TOO_LARGE, UNAVAILABLE.
  */
 export function importList(deps: LoadDeps, request: ImportRequest): Promise<ImportAnswer> {
+  const record = new ImportRecord(deps.db, request);
   return inTx(deps.db, async (tx) => {
-    const country = await openCampaign(tx, request.campaignId);
-    const problems = new Problems();
-    const staged = await stageRows(tx, request, country, problems).catch(busyIfDeadlocked);
-    // Every row that was not inserted is in the list already, or twice in the file.
-    if (staged.added < staged.good) await findDuplicates(tx, request, staged, problems);
-    mustBeUsable(request, staged, problems);
-    const { n } = (await tx.row<{ n: number }>(sql.countDoNotCall))!;
-    const merged = await againIfDeadlocked(tx, () => merge(tx, deps, request, staged));
-    const { rows, good, added } = staged;
-    const unchanged = good - added - merged.updated;
-    const counts = { rows, added, ...merged, unchanged, skipped: rows - good, do_not_call: n };
-    return { mode: request.mode, ...counts, problems: problems.first };
+    try {
+      return await carryOut(tx, deps, request, record);
+    } catch (error) {
+      // Before the lock on the list goes: without it, and without an end, the import would seem to be broken off.
+      await record.fail(error);
+      throw error;
+    }
   });
 }
 
-async function openCampaign(tx: Tx, id: number): Promise<string> {
-  const campaign = await tx.row<{ country: string; status: string; free: boolean }>(sql.openCampaign(id));
+async function carryOut(tx: Tx, deps: LoadDeps, request: ImportRequest, record: ImportRecord): Promise<ImportAnswer> {
+  const { campaignId, mode, dryRun } = request;
+  const campaign = await openCampaign(tx, request, record);
+  const problems = new Problems();
+  const staged = await stageRows(tx, request, campaign, problems, record).catch(busyIfDeadlocked);
+  record.merge();
+  // Every row that was not inserted is in the list already, or twice in the file.
+  if (staged.added < staged.good) await findDuplicates(tx, request, staged, problems);
+  mustBeUsable(request, staged, problems);
+  const { n } = (await tx.row<{ n: number }>(sql.countDoNotCall))!;
+  const changes = dryRun
+    ? (await tx.row<sql.Changes>(sql.countChanges(campaignId, mode)))!
+    : await againIfDeadlocked(tx, () => merge(tx, deps, request, staged));
+  const { rows, good } = staged;
+  const unchanged = good - changes.added - changes.updated;
+  const counts = { ...changes, unchanged, skipped: rows - good, do_not_call: n };
+  await record.finish(tx, counts);
+  return { dry_run: dryRun, mode, rows, ...counts, problems: problems.first };
+}
+
+async function openCampaign(tx: Tx, { campaignId, dryRun }: ImportRequest, record: ImportRecord): Promise<Dialling> {
+  const campaign = await tx.row<sql.OpenCampaign>(sql.openCampaign(campaignId, { dryRun }));
   if (!campaign) throw new AppError('NOT_FOUND', 'there is no such campaign');
   if (campaign.status === 'ended') throw campaignEnded();
   if (!campaign.free) throw new AppError('IMPORT_RUNNING', 'an import is running on this campaign; repeat when it is done');
+  if (campaign.import_id !== null) record.begin(campaign.import_id);
   await tx.run(sql.createStage);
-  await tx.run(sql.createMissing);
-  return campaign.country;
+  await tx.run(dryRun ? sql.writeNothing : sql.createMissing);
+  const { country, rules } = campaign;
+  return { country, countries: withDefaults(rules).countries, own: await ownNumbers(tx, null) };
 }
 
 const campaignEnded = () =>
   new AppError('CONFLICT', "the campaign has ended: its list can't be changed", { state: 'ended' });
-
-/** What is wrong with the file: counted, and the first ones kept. */
-class Problems {
-  count = 0;
-  first: Problem[] = [];
-  /** Why the file could not be read to its end; shown whatever else there is. */
-  fatal: Problem | null = null;
-
-  readonly note = (problem: Problem): void => {
-    this.count++;
-    if (this.first.length < MAX_PROBLEMS) this.first.push(problem);
-  };
-
-  /** Adds `count` problems of which `some` are the first, and puts all in the order of the file. */
-  merge(some: Problem[], count: number): void {
-    this.count += count;
-    this.first = [...this.first, ...some].sort((a, b) => a.line - b.line).slice(0, MAX_PROBLEMS);
-  }
-}
 
 // ---- the file -------------------------------------------------------------------------------------------------------
 
@@ -115,12 +124,18 @@ interface Staged {
   added: number;
 }
 
-async function stageRows(tx: Tx, request: ImportRequest, country: string, problems: Problems): Promise<Staged> {
-  const readRow = createRowReader(request.format, country, problems.note);
+async function stageRows(
+  tx: Tx,
+  request: ImportRequest,
+  campaign: Dialling,
+  problems: Problems,
+  record: ImportRecord,
+): Promise<Staged> {
+  const readRow = createRowReader({ ...request, campaign }, problems.note);
   const pages = new Pages(tx, request.campaignId);
   const staged: Staged = { rows: 0, good: 0, added: 0 };
   // Once it is clear that nothing will be imported, rows are only staged, to find those that are there twice.
-  const insert = () => request.badRows === 'skip' || problems.count === 0;
+  const insert = () => !request.dryRun && (request.badRows === 'skip' || problems.count === 0);
   try {
     for await (const batch of readRows(request.body, request.format)) {
       for (const source of batch) {
@@ -132,6 +147,7 @@ async function stageRows(tx: Tx, request: ImportRequest, country: string, proble
         pages.add(row);
         if (pages.isFull) await pages.load(insert());
       }
+      record.read(staged.rows);
       if (staged.rows > MAX_ROWS) throw new AppError('TOO_LARGE', 'an import may have 2,000,000 rows at most');
     }
     await pages.load(insert());
@@ -203,7 +219,11 @@ async function findDuplicates(tx: Tx, request: ImportRequest, staged: Staged, pr
   staged.good -= await tx.run(sql.dropDuplicates);
 }
 
-function mustBeUsable(request: ImportRequest, { rows, good }: Staged, problems: Problems): void {
+export function mustBeUsable(
+  request: Pick<ImportRequest, 'badRows'>,
+  { rows, good }: Pick<Staged, 'rows' | 'good'>,
+  problems: Problems,
+): void {
   const issues = problems.first;
   if (problems.fatal) {
     const { reason, field } = problems.fatal;
@@ -223,7 +243,12 @@ function mustBeUsable(request: ImportRequest, { rows, good }: Staged, problems: 
  * Locks are taken in this order: queue, contacts, calls, campaign, positions. Who queues contacts holds the campaign's
  * status only briefly, and waits for the positions with it in hand.
  */
-async function merge(tx: Tx, { db, matching }: LoadDeps, request: ImportRequest, staged: Staged) {
+async function merge(
+  tx: Tx,
+  { db, matching }: LoadDeps,
+  request: ImportRequest,
+  staged: Staged,
+): Promise<sql.Changes> {
   const { campaignId, mode, by } = request;
   // tx.now is when the upload began, which may be minutes ago.
   const now = db.clock.now();
@@ -231,18 +256,21 @@ async function merge(tx: Tx, { db, matching }: LoadDeps, request: ImportRequest,
   const closed = someAreOld ? (await tx.row<{ n: number }>(sql.countClosed(campaignId)))!.n : 0;
   if (someAreOld || mode === 'replace') await matching.lockQueue(tx, campaignId);
   const updated = someAreOld ? await tx.run(sql.updateChanged(now, campaignId)) : 0;
-  if (updated > 0) await tx.run(sql.updateQueuedNumbers(now, campaignId));
+  if (updated > 0) {
+    await tx.run(sql.updateQueuedNumbers(now, campaignId));
+    await tx.run(sql.lookAtChanged(now, campaignId));
+  }
   const disabled = mode === 'replace' ? await tx.run(sql.endMissing(now, campaignId, by)) : 0;
   const ended = disabled > 0 ? await tx.run(sql.endMissingCalls(now)) : 0;
   if ((await tx.run(sql.bumpRevision(now, campaignId))) === 0) throw campaignEnded();
   if (ended > 0) await tx.run(sql.writeMissingEvents(now));
-  return { updated, closed, disabled };
+  return { added: staged.added, updated, closed, disabled };
 }
 
 const DEADLOCK = '40P01';
 
 /** The upload can't be read a second time: whoever sends it must. */
-function busyIfDeadlocked(error: unknown): never {
+export function busyIfDeadlocked(error: unknown): never {
   if ((error as { code?: string }).code !== DEADLOCK) throw error;
   throw new AppError('UNAVAILABLE', BUSY);
 }

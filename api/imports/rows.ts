@@ -1,6 +1,8 @@
 /** A row of the file → a row of the list, or all that is wrong with it, in words for the people who made the file. */
-import { NUMBER_PROBLEM_TEXT, parseNumber } from '../../domain/numbers.ts';
-import { AppError } from '../../domain/errors.ts';
+import { type Dialling, NUMBER_PROBLEM_TEXT, readNumber } from '../../domain/numbers.ts';
+import { NO_TIME_LEFT, NO_TIME_OF_DAY, TIME_OF_DAY } from '../../domain/time-of-day.ts';
+import { ALLOWED, type Columns } from './columns.ts';
+import { type Problem, problemOf } from './problems.ts';
 import type { Format, SourceRow } from './read.ts';
 
 export interface ContactRow {
@@ -15,16 +17,9 @@ export interface ContactRow {
   variables: Record<string, string>;
   zone: string | null;
   priority: number;
-}
-
-export interface Problem {
-  /** Where, for people: `line 17, phone_num`. */
-  field: string;
-  reason: string;
-  /** As in {@link SourceRow}. */
-  line: number;
-  /** Null if it is the row as a whole. */
-  column: string | null;
+  /** HH:MM */
+  earliest: string | null;
+  latest: string | null;
 }
 
 /** Of an external_id: it is indexed. */
@@ -32,39 +27,31 @@ const MAX_KEY_LENGTH = 200;
 const MAX_VALUE_LENGTH = 1000;
 const MAX_PRIORITY = 1000;
 
-const VARIABLES = Array.from({ length: 30 }, (_, i) => `var${i + 1}`);
-const NAMES: Readonly<Record<string, readonly string[]>> = {
-  phone_num: ['phone', 'number', 'phone_number'],
-  phone_2: ['phone2', 'phone_num_2'],
-  external_id: ['id'],
-  zone: ['timezone', 'time_zone'],
-  priority: [],
-  ...Object.fromEntries(VARIABLES.map((name) => [name, []])),
-};
-const COLUMN_OF = new Map(Object.entries(NAMES).flatMap(([column, names]) => [column, ...names].map((n) => [n, column])));
-const ALLOWED = 'allowed are phone_num, phone_2, external_id, zone, priority and var1 to var30';
-
-/** The column that a name in the file stands for, whatever its case; spaces and hyphens are as good as `_`. */
-export const columnOf = (name: string): string | undefined =>
-  COLUMN_OF.get(name) ?? COLUMN_OF.get(name.trim().toLowerCase().replace(/[ -]/g, '_'));
-
 /** Columns by name, as text; those that are blank or absent are left out. */
 type Cells = Record<string, string>;
 /** Says what is wrong in which column; null: with the row as a whole. */
 type Report = (column: string | null, reason: string) => void;
 
+/** What the rows of a file are read by. */
+export interface Reading {
+  format: Format;
+  columns: Columns;
+  campaign: Dialling;
+}
+
 /**
- * Reads the rows of one file. National numbers are of `country` (ISO 3166 alpha-2). The header of a CSV file counts as
- * blank; a bad row whose key can be read comes without `phoneNum`. Every problem goes to `report`. Throws AppError INVALID
- * for a header that can't be used.
+ * Reads the rows of one file. The header of a CSV file counts as blank; a bad row whose key can be read comes without
+ * `phoneNum`. Every problem goes to `report`. Throws AppError INVALID for a header that can't be used.
  */
-export function createRowReader(format: Format, country: string, report: (problem: Problem) => void) {
+export function createRowReader({ format, columns, campaign }: Reading, report: (problem: Problem) => void) {
   const zones = new Zones();
-  let header: string[] | undefined;
+  let header: (string | null)[] | undefined;
+  const cellsOf = (value: unknown, say: Report) =>
+    header ? csvCells(header, value as string[], say) : jsonCells(columns, value, say);
 
   return function readRow({ line, value, broken }: SourceRow): ContactRow | 'bad' | 'blank' {
     if (format === 'csv' && header === undefined) {
-      header = readHeader(value as string[]);
+      header = columns.readHeader(value as string[]);
       return 'blank';
     }
     let good = true;
@@ -73,58 +60,25 @@ export function createRowReader(format: Format, country: string, report: (proble
       report(problemOf(format, line, reason, column));
     };
     if (broken !== undefined) say(null, broken);
-    const cells = broken !== undefined ? null : header ? csvCells(header, value as string[], say) : jsonCells(value, say);
+    const cells = broken === undefined ? cellsOf(value, say) : null;
     if (cells === null) return good ? 'blank' : 'bad';
-    const row = contactOf(line, cells, country, zones, say);
+    const row = contactOf(line, cells, campaign, zones, say);
     if (good) return row;
     return row.listKey === '' ? 'bad' : { ...row, phoneNum: null };
   };
 }
 
-const unitOf = (format: Format) => (format === 'json' ? 'item' : 'line');
-
-export const problemOf = (format: Format, line: number, reason: string, column: string | null = null): Problem => ({
-  field: column === null ? `${unitOf(format)} ${line}` : `${unitOf(format)} ${line}, ${column}`,
-  reason,
-  line,
-  column,
-});
-
-/** A contact that stands in the file a second time. */
-export const duplicateProblem = (format: Format, { line, first, by_id }: { line: number; first: number; by_id: boolean }) =>
-  problemOf(format, line, `is the same as in ${unitOf(format)} ${first}`, by_id ? 'external_id' : 'phone_num');
-
 // ---- cells ----------------------------------------------------------------------------------------------------------
 
-function readHeader(names: string[]): string[] {
-  const issues: Problem[] = [];
-  const seen = new Map<string, string>();
-  const columns = names.map((name, i) => {
-    const column = columnOf(name) ?? '';
-    const before = seen.get(column);
-    const say = (reason: string) =>
-      issues.push({ field: `line 1, column ${i + 1}`, reason, line: 1, column: name.trim() || String(i + 1) });
-    if (name.trim() === '') say(`has no name; ${ALLOWED}`);
-    else if (column === '') say(`"${name.trim().slice(0, 60)}" is not a known column; ${ALLOWED}`);
-    else if (before !== undefined) say(`"${name.trim()}" is the same column as "${before}"`);
-    else seen.set(column, name.trim());
-    return column;
-  });
-  if (issues.length === 0 && !seen.has('phone_num')) {
-    issues.push({ field: 'line 1', reason: `has no column phone_num; ${ALLOWED}`, line: 1, column: 'phone_num' });
-  }
-  if (issues.length === 0) return columns;
-  throw new AppError('INVALID', 'the header of the file can\'t be used: see issues', { issues: issues.slice(0, 100) });
-}
-
-function csvCells(header: string[], values: string[], say: Report): Cells | null {
+function csvCells(header: readonly (string | null)[], values: string[], say: Report): Cells | null {
   const cells: Cells = {};
   let blank = true;
   for (let i = 0; i < values.length; i++) {
     const value = values[i]!;
     if (value === '' || value.trim() === '') continue;
     blank = false;
-    if (i < header.length) cells[header[i]!] = value;
+    const column = header[i];
+    if (column) cells[column] = value;
   }
   if (blank) return null;
   if (values.length === header.length) return cells;
@@ -132,40 +86,47 @@ function csvCells(header: string[], values: string[], say: Report): Cells | null
   return null;
 }
 
-function jsonCells(value: unknown, say: Report): Cells | null {
+function jsonCells(columns: Columns, value: unknown, say: Report): Cells | null {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     say(null, 'is not an object');
     return null;
   }
   const cells: Cells = {};
   for (const [name, cell] of Object.entries(value as Record<string, unknown>)) {
-    if (name !== 'variables' || typeof cell !== 'object' || cell === null) addJsonCell(cells, name, cell, say);
+    const column = columns.of(name);
     // A contact as the API gives it has its variables in an object of their own.
-    else for (const [variable, text] of Object.entries(cell)) addJsonCell(cells, variable, text, say);
+    const isNested = column === undefined && name === 'variables' && typeof cell === 'object' && cell !== null;
+    for (const [inner, value] of isNested ? Object.entries(cell) : []) addJsonCell(cells, columns.of(inner), inner, value, say);
+    if (!isNested) addJsonCell(cells, column, name, cell, say);
   }
   return cells;
 }
 
-function addJsonCell(cells: Cells, name: string, cell: unknown, say: Report): void {
-  const column = columnOf(name);
+function addJsonCell(cells: Cells, column: string | null | undefined, name: string, cell: unknown, say: Report): void {
+  if (column === null) return;
   if (column === undefined) say(name.slice(0, 60), `is not a known field; ${ALLOWED}`);
   else if (column in cells) say(column, 'is given twice, under two names');
   else if (typeof cell === 'string') {
     if (cell.trim() !== '') cells[column] = cell;
+  } else if (typeof cell === 'number' && Math.abs(cell) > Number.MAX_SAFE_INTEGER) {
+    say(column, 'is too large for a number of JSON, which would be rounded: write it as a text');
   } else if (typeof cell === 'number' || typeof cell === 'boolean') cells[column] = String(cell);
   else if (cell !== null) say(column, 'is not a text, a number or true/false');
 }
 
 // ---- the contact ----------------------------------------------------------------------------------------------------
 
-function contactOf(line: number, cells: Cells, country: string, zones: Zones, say: Report): ContactRow {
-  const { external_id, phone_num, phone_2, zone, priority, ...variables } = cells;
+function contactOf(line: number, cells: Cells, campaign: Dialling, zones: Zones, say: Report): ContactRow {
+  const { external_id, phone_num, phone_2, zone, priority, earliest, latest, ...variables } = cells;
   for (const name in variables) checkText(name, variables[name]!, MAX_VALUE_LENGTH, say);
   const externalId = external_id?.trim() ?? null;
   const keyIsText = externalId === null || checkText('external_id', externalId, MAX_KEY_LENGTH, say);
-  const first = phone_num === undefined ? null : readNumber('phone_num', phone_num, country, say);
+  const first = phone_num === undefined ? null : numberOf('phone_num', phone_num, campaign, say);
   if (phone_num === undefined) say('phone_num', 'is missing');
-  const second = phone_2 === undefined ? null : readNumber('phone_2', phone_2, country, say);
+  const from = earliest === undefined ? null : readTime('earliest', earliest.trim(), say);
+  const until = latest === undefined ? null : readTime('latest', latest.trim(), say);
+  if (from !== null && from === until) say('latest', NO_TIME_LEFT);
+  const second = phone_2 === undefined ? null : numberOf('phone_2', phone_2, campaign, say);
   return {
     line,
     listKey: (keyIsText ? (externalId ?? first) : null) ?? '',
@@ -175,6 +136,8 @@ function contactOf(line: number, cells: Cells, country: string, zones: Zones, sa
     variables,
     zone: zone === undefined ? null : zones.read(zone.trim(), say),
     priority: priority === undefined ? 0 : readPriority(priority.trim(), say),
+    earliest: from,
+    latest: until,
   };
 }
 
@@ -190,8 +153,8 @@ function checkText(column: string, value: string, max: number, say: Report): boo
   return reason === null;
 }
 
-function readNumber(column: string, written: string, country: string, say: Report): string | null {
-  const read = parseNumber(written, country);
+function numberOf(column: string, written: string, campaign: Dialling, say: Report): string | null {
+  const read = readNumber(written, campaign);
   if ('e164' in read) return read.e164;
   say(column, NUMBER_PROBLEM_TEXT[read.problem]);
   return null;
@@ -202,6 +165,14 @@ function readPriority(written: string, say: Report): number {
   if (Math.abs(priority) <= MAX_PRIORITY) return priority;
   say('priority', `is not a whole number from -${MAX_PRIORITY} to ${MAX_PRIORITY}`);
   return 0;
+}
+
+/** HH:MM, also without its first zero or with seconds that are none: spreadsheets write 9:00 and 09:00:00. */
+function readTime(column: string, written: string, say: Report): string | null {
+  const time = written.replace(/^\d:/, '0$&').replace(/^(\d\d:\d\d):00$/, '$1');
+  if (TIME_OF_DAY.test(time)) return time;
+  say(column, NO_TIME_OF_DAY);
+  return null;
 }
 
 /** Time zones met so far: making a formatter is what tells a valid one, and costs as much as ten rows. */

@@ -1,14 +1,120 @@
 /** The hand-written SQL of the import, as functions. Every statement takes the time as a parameter: one clock. */
+import type { CampaignRules } from '../../domain/rules.ts';
 import { EVENTS_CHANNEL } from '../../prisma/events.ts';
 import type { Sql } from '../../prisma/tx.ts';
+import type { ImportCounts } from './load.ts';
 import type { ContactRow } from './rows.ts';
+import type { BadRows, Mode } from './schemas.ts';
 
 /** Class of the advisory locks of imports; 1 and 2 are those of matching (matching/sql.ts). */
 const IMPORT_LOCK = 3;
 
-/** The campaign, and whether this transaction got the lock that lets one import at a time run on it. */
-export const openCampaign = (campaignId: number): Sql => ({
-  text: `SELECT country, status, pg_try_advisory_xact_lock(${IMPORT_LOCK}, id) AS free FROM campaign WHERE id = $1`,
+export interface OpenCampaign {
+  country: string;
+  rules: CampaignRules;
+  status: string;
+  free: boolean;
+  /** Null: not on record. */
+  import_id: number | null;
+}
+
+/**
+ * The campaign, whether this transaction got the lock that lets one import at a time run on it, and the id of this import.
+ * A dry run takes no lock and is not on record.
+ */
+export const openCampaign = (campaignId: number, { dryRun }: { dryRun: boolean }): Sql => ({
+  text: `SELECT country, rules, status,
+                ${dryRun ? 'true' : `pg_try_advisory_xact_lock(${IMPORT_LOCK}, id)`} AS free,
+                ${dryRun ? 'NULL' : `nextval(pg_get_serial_sequence('import', 'id'))::int`} AS import_id
+         FROM campaign WHERE id = $1`,
+  values: [campaignId],
+});
+
+/** From here on PostgreSQL itself sees to it that no table but the temporary ones is written. */
+export const writeNothing: Sql = { text: `SET TRANSACTION READ ONLY`, values: [] };
+
+// ---- the record of imports ------------------------------------------------------------------------------------------
+
+export type ImportPhase = 'reading' | 'merging';
+
+export interface NewImport {
+  id: number;
+  campaignId: number;
+  mode: string;
+  badRows: string;
+  /** Who: `key:3`. */
+  by: string;
+  startedAt: Date;
+}
+
+/** Nothing if its end was faster. Whoever has the lock tells of those before it that have left no end. */
+export const beginImport = (begun: NewImport): Sql => ({
+  text: `WITH broken_off AS (
+           UPDATE import SET ended_at = seen_at, result = 'broken_off'
+           WHERE campaign_id = $2 AND id < $1 AND ended_at IS NULL
+         )
+         INSERT INTO import (id, campaign_id, mode, bad_rows, started_by, started_at, phase, rows, seen_at)
+         VALUES ($1, $2, $3, $4, $5, $6, 'reading', 0, $6) ON CONFLICT (id) DO NOTHING`,
+  values: [begun.id, begun.campaignId, begun.mode, begun.badRows, begun.by, begun.startedAt],
+});
+
+export const noteImport = (now: Date, id: number, phase: ImportPhase, rows: number): Sql => ({
+  text: `UPDATE import SET phase = $3, rows = $4, seen_at = $1 WHERE id = $2 AND ended_at IS NULL`,
+  values: [now, id, phase, rows],
+});
+
+/** Also if its beginning could not be written. */
+export const endImport = (
+  now: Date,
+  begun: NewImport,
+  end: { result: 'done' | 'failed'; reason: string | null; rows: number; counts: object | null },
+): Sql => ({
+  text: `INSERT INTO import AS i (id, campaign_id, mode, bad_rows, started_by, started_at, phase, rows, seen_at, ended_at,
+           result, reason, counts)
+         VALUES ($2, $3, $4, $5, $6, $7, 'merging', $8, $1, $1, $9, $10, $11)
+         ON CONFLICT (id) DO UPDATE SET rows = $8, seen_at = $1, ended_at = $1, result = $9, reason = $10, counts = $11
+           WHERE i.ended_at IS NULL`,
+  values: [
+    now,
+    begun.id,
+    begun.campaignId,
+    begun.mode,
+    begun.badRows,
+    begun.by,
+    begun.startedAt,
+    end.rows,
+    end.result,
+    end.reason,
+    end.counts,
+  ],
+});
+
+export interface ImportRow {
+  id: number;
+  mode: Mode;
+  bad_rows: BadRows;
+  started_by: string;
+  started_at: Date;
+  phase: ImportPhase;
+  rows: number;
+  seen_at: Date;
+  ended_at: Date | null;
+  result: 'done' | 'failed' | 'broken_off' | null;
+  reason: string | null;
+  counts: ImportCounts | null;
+}
+
+export const listImports = (campaignId: number, before: number, limit: number): Sql => ({
+  text: `SELECT id, mode, bad_rows, started_by, started_at, phase, rows, seen_at, ended_at, result, reason, counts
+         FROM import WHERE campaign_id = $1 AND ($2 = 0 OR id < $2) ORDER BY id DESC LIMIT $3`,
+  values: [campaignId, before, limit],
+});
+
+/** One row if an import runs on this campaign: somebody's connection has its lock. */
+export const importRuns = (campaignId: number): Sql => ({
+  text: `SELECT FROM pg_locks
+         WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND classid = ${IMPORT_LOCK} AND objid = $1::int::oid AND objsubid = 2 AND granted`,
   values: [campaignId],
 });
 
@@ -18,7 +124,7 @@ export const openCampaign = (campaignId: number): Sql => ({
 export const createStage: Sql = {
   text: `CREATE TEMP TABLE import_stage (
            line int PRIMARY KEY, list_key text NOT NULL, external_id text, phone_num text, phone_2 text,
-           variables jsonb NOT NULL, zone text, priority int NOT NULL
+           variables jsonb NOT NULL, zone text, priority int NOT NULL, earliest text, latest text
          ) ON COMMIT DROP`,
   values: [],
 };
@@ -34,13 +140,18 @@ export const COPY_STAGE = 'COPY import_stage FROM STDIN';
 /** A row of import_stage in COPY's text format. */
 export const copyLine = (row: ContactRow): string =>
   `${row.line}\t${copyText(row.listKey)}\t${copyText(row.externalId)}\t${row.phoneNum ?? '\\N'}\t${row.phone2 ?? '\\N'}\t` +
-  `${copyText(JSON.stringify(row.variables))}\t${copyText(row.zone)}\t${row.priority}\n`;
+  `${copyText(JSON.stringify(row.variables))}\t${copyText(row.zone)}\t${row.priority}\t` +
+  `${row.earliest ?? '\\N'}\t${row.latest ?? '\\N'}\n`;
 
 const COPY_ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
-function copyText(value: string | null): string {
+export function copyText(value: string | null): string {
   return value === null ? '\\N' : value.replace(/[\\\n\r\t]/g, (char) => COPY_ESCAPES[char]!);
 }
+
+/** What a row of the file says of a contact. */
+const DATA = ['external_id', 'phone_num', 'phone_2', 'variables', 'zone', 'priority', 'earliest', 'latest'];
+const dataOf = (table: string): string => DATA.map((column) => `${table}.${column}`).join(', ');
 
 /** Without it the planner takes a new table for a small one, and joins it row by row. */
 export const analyzeStage: Sql = { text: `ANALYZE import_stage`, values: [] };
@@ -50,10 +161,9 @@ export const analyzeStage: Sql = { text: `ANALYZE import_stage`, values: [] };
  * others work with is locked, so this may run while the upload does.
  */
 export const insertPage = (now: Date, campaignId: number, fromLine: number, toLine: number): Sql => ({
-  text: `INSERT INTO contact (campaign_id, list_key, external_id, phone_num, phone_2, variables, zone, priority,
-           state_since, place, created_at, updated_at)
-         SELECT $2, list_key, external_id, phone_num, phone_2, variables, zone, priority, $1, $1, $1, $1
-         FROM import_stage WHERE line BETWEEN $3 AND $4 AND phone_num IS NOT NULL
+  text: `INSERT INTO contact (campaign_id, list_key, ${DATA.join(', ')}, state_since, place, created_at, updated_at)
+         SELECT $2, list_key, ${dataOf('s')}, $1, $1, $1, $1
+         FROM import_stage s WHERE line BETWEEN $3 AND $4 AND phone_num IS NOT NULL
          ORDER BY line
          ON CONFLICT (campaign_id, list_key) WHERE deleted_at IS NULL DO NOTHING`,
   values: [now, campaignId, fromLine, toLine],
@@ -85,6 +195,14 @@ export const dropDuplicates: Sql = {
   values: [],
 };
 
+/** A row of the file and the contact in the list that it is about. */
+const IS_ABOUT = `c.deleted_at IS NULL AND c.list_key = s.list_key`;
+const IS_CHANGED = `(${dataOf('c')}) IS DISTINCT FROM (${dataOf('s')})`;
+const IS_CLOSED = `c.state IN ('done', 'disabled')`;
+/** REPLACE: in the list, not in the file, and not over or ending already. */
+const IS_MISSING = `c.deleted_at IS NULL AND c.ended_reason IS NULL AND NOT ${IS_CLOSED}
+  AND NOT EXISTS (SELECT FROM import_stage s WHERE s.list_key = c.list_key)`;
+
 export const countDoNotCall: Sql = {
   text: `SELECT count(*)::int AS n FROM import_stage s
          WHERE phone_num IS NOT NULL AND (EXISTS (SELECT FROM do_not_call d WHERE d.number = s.phone_num)
@@ -94,9 +212,27 @@ export const countDoNotCall: Sql = {
 
 /** Contacts of the file that are in the list and closed. */
 export const countClosed = (campaignId: number): Sql => ({
-  text: `SELECT count(*)::int AS n FROM import_stage s JOIN contact c ON c.list_key = s.list_key
-         WHERE c.campaign_id = $1 AND c.deleted_at IS NULL AND c.state IN ('done', 'disabled') AND s.phone_num IS NOT NULL`,
+  text: `SELECT count(*)::int AS n FROM import_stage s JOIN contact c ON ${IS_ABOUT}
+         WHERE c.campaign_id = $1 AND ${IS_CLOSED} AND s.phone_num IS NOT NULL`,
   values: [campaignId],
+});
+
+export interface Changes {
+  added: number;
+  updated: number;
+  closed: number;
+  disabled: number;
+}
+
+/** What the file would do to the list as it is: by the conditions of the statements that would do it, in one snapshot. */
+export const countChanges = (campaignId: number, mode: Mode): Sql => ({
+  text: `SELECT count(*) FILTER (WHERE c.id IS NULL)::int AS added,
+                count(*) FILTER (WHERE c.id IS NOT NULL AND ${IS_CHANGED})::int AS updated,
+                count(*) FILTER (WHERE ${IS_CLOSED})::int AS closed,
+                (SELECT count(*) FROM contact c WHERE c.campaign_id = $1 AND ${IS_MISSING} AND $2 = 'replace')::int AS disabled
+         FROM import_stage s LEFT JOIN contact c ON c.campaign_id = $1 AND ${IS_ABOUT}
+         WHERE s.phone_num IS NOT NULL`,
+  values: [campaignId, mode],
 });
 
 // ---- the list -------------------------------------------------------------------------------------------------------
@@ -109,15 +245,15 @@ export const rollbackToSavepoint: Sql = { text: `ROLLBACK TO SAVEPOINT merge`, v
  * one now has not been given up, and a second number that is gone can't be the next one.
  */
 export const updateChanged = (now: Date, campaignId: number): Sql => ({
-  text: `UPDATE contact c SET external_id = s.external_id, phone_num = s.phone_num, phone_2 = s.phone_2,
-           variables = s.variables, zone = s.zone, priority = s.priority, updated_at = $1,
+  text: `UPDATE contact c SET ${DATA.map((column) => `${column} = s.${column}`).join(', ')}, updated_at = $1,
            given_up_1 = c.given_up_1 AND c.phone_num = s.phone_num,
            given_up_2 = c.given_up_2 AND c.phone_2 IS NOT DISTINCT FROM s.phone_2 AND s.phone_2 IS NOT NULL,
-           next_phone = CASE WHEN s.phone_2 IS NULL THEN 1 ELSE c.next_phone END
+           next_phone = CASE WHEN s.phone_2 IS NULL THEN 1 ELSE c.next_phone END, order_version = -1,
+           wait_until = CASE WHEN c.wait_reason = 'cap' THEN $1 ELSE c.wait_until END,
+           hours_1 = CASE WHEN (c.phone_num, c.zone, c.earliest, c.latest) IS NOT DISTINCT FROM (s.phone_num, s.zone, s.earliest, s.latest) THEN c.hours_1 END,
+           hours_2 = CASE WHEN (c.phone_2, c.zone, c.earliest, c.latest) IS NOT DISTINCT FROM (s.phone_2, s.zone, s.earliest, s.latest) THEN c.hours_2 END
          FROM import_stage s
-         WHERE c.campaign_id = $2 AND c.deleted_at IS NULL AND c.list_key = s.list_key AND s.phone_num IS NOT NULL
-           AND (c.external_id, c.phone_num, c.phone_2, c.variables, c.zone, c.priority)
-               IS DISTINCT FROM (s.external_id, s.phone_num, s.phone_2, s.variables, s.zone, s.priority)`,
+         WHERE c.campaign_id = $2 AND ${IS_ABOUT} AND s.phone_num IS NOT NULL AND ${IS_CHANGED}`,
   values: [now, campaignId],
 });
 
@@ -127,6 +263,15 @@ export const updateQueuedNumbers = (now: Date, campaignId: number): Sql => ({
          FROM contact c
          WHERE c.campaign_id = $2 AND c.state = 'queued' AND c.updated_at = $1 AND k.call_id = c.call_id
            AND k.number <> CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END`,
+  values: [now, campaignId],
+});
+
+/** Contacts that have a listed number now, and may be queued already: a worker ends them (activities/do-not-call.ts). */
+export const lookAtChanged = (now: Date, campaignId: number): Sql => ({
+  text: `INSERT INTO do_not_call_pending (number, due_at)
+         SELECT d.number, $1 FROM contact c
+         CROSS JOIN LATERAL (SELECT number FROM do_not_call WHERE number IN (c.phone_num, c.phone_2) OFFSET 0) AS d
+         WHERE c.campaign_id = $2 AND c.updated_at = $1 AND c.closed_at IS NULL AND c.state <> 'new'`,
   values: [now, campaignId],
 });
 
@@ -146,9 +291,7 @@ export const endMissing = (now: Date, campaignId: number, by: string): Sql => ({
         wait_reason = CASE WHEN ${ENDED_HERE} THEN NULL ELSE c.wait_reason END,
         wait_until = CASE WHEN ${ENDED_HERE} THEN NULL ELSE c.wait_until END,
         closed_at = CASE c.state WHEN 'new' THEN $1 END
-      WHERE c.campaign_id = $2 AND c.deleted_at IS NULL AND c.ended_reason IS NULL
-        AND c.state NOT IN ('done', 'disabled')
-        AND NOT EXISTS (SELECT FROM import_stage s WHERE s.list_key = c.list_key)
+      WHERE c.campaign_id = $2 AND ${IS_MISSING}
       RETURNING c.call_id, old.state AS was
     )
     INSERT INTO import_missing (call_id, was) SELECT call_id, was FROM missing`,

@@ -1,12 +1,13 @@
 /** Agents: who they are, what they want, and the stream that their desktop follows. */
 import type { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
+import { nextTimeOfDay } from '../../domain/hours.ts';
 import type { AgentState } from '../../domain/states.ts';
 import type { AgentView } from '../../matching/matching.ts';
 import { Prisma, type Agent, type AgentQueue } from '../../prisma/generated/client.ts';
 import type { Db } from '../../prisma/tx.ts';
 import type { AgentStreams } from '../agent-streams.ts';
-import { hashSecret, MANAGERS, mustBeOwn, newTicket, READERS, type Role } from '../auth.ts';
+import { by, hashSecret, MANAGERS, mustBeOwn, newTicket, READERS, type Role } from '../auth.ts';
 import { created, type Deps, ok, page, readIntCursor, route, type Route } from '../http.ts';
 import { notFound } from '../problems.ts';
 import {
@@ -51,8 +52,9 @@ export function agentRoutes(deps: Deps, streams: AgentStreams): Route[] {
       response: agent,
       statuses: [201],
       fails: ['CONFLICT'],
-      async handle({ body }) {
-        const made = await createAgent(db, body);
+      async handle({ body, requestKey }) {
+        const before = await db.prisma.agent.findUnique({ where: { requestKey }, include });
+        const made = before ?? (await createAgent(db, body, requestKey));
         return created((await agentsJson(db, [made]))[0]!, `/v1/agents/${made.id}`);
       },
     }),
@@ -149,7 +151,8 @@ function presence({ db, matching }: Deps): Route[] {
       response: agentView,
       async handle({ params: { id }, body, caller }) {
         mustBeOwn(caller, id);
-        return ok(viewJson(await matching.setAgentState(id, body.state, caller.role === 'agent' ? 'agent' : 'supervisor')));
+        const cause = caller.role === 'agent' ? 'agent' : 'supervisor';
+        return ok(viewJson(await matching.setAgentState(id, body.state, cause, by(caller))));
       },
     }),
     route({
@@ -184,7 +187,7 @@ function presence({ db, matching }: Deps): Route[] {
         await mustExist(id);
         const ticket = newTicket();
         const expiresAt = new Date(db.clock.now().getTime() + TICKET_MS);
-        await db.pool.query(sql.writeTicket(hashSecret(ticket), id, expiresAt));
+        await db.pool.query(sql.writeTicket(hashSecret(ticket), id, caller.keyId, expiresAt));
         return { status: 201, body: { ticket, expires_at: expiresAt.toISOString() } };
       },
     }),
@@ -196,17 +199,30 @@ function presence({ db, matching }: Deps): Route[] {
 const include = { queues: { orderBy: { campaignId: 'asc' } } } as const;
 type AgentRow = Agent & { queues: AgentQueue[] };
 
-function createAgent(db: Db, { queues, ...data }: z.output<typeof newAgent>): Promise<AgentRow> {
+function createAgent(
+  db: Db,
+  { queues, daily_log_off, ...settings }: z.output<typeof newAgent>,
+  requestKey: string,
+): Promise<AgentRow> {
   const now = db.clock.now();
+  const data = { ...settings, ...logOffOf(daily_log_off, now), requestKey };
   const times = { since: now, createdAt: now, updatedAt: now };
   const profile = { create: queues.map(queueRow) };
   return written(db.prisma.agent.create({ data: { ...data, ...times, cause: 'created', queues: profile }, include }));
 }
 
-function changeAgent(db: Db, id: number, { queues, ...data }: z.output<typeof agentChange>): Promise<AgentRow> {
+function changeAgent(db: Db, id: number, { queues, daily_log_off, ...data }: z.output<typeof agentChange>): Promise<AgentRow> {
+  const now = db.clock.now();
   const profile = queues && { deleteMany: {}, create: queues.map(queueRow) };
-  const change = { ...data, updatedAt: db.clock.now(), queues: profile };
+  const logOff = daily_log_off === undefined ? {} : logOffOf(daily_log_off, now);
+  const change = { ...data, ...logOff, updatedAt: now, queues: profile };
   return written(db.prisma.agent.update({ where: { id }, data: change, include }));
+}
+
+function logOffOf(daily: z.output<typeof newAgent>['daily_log_off'], now: Date) {
+  if (!daily) return { logOffTime: null, logOffZone: null, logOffAt: null };
+  const at = nextTimeOfDay(daily.time, daily.zone, now.getTime());
+  return { logOffTime: daily.time, logOffZone: daily.zone, logOffAt: at === null ? null : new Date(at) };
 }
 
 const queueRow = ({ campaign_id, priority }: { campaign_id: number; priority: number }) => ({
@@ -248,6 +264,7 @@ function agentJson(row: AgentRow, callId: bigint | undefined): AgentJson {
     name: row.name,
     phone: row.phone,
     confirm: row.confirm,
+    daily_log_off: row.logOffTime && row.logOffZone ? { time: row.logOffTime, zone: row.logOffZone } : null,
     ...viewJson({
       state: row.state as AgentState,
       next_state: row.nextState,
@@ -263,7 +280,7 @@ function agentJson(row: AgentRow, callId: bigint | undefined): AgentJson {
   };
 }
 
-function viewJson({ state, next_state, since, state_until }: AgentView) {
+export function viewJson({ state, next_state, since, state_until }: AgentView) {
   return {
     state,
     since: since.toISOString(),

@@ -1,17 +1,14 @@
 /** The rows for readers: raw call data, agent events, dispositions and wrap-ups, by position. */
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { stringify } from 'csv-stringify';
-import type { Request, Response } from 'express';
+import type { Response } from 'express';
+import { type EventRow, readEvents } from '../../prisma/event-rows.ts';
 import type { Db } from '../../prisma/tx.ts';
 import { READERS } from '../auth.ts';
-import { readEvents, type EventRow } from '../event-rows.ts';
+import { sendCsv, wantsCsv } from '../csv.ts';
 import type { EventStreams } from '../event-streams.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
 import { invalid } from '../problems.ts';
-import { resumeAt } from '../resume.ts';
+import { mustHaveBeenReached, resumeAt } from '../resume.ts';
 import { CALL_EVENT_COLUMNS, type EventKind, eventPage, eventsQuery, eventStreamQuery } from '../schemas.ts';
-import * as sql from '../sql.ts';
 import { openEventStream } from '../sse.ts';
 
 const TAG = 'Raw data';
@@ -35,7 +32,7 @@ export function callEventRoutes({ db }: Deps, streams: EventStreams): Route[] {
       produces: ['text/csv'],
       async handle({ query: { after, limit, kind, format }, req, res }) {
         await mustHaveBeenReached(db, 'after', after);
-        if (wantsCsv(req, format)) return sendCsv(db, res, after, limit, kind);
+        if (wantsCsv(req, format)) return sendEvents(db, res, after, limit, kind);
         const { items, next } = await readEvents(db, kind, after, limit ?? DEFAULT_LIMIT);
         return ok({ items, next });
       },
@@ -62,20 +59,7 @@ export function callEventRoutes({ db }: Deps, streams: EventStreams): Route[] {
   ];
 }
 
-/** A position in the future is one of another database: who read on from it would miss what comes before. */
-async function mustHaveBeenReached({ pool }: Db, field: string, position: string): Promise<string> {
-  const { rows } = await pool.query<{ last: string }>(sql.lastPosition);
-  const { last } = rows[0]!;
-  if (BigInt(position) > BigInt(last)) throw invalid(field, `is ahead of the last position, which is ${last}`);
-  return last;
-}
-
-function wantsCsv(req: Request, format: 'json' | 'csv' | undefined): boolean {
-  if (format) return format === 'csv';
-  return req.accepts(['application/json', 'text/csv']) === 'text/csv';
-}
-
-async function sendCsv(
+async function sendEvents(
   db: Db,
   res: Response,
   after: string,
@@ -84,7 +68,6 @@ async function sendCsv(
 ): Promise<'sent'> {
   if (!kinds.includes('call')) throw invalid('kind', 'must be call for text/csv: other kinds have other columns');
   const first = await readEvents(db, ['call'], after, Math.min(limit ?? CSV_PAGE, CSV_PAGE));
-  res.status(200).type('text/csv').set('Content-Disposition', 'attachment; filename="call-events.csv"');
   const rows = async function* (): AsyncGenerator<EventRow> {
     let page = first;
     yield* page.items;
@@ -94,11 +77,5 @@ async function sendCsv(
       yield* page.items;
     }
   };
-  const cast = { date: (at: Date) => at.toISOString(), boolean: (value: boolean) => String(value) };
-  const csv = stringify({ header: true, columns: CALL_EVENT_COLUMNS, cast });
-  // A client that goes away in the middle is no error.
-  await pipeline(Readable.from(rows()), csv, res).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
-  });
-  return 'sent';
+  return sendCsv(res, 'call-events.csv', CALL_EVENT_COLUMNS, rows());
 }

@@ -1,19 +1,22 @@
 /** What an agent does in and after a call. */
-import { registerDisposition, type Said } from '../../activities/dispositions.ts';
-import type { CallToDispose } from '../../activities/sql.ts';
-import { LEG_CODES, type LegCode } from '../../domain/codes.ts';
+import { registerDisposition, type Registered, type Said } from '../../activities/dispositions.ts';
+import { codesOfContact, contactLegOfCall, countGranted } from '../../activities/sql.ts';
+import type { LegCode } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
-import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
+import { rulesOfCall, type StoredRules } from '../../domain/rules-of-call.ts';
+import type { CampaignStatus } from '../../domain/states.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { dispose, extendWrapUp, hangUp } from '../../workflows/contact/messages.ts';
 import { by, type Caller, MANAGERS, mustBeOwn, type Role } from '../auth.ts';
+import { endContactsOf } from '../do-not-call/end.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
 import { idempotencyKey } from '../idempotency.ts';
 import { invalid, notFound } from '../problems.ts';
 import { callParams, done, newDisposition, wrapUpEnd, wrapUpExtension } from '../schemas.ts';
 import * as sql from '../sql.ts';
 import { listChanged } from '../tell.ts';
+import { rescheduleDone, useLastNumber } from '../waits-sql.ts';
 import type { ContactRow } from './contacts.ts';
 
 const OWN_OR_MANAGERS: readonly Role[] = [...MANAGERS, 'agent'];
@@ -32,10 +35,7 @@ export function callRoutes(deps: Deps): Route[] {
       response: done,
       fails: ['CALL_OVER', 'CONTACT_CLOSED'],
       async handle({ params: { call_id }, caller, requestKey }) {
-        const offers = await offersOf(deps, call_id, caller);
-        const open = offers.find((offer) => !offer.ended_at);
-        if (!open) throw new AppError('CALL_OVER', 'nobody is in this call', { state: 'ended' });
-        mustBeOwn(caller, open.agent_id);
+        const open = await offerInCall(deps, call_id, caller);
         const argument = { callId: call_id, agentId: String(open.agent_id) };
         return ok(await workflows.update(refOf(open), hangUp, argument, requestKey));
       },
@@ -45,18 +45,23 @@ export function callRoutes(deps: Deps): Route[] {
       path: '/v1/calls/{call_id}/disposition',
       tag: TAG,
       summary: 'Register what came of the talk',
-      description: "Accepted until the contact's next call has started; do_not_call always.",
+      description:
+        "Accepted until the contact's next call has started, and if it fits the topics of the call's rules; do_not_call always: " +
+        'what does not fit is left out then.',
       roles: OWN_OR_MANAGERS,
       params: callParams,
       body: newDisposition,
       response: done,
-      fails: ['CONFLICT', 'CALL_OVER'],
+      fails: ['CONFLICT', 'CALL_OVER', 'TOPICS_MISMATCH'],
       async handle({ params: { call_id }, body, caller, req, requestKey }) {
         const agentId = agentOf(caller, body.agent_id);
         const requestId = idempotencyKey(req) ?? requestKey;
-        const said: Said = { ...body, callId: call_id, agentId, requestId, by: by(caller) };
-        const call = await registerDisposition(db, said);
-        await tell(deps, call, said, requestKey);
+        const { action = null, topics, comment } = body;
+        const reschedule = body.reschedule ? { at: body.reschedule.at, toMyself: body.reschedule.to_myself } : null;
+        const said = { action, topics, comment, reschedule, canComment: true, callId: call_id, agentId, requestId, by: by(caller) };
+        const registered = await registerDisposition(db, said);
+        await tell(deps, { ...said, ...registered }, requestKey);
+        if (registered.action === 'do_not_call') await endContactsOf(deps, registered.numbers);
         return ok({ done: true });
       },
     }),
@@ -88,7 +93,7 @@ export function callRoutes(deps: Deps): Route[] {
   ];
 }
 
-const refOf = ({ contact_id, round }: { contact_id: string; round: number }) => ({ contactId: contact_id, round });
+export const refOf = ({ contact_id, round }: { contact_id: string; round: number }) => ({ contactId: contact_id, round });
 
 /** The offers of a call, the last first. Throws NOT_FOUND, or FORBIDDEN for an agent who never had one. */
 async function offersOf({ db }: Deps, callId: string, caller: Caller): Promise<sql.OfferRow[]> {
@@ -101,6 +106,16 @@ async function offersOf({ db }: Deps, callId: string, caller: Caller): Promise<s
     throw new AppError('FORBIDDEN', `agent ${caller.agentId} was not offered this call`);
   }
   return rows;
+}
+
+/** The open offer of the caller in a call; for a manager that of whoever talks. Throws CALL_OVER when there is none. */
+export async function offerInCall(deps: Deps, callId: string, caller: Caller): Promise<sql.OfferRow> {
+  const open = (await offersOf(deps, callId, caller)).filter((offer) => !offer.ended_at);
+  if (open.length === 0) throw new AppError('CALL_OVER', 'nobody is in this call', { state: 'ended' });
+  const own = open.find((offer) => offer.agent_id === caller.agentId);
+  const offer = own ?? open.find(({ state }) => state === 'talking') ?? open[0]!;
+  mustBeOwn(caller, offer.agent_id);
+  return offer;
 }
 
 function agentOf(caller: Caller, given: number | undefined): number {
@@ -119,24 +134,43 @@ async function notInWrapUp({ db }: Deps, agentId: number): Promise<AppError> {
 // ---- dispositions ---------------------------------------------------------------------------------------------------
 
 /** The workflow decides what follows; for one that has closed, the row is changed here. */
-async function tell(deps: Deps, call: CallToDispose, said: Said, requestKey: string): Promise<void> {
+async function tell(deps: Deps, said: Told, requestKey: string): Promise<void> {
   const { callId, agentId, action } = said;
-  const ref = refOf(call);
   try {
-    await deps.workflows.update(ref, dispose, { callId, agentId: String(agentId), action }, requestKey);
+    await deps.workflows.update(refOf(said), dispose, { callId, agentId: String(agentId), action }, requestKey);
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'CONTACT_CLOSED') throw error;
-    await applyToClosed(deps, call, said);
+    await applyToClosed(deps, said);
   }
 }
 
-async function applyToClosed(deps: Deps, { contact_id, campaign_id }: CallToDispose, said: Said): Promise<void> {
+type Told = Registered & Pick<Said, 'callId' | 'agentId' | 'reschedule' | 'by'>;
+
+async function applyToClosed(deps: Deps, said: Told): Promise<void> {
   const { db } = deps;
+  const { contact_id, campaign_id } = said;
   if (said.action === 'do_not_call') {
     await db.pool.query(sql.listClosedContact(db.clock.now(), contact_id, said.by));
   }
   // Marked as unanswered before, and not called again yet: a correction.
-  if (said.action === 'done') await db.pool.query(sql.closeReopened(db.clock.now(), contact_id, said.callId));
+  if (said.action === 'done') {
+    await inTx(db, async (tx) => {
+      await tx.run(sql.closeReopened(tx.now, contact_id, said.callId));
+      await tx.run(countGranted(contact_id));
+    });
+  }
+  if (said.action === 'reschedule' && said.reschedule) {
+    const { at, toMyself } = said.reschedule;
+    const isOpen = await inTx(db, async (tx) => {
+      await tx.run(useLastNumber(contact_id));
+      const changed = await tx.run(rescheduleDone(tx.now, contact_id, at, toMyself ? said.agentId : null, said.callId));
+      if (changed === 0) return false;
+      await tx.run(countGranted(contact_id));
+      await tx.run(sql.bumpRevision(tx.now, campaign_id));
+      return true;
+    });
+    if (isOpen) await listChanged(deps, campaign_id);
+  }
   if (said.action !== 'mark_as_unanswered') return;
   const reopened = await inTx(db, (tx) => reopen(tx, contact_id, said.callId));
   if (reopened) await listChanged(deps, campaign_id);
@@ -144,17 +178,27 @@ async function applyToClosed(deps: Deps, { contact_id, campaign_id }: CallToDisp
 
 /** By the same rules as in the workflow; false if they allow no further attempt. */
 async function reopen(tx: Tx, contactId: string, callId: string): Promise<boolean> {
+  await tx.row<ContactRow>(sql.lockContact(contactId));
+  // What was registered before, and is corrected by this, grants nothing any more.
+  await tx.run(countGranted(contactId));
   const contact = (await tx.row<ContactRow>(sql.lockContact(contactId)))!;
-  const campaign = await tx.row<{ rules: CampaignRules }>(sql.lockCampaign(contact.campaign_id));
-  const legs = await tx.rows<{ code: LegCode; destination: string }>(sql.legsOfContact(contact.id));
+  const campaign = (await tx.row<StoredRules & { status: CampaignStatus }>(sql.lockCampaignOf(callId)))!;
+  const stays = async () => {
+    await tx.run(sql.closeReopened(tx.now, contactId, callId));
+    return false;
+  };
+  if (campaign.status === 'ended') return stays();
+  const codes = await tx.rows<{ code: LegCode; times: number }>(codesOfContact(contact.id));
+  const leg = await tx.row<{ destination: string }>(contactLegOfCall(callId));
   const history: AttemptHistory = {
     attempts: contact.attempts,
-    codes: Object.fromEntries(LEG_CODES.map((code) => [code, legs.filter((leg) => leg.code === code).length])),
+    granted: contact.granted,
+    codes: Object.fromEntries(codes.map(({ code, times }) => [code, times])),
     phones: { 1: !contact.given_up_1, 2: contact.phone_2 !== null && !contact.given_up_2 },
-    lastPhone: legs.at(-1)?.destination === contact.phone_2 ? 2 : 1,
+    lastPhone: leg?.destination === contact.phone_2 ? 2 : 1,
   };
-  const step = nextStep(withDefaults(campaign!.rules), history, 'k');
-  if (step.kind === 'done') return false;
+  const step = nextStep(rulesOfCall(campaign), history, 'k');
+  if (step.kind === 'done') return stays();
   const dueAt = new Date(tx.now.getTime() + step.delaySec * 1000);
   if ((await tx.run(sql.reopenUnanswered(tx.now, contact.id, callId, dueAt, step.phone))) === 0) return false;
   await tx.run(sql.bumpRevision(tx.now, contact.campaign_id));

@@ -1,13 +1,20 @@
 /** Campaigns: their settings, their control, and how they stand. */
+import { isDeepStrictEqual } from 'node:util';
+import type { QueryResult } from 'pg';
 import type { z } from 'zod';
 import { AppError } from '../../domain/errors.ts';
+import { everOpens } from '../../domain/hours.ts';
 import { type CampaignRules, campaignRulesSchema, withDefaults } from '../../domain/rules.ts';
 import { CONTACT_STATES, type CampaignStatus } from '../../domain/states.ts';
 import type { Campaign } from '../../prisma/generated/client.ts';
-import { inTx, type Tx } from '../../prisma/tx.ts';
-import { MANAGERS, READERS } from '../auth.ts';
+import { inTx, type Sql, type Tx } from '../../prisma/tx.ts';
+import { closeWindows } from '../../matching/hours-sql.ts';
+import { renewWindowsOf } from '../../matching/hours.ts';
+import { firstInOrder, reorderThese } from '../../matching/sql.ts';
+import { legalHoursOf, type LegalHoursRow } from '../../matching/legal-hours.ts';
+import { by, MANAGERS, READERS } from '../auth.ts';
 import { created, type Deps, ok, page, readIntCursor, route, type Route } from '../http.ts';
-import { invalidInput, notFound } from '../problems.ts';
+import { invalid, invalidInput, notFound } from '../problems.ts';
 import {
   campaign,
   campaignChange,
@@ -36,8 +43,9 @@ export function campaignRoutes(deps: Deps): Route[] {
       response: campaign,
       statuses: [201],
       fails: ['CONFLICT'],
-      async handle({ body }) {
-        const made = await createCampaign(deps, body);
+      async handle({ body, caller, requestKey }) {
+        const before = await db.prisma.campaign.findUnique({ where: { requestKey } });
+        const made = before ?? (await createCampaign(deps, body, by(caller), requestKey));
         return created(campaignJson(made), `/v1/campaigns/${made.id}`);
       },
     }),
@@ -70,19 +78,20 @@ export function campaignRoutes(deps: Deps): Route[] {
       path: '/v1/campaigns/{id}',
       tag: 'Campaigns',
       summary: 'Change settings or rules of a campaign',
-      description: 'Rules take effect from the next step of each contact on.',
+      description:
+        'A change of rules is a new version. It holds for calls that are first offered after it; what protects the people ' +
+        'who are called holds at once, also in calls under way.',
       roles: MANAGERS,
       params: idParams,
       body: campaignChange,
       response: campaign,
-      async handle({ params: { id }, body: { rules, ...settings } }) {
-        await inTx(db, async (tx) => {
-          const before = await tx.row<{ rules: CampaignRules }>(sql.lockCampaign(id));
-          if (!before) throw notFound('campaign');
-          await tx.run(sql.updateCampaign(tx.now, id, settings));
-          if (rules) await tx.run(sql.updateRules(tx.now, id, mergeRules(before.rules, rules)));
-        });
-        if (rules) {
+      async handle({ params: { id }, body, caller }) {
+        const first = await firstByNewOrder(deps, id, body.rules);
+        const hasNewRules = await inTx(db, (tx) => changeCampaign(deps, tx, id, body, by(caller), first));
+        await renewWindowsOf(db, id);
+        // A repeat as well: the first try may not have come so far.
+        if (body.rules?.max_per_number_per_day !== undefined || body.rules?.min_gap_sec !== undefined) await lookAtCapsAgain(deps, id);
+        if (hasNewRules) {
           await listChanged(deps, id);
           await matching.matchCampaign(id);
         }
@@ -111,13 +120,15 @@ async function read(db: Deps['db'], id: number): Promise<CampaignJson> {
 
 // ---- settings -------------------------------------------------------------------------------------------------------
 
-async function createCampaign({ db }: Deps, body: z.output<typeof newCampaign>): Promise<Campaign> {
+async function createCampaign({ db }: Deps, body: z.output<typeof newCampaign>, by: string, requestKey: string): Promise<Campaign> {
   const { name, country, zone, rules } = body;
   const now = db.clock.now();
+  const read = { rows: async <T extends object>(query: Sql) => (await db.pool.query<T>(query)).rows };
+  await mustEverOpen(read, now, { country, zone, rules });
   for (;;) {
     const queueKey = body.queue_key ?? (await freeQueueKey(db, name));
     const { rows } = await db.pool.query<{ id: number }>(
-      sql.insertCampaign(now, { name, queueKey, country, zone, serviceNum: body.service_num, callerId: body.caller_id, rules }),
+      sql.insertCampaign(now, { name, queueKey, country, zone, serviceNum: body.service_num, callerId: body.caller_id, rules, by, requestKey }),
     );
     if (rows[0]) return db.prisma.campaign.findUniqueOrThrow({ where: { id: rows[0].id } });
     // A key that was derived is taken when somebody else has just used the same name: derive the next.
@@ -143,12 +154,84 @@ export function slug(name: string): string {
   return plain.replace(/[^A-Za-z0-9]+/g, '_').replace(/^_|_$/g, '').slice(0, 60) || 'campaign';
 }
 
+/** True when the rules have changed: that is a new version of them. */
+async function changeCampaign(
+  { matching }: Deps,
+  tx: Tx,
+  id: number,
+  { rules, ...settings }: z.output<typeof campaignChange>,
+  by: string,
+  first: string[],
+): Promise<boolean> {
+  // Under the queue's lock no match is under way: after the answer nobody is first offered under the old rules.
+  if (rules) await matching.lockQueue(tx, id);
+  const before = await tx.row<{ rules: CampaignRules; country: string; zone: string }>(sql.lockCampaign(id));
+  if (!before) throw notFound('campaign');
+  await tx.run(sql.updateCampaign(tx.now, id, settings));
+  // Closed until they have been reckoned by what holds now.
+  if (rules?.hours !== undefined || settings.zone) await tx.run(closeWindows(tx.now, id));
+  if (!rules) return false;
+  const merged = mergeRules(before.rules, rules);
+  if (isDeepStrictEqual(merged, withDefaults(before.rules))) return false;
+  if (rules.hours || rules.countries) await mustEverOpen(tx, tx.now, { ...before, ...settings, rules: merged });
+  await tx.run(sql.updateRules(tx.now, id, merged, by));
+  if (first.length > 0) await tx.run(reorderThese(id, first));
+  return true;
+}
+
+/** For each place by the clock. */
+const SORTED_FIRST = 200;
+
+/**
+ * Contacts that a new order or filter puts first. To find them takes a look at the whole queue, 10 s for a million: so it is
+ * taken before the queue is locked, and whoever comes meanwhile is sorted by the campaign's workflow.
+ */
+async function firstByNewOrder({ db }: Deps, id: number, changes: Record<string, unknown> = {}): Promise<string[]> {
+  if (changes.order === undefined && changes.filter === undefined) return [];
+  const row = await db.prisma.campaign.findUnique({ where: { id }, select: { rules: true } });
+  if (!row) throw notFound('campaign');
+  const before = withDefaults(row.rules as CampaignRules);
+  const { order, filter } = mergeRules(before, changes);
+  if (isDeepStrictEqual([order, filter], [before.order, before.filter])) return [];
+  const { rows } = await db.pool.query<{ id: string }>(firstInOrder(id, order, filter, SORTED_FIRST));
+  return rows.map((contact) => contact.id);
+}
+
+const CAPPED_PAGE = 1_000;
+
+/** Who waits for a cap is looked at again, as it may be another one by now: in pages, and by nobody's lock. */
+async function lookAtCapsAgain({ db }: Deps, id: number): Promise<void> {
+  for (let after: string | undefined = '0'; after !== undefined; ) {
+    const page: QueryResult<{ id: string }> = await db.pool.query<{ id: string }>(sql.lookAtCapsAgain(db.clock.now(), id, after, CAPPED_PAGE));
+    after = page.rows.map((row) => row.id).sort((a, b) => Number(BigInt(a) - BigInt(b))).at(-1);
+  }
+}
+
 /** Rules as they are with some of them changed; throws INVALID naming what is wrong in the whole. */
 export function mergeRules(stored: CampaignRules, changes: Record<string, unknown>): CampaignRules {
   const merged = campaignRulesSchema.safeParse(merge(withDefaults(stored), changes));
   if (!merged.success) throw invalidInput(merged.error, 'body', ['rules']);
   return merged.data;
 }
+
+/** Throws INVALID for hours that open in none of the countries that may be called, by their legal hours of now. */
+async function mustEverOpen(
+  { rows }: Pick<Tx, 'rows'>,
+  now: Date,
+  { country, zone, rules }: Pick<Campaign, 'country' | 'zone'> & { rules: CampaignRules },
+): Promise<void> {
+  if (!rules.hours) return;
+  const from = Math.max(now.getTime(), rules.hours.from_date ? Date.parse(rules.hours.from_date) - DAY_MS : 0);
+  const to = from + 366 * DAY_MS;
+  for (const called of rules.countries ?? [country]) {
+    const [legal] = await rows<LegalHoursRow>(legalHoursOf(called));
+    const asked = { campaign: rules.hours, legal: legal!.hours, zones: [zone], earliest: null, latest: null };
+    if (everOpens(asked, from, to)) return;
+  }
+  const reason = 'never open within a year from now and within the legal hours of the countries that may be called';
+  throw invalid('rules.hours', reason);
+}
+const DAY_MS = 86_400_000;
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -169,6 +252,7 @@ export function campaignJson(row: Campaign): CampaignJson {
     service_num: row.serviceNum,
     caller_id: row.callerId,
     rules: withDefaults(row.rules as CampaignRules),
+    rules_version: row.rulesVersion,
     stop_requested: row.stopRequested,
     settled: row.revision === row.settledRevision,
     created_at: row.createdAt.toISOString(),
@@ -237,7 +321,7 @@ async function carryOut({ matching }: Deps, tx: Tx, id: number, control: Control
 async function stats({ db }: Deps, id: number): Promise<z.input<typeof campaignStats>> {
   const [found, contacts, agents, abandoned, nodes] = await Promise.all([
     db.prisma.campaign.findUnique({ where: { id }, select: { status: true } }),
-    db.pool.query<sql.CountRow>(sql.countContacts(id)),
+    db.pool.query<sql.CountRow>(sql.countContacts(db.clock.now(), id)),
     db.pool.query<{ state: string; n: number }>(sql.countAgents(id)),
     db.pool.query<{ n: number }>(sql.countAbandoned(id)),
     db.pool.query<sql.NodesReady>(sql.nodesReady(db.clock.now())),

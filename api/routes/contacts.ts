@@ -1,13 +1,19 @@
 /** Contacts: the rows of a campaign's list, one by one. Whole lists go through imports. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { lookAt } from '../../activities/do-not-call-sql.ts';
 import { type LegCode, SIP_TABLE } from '../../domain/codes.ts';
+import { numbersOf } from '../../domain/do-not-call.ts';
 import { AppError } from '../../domain/errors.ts';
-import { NUMBER_PROBLEM_TEXT, parseNumber } from '../../domain/numbers.ts';
+import { NUMBER_PROBLEM_TEXT, parseNumber, readNumber } from '../../domain/numbers.ts';
+import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
 import { CONTACT_STATES, type ContactState, type EndedReason, type WaitReason } from '../../domain/states.ts';
+import { NO_TIME_LEFT } from '../../domain/time-of-day.ts';
+import { ownNumbers } from '../../prisma/own-numbers.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { disable } from '../../workflows/contact/messages.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
+import { endContactsOf } from '../do-not-call/end.ts';
 import { created, type Deps, noContent, ok, page, readCursor, route, type Route } from '../http.ts';
 import { invalid, isTaken, notFound } from '../problems.ts';
 import {
@@ -17,6 +23,7 @@ import {
   contactDetail,
   type ContactJson,
   contactPut,
+  erasure,
   externalId,
   idParams,
   intId,
@@ -24,10 +31,12 @@ import {
   listQuery,
   text,
 } from '../schemas.ts';
+import { ERASURES, eraseContact, recordingsOf, wasJustCalled } from '../erasure-sql.ts';
 import * as sql from '../sql.ts';
+import type { Seen } from '../waits-sql.ts';
 import { listChanged } from '../tell.ts';
 
-export interface ContactRow extends sql.ContactData {
+export interface ContactRow extends sql.ContactData, Partial<Seen> {
   id: string;
   campaign_id: number;
   external_id: string | null;
@@ -40,6 +49,9 @@ export interface ContactRow extends sql.ContactData {
   given_up_2: boolean;
   wait_reason: WaitReason | null;
   wait_until: Date | null;
+  scheduled_at: Date | null;
+  /** Attempts over `max_attempts`. */
+  granted: number;
   last_code: LegCode | null;
   ended_reason: EndedReason | null;
   ended_by: string | null;
@@ -74,7 +86,8 @@ export function contactRoutes(deps: Deps): Route[] {
       query: listFilter,
       response: listOf(contact),
       async handle({ params: { id }, query: { cursor, limit, ...filter } }) {
-        const { rows } = await db.pool.query<ContactRow>(sql.listContacts(id, readCursor(cursor), limit + 1, filter));
+        const list = sql.listContacts(db.clock.now(), id, readCursor(cursor), limit + 1, filter);
+        const { rows } = await db.pool.query<ContactRow>(list);
         if (rows.length === 0) await campaignOf(deps, id);
         return ok(page(rows.map(contactJson), limit));
       },
@@ -96,7 +109,6 @@ export function contactRoutes(deps: Deps): Route[] {
         if (!externalId.safeParse(external_id).success) throw invalid('external_id', 'must have 1 to 200 characters');
         const { row, isNew } = await put(deps, id, external_id, body);
         if (!isNew) return ok(contactJson(row));
-        await listChanged(deps, id);
         return created(contactJson(row), `/v1/contacts/${row.id}`);
       },
     }),
@@ -128,14 +140,14 @@ export function contactRoutes(deps: Deps): Route[] {
       fails: ['CONFLICT'],
       async handle({ params: { id }, body }) {
         const { campaign_id } = await find(deps, id);
-        const { country } = await campaignOf(deps, campaign_id);
-        const changes = readNumbers(body, country);
+        const campaign = await campaignOf(deps, campaign_id);
         const changed = await inTx(db, async (tx) => {
+          const changes = await readNumbers(tx, body, campaign);
           const row = await tx.row<ContactRow>(sql.lockContact(id));
           if (!row || row.deleted_at) throw notFound('contact');
           return write(tx, row, { ...row, ...changes });
         });
-        return ok(contactJson(changed));
+        return ok(contactJson(await afterWrite(deps, changed)));
       },
     }),
     ...endingRoutes(deps),
@@ -178,6 +190,20 @@ function endingRoutes(deps: Deps): Route[] {
     }),
     route({
       method: 'post',
+      path: '/v1/contacts/{id}/erase',
+      tag: TAG,
+      summary: 'Erase a person: blank everything personal of a contact, in the raw data too',
+      description:
+        'For good. Only where no call is under way: delete or disable it first. A number on the do-not-call list stays there. ' +
+        'Recordings are files of the switch: their names are in the answer, for you to delete.',
+      roles: MANAGERS,
+      params: bigIdParams,
+      response: erasure,
+      fails: ['CONFLICT'],
+      handle: async ({ params: { id }, caller }) => ok(await inTx(db, (tx) => erase(tx, id, by(caller)))),
+    }),
+    route({
+      method: 'post',
       path: '/v1/contacts/{id}/enable',
       tag: TAG,
       summary: 'Put a disabled contact back into the list, at its old place',
@@ -194,16 +220,27 @@ function endingRoutes(deps: Deps): Route[] {
   ];
 }
 
-async function find({ db }: Deps, id: string): Promise<ContactRow> {
-  const { rows } = await db.pool.query<ContactRow>(sql.findContact(id));
+const find = ({ db }: Deps, id: string): Promise<ContactRow> => findContact(db, id);
+
+/** The contact with what it waits for. Throws NOT_FOUND, also for one that was deleted. */
+export async function findContact(db: Deps['db'], id: string): Promise<ContactRow> {
+  const { rows } = await db.pool.query<ContactRow>(sql.findContact(db.clock.now(), id));
   if (!rows[0]) throw notFound('contact');
   return rows[0];
 }
 
-async function campaignOf({ db }: Deps, id: number): Promise<{ country: string; status: string }> {
-  const row = await db.prisma.campaign.findUnique({ where: { id }, select: { country: true, status: true } });
+interface CampaignOfContact {
+  status: string;
+  country: string;
+  /** Its rule: ISO 3166 countries that it may call. */
+  countries: readonly string[] | null;
+}
+
+async function campaignOf({ db }: Deps, id: number): Promise<CampaignOfContact> {
+  const row = await db.prisma.campaign.findUnique({ where: { id }, select: { country: true, status: true, rules: true } });
   if (!row) throw notFound('campaign');
-  return row;
+  const { rules, ...campaign } = row;
+  return { ...campaign, countries: withDefaults(rules as CampaignRules).countries };
 }
 
 // ---- data -----------------------------------------------------------------------------------------------------------
@@ -213,14 +250,18 @@ interface Numbers {
   phone_2?: string | null | undefined;
 }
 
-/** The numbers in E.164; every one that can't be read is reported. */
-function readNumbers<T extends Numbers>(body: T, country: string): T {
+const NUMBERS = ['phone_num', 'phone_2'] as const;
+
+/** The numbers in E.164; every one that can't be read, or that the campaign may not call, is reported. */
+async function readNumbers<T extends Numbers>(tx: Tx, body: T, campaign: CampaignOfContact): Promise<T> {
+  const parsed = NUMBERS.map((field) => parseNumber(body[field] ?? '', campaign.country));
+  const own = await ownNumbers(tx, parsed.flatMap((read) => ('e164' in read ? [read.e164] : [])));
   const issues: { field: string; reason: string }[] = [];
   const result = { ...body };
-  for (const field of ['phone_num', 'phone_2'] as const) {
+  for (const field of NUMBERS) {
     const written = body[field];
     if (written === undefined || written === null) continue;
-    const read = parseNumber(written, country);
+    const read = readNumber(written, { ...campaign, own });
     if ('e164' in read) result[field] = read.e164;
     else issues.push({ field, reason: NUMBER_PROBLEM_TEXT[read.problem] });
   }
@@ -228,16 +269,20 @@ function readNumbers<T extends Numbers>(body: T, country: string): T {
   return result;
 }
 
-function mustDiffer({ phone_num, phone_2 }: sql.ContactData): void {
+function mustDiffer({ phone_num, phone_2, earliest, latest }: sql.ContactData): void {
   if (phone_num === phone_2) throw invalid('phone_2', 'is the same number as phone_num; leave one out');
+  if (earliest !== null && earliest === latest) throw invalid('latest', NO_TIME_LEFT);
 }
 
 async function put(deps: Deps, campaignId: number, key: string, body: sql.ContactData): Promise<Written> {
-  const { country, status } = await campaignOf(deps, campaignId);
+  const campaign = await campaignOf(deps, campaignId);
+  const { status } = campaign;
   if (status === 'ended') throw new AppError('CONFLICT', 'the campaign has ended; nothing is added to it', { state: status });
-  const data = readNumbers(body, country);
-  mustDiffer(data);
-  return inTx(deps.db, async (tx) => {
+  const written = await inTx(deps.db, async (tx) => {
+    // An import that has the same row may go on for minutes: nobody is to hold a connection for so long.
+    await tx.run(sql.shortWaits);
+    const data = await readNumbers(tx, body, campaign);
+    mustDiffer(data);
     const made = await tx.row<ContactRow>(sql.insertContact(tx.now, campaignId, key, data));
     if (made) {
       await tx.run(sql.bumpRevision(tx.now, campaignId));
@@ -248,6 +293,7 @@ async function put(deps: Deps, campaignId: number, key: string, body: sql.Contac
     if (!row) throw new AppError('UNAVAILABLE', 'the contact was being deleted; repeat the request');
     return { row: await write(tx, row, { ...row, ...data }), isNew: false };
   });
+  return { ...written, row: await afterWrite(deps, written.row) };
 }
 
 interface Written {
@@ -269,8 +315,24 @@ async function write(tx: Tx, before: ContactRow, after: sql.ContactData): Promis
     const issue = { field: 'phone_num', reason: 'is the number of another contact of this list' };
     throw new AppError('CONFLICT', `${issue.field} ${issue.reason}`, { issues: [issue] });
   });
-  if (numbersChange) await tx.run(sql.updateQueuedNumber(before.id));
+  if (numbersChange) {
+    await tx.run(sql.updateQueuedNumber(before.id));
+    await tx.run(lookAt(tx.now, numbersOf(after)));
+  }
+  // Its hours and its place in the queue may be others now.
+  await tx.run(sql.bumpRevision(tx.now, before.campaign_id));
   return row!;
+}
+
+/**
+ * A contact that was just written: ended if a number of it is listed, which is looked at after that commit, since the list may
+ * change at the same moment; else its campaign is told. Returns it as it is then.
+ */
+async function afterWrite(deps: Deps, row: ContactRow): Promise<ContactRow> {
+  const { rowCount } = await deps.db.pool.query(sql.listedNumber(numbersOf(row)));
+  if (rowCount === 0 || row.closed_at) await listChanged(deps, row.campaign_id);
+  else await endContactsOf(deps, numbersOf(row));
+  return find(deps, row.id);
 }
 
 // ---- end and return -------------------------------------------------------------------------------------------------
@@ -318,6 +380,25 @@ function isClosed(error: unknown): true {
   throw error;
 }
 
+/** Repeated it finds nothing more. */
+async function erase(tx: Tx, id: string, by: string): Promise<z.input<typeof erasure>> {
+  const row = await tx.row<ContactRow>(sql.lockContact(id));
+  if (!row) throw notFound('contact');
+  if (!row.closed_at) {
+    const detail = 'something is under way for this contact: delete it first, and repeat this when its last call is over';
+    throw new AppError('CONFLICT', detail, { state: row.state });
+  }
+  const called = await tx.row<{ until: Date }>(wasJustCalled(tx.now, id));
+  if (called) {
+    const detail = `the contact was called within 24 hours, which the caps of its number need to know: from ${called.until.toISOString()} on`;
+    throw new AppError('CONFLICT', detail, { state: row.state });
+  }
+  const recordings = await tx.rows<{ recording: string }>(recordingsOf(id));
+  await tx.run(eraseContact(tx.now, id, by));
+  for (const statement of ERASURES) await tx.run(statement(id));
+  return { recordings: recordings.map(({ recording }) => recording) };
+}
+
 async function enable(tx: Tx, id: string): Promise<ContactRow> {
   const row = await tx.row<ContactRow>(sql.lockContact(id));
   if (!row || row.deleted_at) throw notFound('contact');
@@ -328,7 +409,10 @@ async function enable(tx: Tx, id: string): Promise<ContactRow> {
     const detail = 'the contact is still closing: its last call is being finished; repeat the request';
     throw new AppError('CONFLICT', detail, { state: 'closing' });
   }
-  if (await tx.row(sql.listedNumber([row.phone_num, row.phone_2]))) {
+  if ((await tx.row<{ status: string }>(sql.statusOf(row.campaign_id)))?.status === 'ended') {
+    throw new AppError('CONFLICT', 'its campaign has ended and calls nobody any more', { state: row.state });
+  }
+  if (await tx.row(sql.listedNumber(numbersOf(row)))) {
     throw new AppError('CONFLICT', 'the contact must not be called: its number is on the do-not-call list', {
       state: row.state,
     });
@@ -354,10 +438,13 @@ export function contactJson(row: ContactRow): ContactJson {
     variables: row.variables,
     zone: row.zone,
     priority: row.priority,
-    state: row.state,
+    earliest: row.earliest,
+    latest: row.latest,
+    state: row.seen_state ?? row.state,
     since: row.state_since.toISOString(),
-    wait_reason: row.wait_reason,
-    waits_until: iso(row.wait_until),
+    wait_reason: row.seen_reason === undefined ? row.wait_reason : row.seen_reason,
+    waits_until: iso(row.seen_until === undefined ? row.wait_until : row.seen_until),
+    scheduled_at: iso(row.scheduled_at),
     attempts: row.attempts,
     call_id: row.call_id,
     last_code: row.last_code,

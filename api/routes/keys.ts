@@ -19,13 +19,19 @@ export function keyRoutes({ db }: Deps): Route[] {
       response: keyMade,
       statuses: [201],
       repeats: 'secretless',
-      async handle({ body: { name, role, agent_id } }) {
+      async handle({ body: { name, role, agent_id }, requestKey }) {
         if (agent_id !== undefined && !(await db.prisma.agent.findUnique({ where: { id: agent_id } }))) {
           throw invalid('agent_id', 'names no agent');
         }
         const plain = makeKey();
-        const made = await db.prisma.apiKey.create({
-          data: { name, role, agentId: agent_id ?? null, hash: hashSecret(plain), createdAt: db.clock.now() },
+        const hash = hashSecret(plain);
+        // The key whose answer was lost was never seen: this one takes its place. One of a day ago is another request's.
+        const dayAgo = new Date(db.clock.now().getTime() - 86_400_000);
+        await db.prisma.apiKey.updateMany({ where: { requestKey, createdAt: { lt: dayAgo } }, data: { requestKey: null } });
+        const made = await db.prisma.apiKey.upsert({
+          where: { requestKey },
+          create: { name, role, agentId: agent_id ?? null, hash, createdAt: db.clock.now(), requestKey },
+          update: { hash },
         });
         return created({ ...keyJson(made), key: plain }, `/v1/keys/${made.id}`);
       },

@@ -182,21 +182,31 @@ class AsteriskTelephony implements Telephony {
 
   async leave(mix: string, legId: string): Promise<void> {
     const leg = this.#legs.find(legId);
+    if (!leg) this.#mustKnow(legId);
     if (leg?.mix !== mix) return;
     leg.mix = null;
     await this.#channels.leave(mix, legId);
     this.#legs.clear(mix);
   }
 
-  endTogether(mix: string, legs: Bound[]): Promise<void> {
-    return this.#legs.bind(mix, legs);
+  async endTogether(mix: string, legs: Bound[]): Promise<void> {
+    for (const { legId } of legs) if (!this.#legs.find(legId)) this.#mustKnow(legId);
+    await this.#legs.bind(mix, legs);
   }
 
   async hold(legId: string, on: boolean): Promise<void> {
     const leg = this.#answeredLeg(legId);
-    if (!leg || leg.onHold === on) return;
+    if (!leg) return;
+    // While it is being adopted, its mix may not be known yet.
+    if (!this.#isUp) throw new TelephonyUnavailable(AWAY);
+    if (leg.onHold === on) return;
+    // Said first: whoever is put into a mix meanwhile must know.
     leg.onHold = on;
-    if (leg.mix !== null) await (on ? this.#channels.leave(leg.mix, legId) : this.#channels.join(leg.mix, legId));
+    if (leg.mix === null) return;
+    await (on ? this.#channels.leave(leg.mix, legId) : this.#channels.join(leg.mix, legId)).catch((error: unknown) => {
+      leg.onHold = !on;
+      throw error;
+    });
   }
 
   /** Asterisk's own music on hold: `music` is its class `default`, any other sound the class of that name. */
@@ -289,9 +299,11 @@ class AsteriskTelephony implements Telephony {
 
   /** Whoever waits for it alone is not to think that the line is dead. Before the dial: then nothing can be heard yet. */
   async #playSetup({ legId, mix }: Leg): Promise<void> {
-    const waiting = this.#legs.live.filter((other) => mix !== null && other.mix === mix && other.legId !== legId);
+    const waiting = this.#legs.live.filter(
+      (other) => mix !== null && other.mix === mix && other.legId !== legId && !other.onHold,
+    );
     const [only] = waiting;
-    if (!only || waiting.length > 1 || only.phase !== 'answered' || only.ender || only.onHold) return;
+    if (!only || waiting.length > 1 || only.phase !== 'answered' || only.ender) return;
     await this.#channels.playSetup(only.legId).catch((err: unknown) => this.#log.warn({ err, legId }, 'no tone of the set-up'));
   }
 
@@ -497,9 +509,15 @@ class AsteriskTelephony implements Telephony {
     this.#reclaimMs = Math.min(2 * this.#reclaimMs, RECLAIM_MS.longest);
   }
 
+  /** One that we have not heard of is over only while we would have heard of it: else it may be up, and not adopted yet. */
+  #mustKnow(legId: string): void {
+    if (!this.#isUp && !this.#legs.gone.has(legId)) throw new TelephonyUnavailable(AWAY);
+  }
+
   /** A leg that is over is let pass: its end is a fact on its way. Throws CONFLICT for one that is not answered. */
   #answeredLeg(legId: string): Leg | null {
     const leg = this.#legs.find(legId);
+    if (!leg) this.#mustKnow(legId);
     if (!leg || leg.ender) return null;
     if (leg.phase !== 'answered') throw new AppError('CONFLICT', 'the leg is not answered', { state: leg.phase });
     return leg;

@@ -159,8 +159,10 @@ export class AsteriskChannels {
     const query = { name, format: 'wav', ifExists: 'append' } as const;
     // The name first: what runs can then be stopped by a worker that has not begun it.
     await this.#setGlobal(this.names.recording(mix), name);
-    await this.#ari.ask('POST /bridges/{bridgeId}/record', { path, query }).catch(unlessStatus(404, 409));
-    this.#recordings.set(mix, name);
+    const answer = await ifThere(this.#ari.ask('POST /bridges/{bridgeId}/record', { path, query }).catch(unlessStatus(409)));
+    // Of a bridge that is not there it is begun when it is asked for again.
+    if (answer === 'absent') await this.#forgetRecording(mix);
+    else this.#recordings.set(mix, name);
   }
 
   async stopRecording(mix: string): Promise<void> {

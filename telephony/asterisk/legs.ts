@@ -147,9 +147,11 @@ export class Legs {
   async bind(mix: string, legs: Bound[]): Promise<void> {
     const before = this.#bonds.get(mix);
     this.#bonds.set(mix, legs);
-    const first = legs.find(({ legId }) => this.gone.has(legId) || this.#live.get(legId)?.ender);
+    const first = legs.find(({ legId, why }) => why !== null && (this.gone.has(legId) || this.#live.get(legId)?.ender));
     if (first) return this.#endOthers(this.#live.get(first.legId) ?? { legId: first.legId, ender: null });
-    await this.#tellBonds(legs.length > 0 ? legs : before);
+    // Who is bound no more first: nobody is to end with one that has left.
+    await this.#tellBonds(before.filter(({ legId }) => !legs.some((leg) => leg.legId === legId)));
+    await this.#tellBonds(legs);
   }
 
   /** Tells Asterisk that the leg, which has a channel by now, ends with those that it is bound to. */
@@ -161,7 +163,7 @@ export class Legs {
   /** What dialwright.conf is to do when the leg has ended. */
   bondOf(legId: string): string {
     const [own] = this.#bonds.of(legId);
-    if (!own) return '';
+    if (!own || own.why === null) return '';
     const others = own.legs.filter((other) => other.legId !== legId);
     return bond(own.why, others.flatMap((other) => this.#live.get(other.legId)?.channelName ?? []));
   }
@@ -183,6 +185,7 @@ export class Legs {
 
   async #endOthers({ legId, ender }: Pick<Leg, 'legId' | 'ender'>): Promise<void> {
     for (const { mix, why, legs } of this.#bonds.of(legId)) {
+      if (why === null) continue;
       this.#bonds.set(mix, []);
       const reason = ender?.by === 'command' ? ender.why : why;
       const others = legs.filter((bound) => bound.legId !== legId);

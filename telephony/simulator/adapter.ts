@@ -1,5 +1,6 @@
 /** The telephony port over the simulated switch's WebSocket. */
 import type { Logger } from '../../config/log.ts';
+import type { Bound } from '../bonds.ts';
 import { Deliveries } from '../deliveries.ts';
 import type { LegSnapshot } from '../snapshot.ts';
 import type {
@@ -92,7 +93,7 @@ class SimulatorTelephony implements Telephony {
     return this.#connection.ask({ type: 'leave', mix, legId });
   }
 
-  endTogether(mix: string, legs: { legId: string; why: EndWhy }[]): Promise<void> {
+  endTogether(mix: string, legs: Bound[]): Promise<void> {
     return this.#connection.ask({ type: 'endTogether', mix, legs });
   }
 

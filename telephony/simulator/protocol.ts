@@ -35,7 +35,7 @@ export const clientMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('hangUp'), id, legId, why, unlessAnswered: z.boolean() }),
   z.strictObject({ type: z.literal('join'), id, mix, legId }),
   z.strictObject({ type: z.literal('leave'), id, mix, legId }),
-  z.strictObject({ type: z.literal('endTogether'), id, mix, legs: z.array(z.strictObject({ legId, why })) }),
+  z.strictObject({ type: z.literal('endTogether'), id, mix, legs: z.array(z.strictObject({ legId, why: why.nullable() })) }),
   z.strictObject({ type: z.literal('hold'), id, legId, on: z.boolean() }),
   z.strictObject({ type: z.literal('play'), id, legId, sound: name.nullable() }),
   z.strictObject({ type: z.literal('sendDtmf'), id, legId, digits: z.string().regex(/^[0-9*#A-D]{1,50}$/), key: name }),

@@ -184,7 +184,7 @@ export class SimulatedSwitch {
   /** A leg that has ended already ends the others now; one not seen yet is bound when it is originated. */
   endTogether(mix: string, legs: Bound[]): void {
     this.#bonds.set(mix, legs);
-    const first = legs.find(({ legId }) => this.#gone.has(legId));
+    const first = legs.find(({ legId, why }) => why !== null && this.#gone.has(legId));
     if (first) this.#endOthers(first.legId, null);
   }
 
@@ -340,6 +340,7 @@ export class SimulatedSwitch {
   /** The far end's hang-up carries the reason agreed beforehand; a command carries its own to the others. */
   #endOthers(first: string, commanded: EndWhy | null): void {
     for (const { mix, why, legs } of this.#bonds.of(first)) {
+      if (why === null) continue;
       this.#bonds.set(mix, []);
       for (const { legId } of legs) if (legId !== first) this.hangUp(legId, commanded ?? why);
     }

@@ -15,6 +15,7 @@ import { startSystem, type System } from '../kit/system.ts';
 const manual: BehaviourInput = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'manual' } };
 const busy: BehaviourInput = { trying: 0, alerting: null, then: { kind: 'fails', after: 0, sip: 486 } };
 const AGENT = '1001';
+const OTHER_AGENT = '1002';
 const FREE_MS = 10_000;
 /** A dead activity is noticed by its heartbeat (10 s); the lease and the start of a process come before. */
 const RECOVERY_MS = 40_000;
@@ -25,6 +26,7 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
   let carrier: SipPhones;
   let asterisk: MortalAsterisk;
   let softphone: Softphone;
+  let otherSoftphone: Softphone;
   let system: System;
   let contacts = 0;
 
@@ -35,17 +37,21 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
     softphone = await Softphone.open({ sipPort, account: AGENT, password: softphonePassword });
     await softphone.register();
     await softphone.phone.behave(manual);
+    otherSoftphone = await Softphone.open({ sipPort, account: OTHER_AGENT, password: softphonePassword });
+    await otherSoftphone.register();
+    await otherSoftphone.phone.behave(manual);
     const ari = { ARI_URL: ariUrl, ARI_PASSWORD: ariPassword, ASTERISK_TRUNK: 'PJSIP/{number}@carrier' };
     system = await startSystem({ settings: { TELEPHONY: 'asterisk', ...ari } });
   }, 120_000);
   afterAll(async () => {
     await system?.stop();
     softphone?.close();
+    otherSoftphone?.close();
     await asterisk?.stop();
     carrier?.close();
   });
-  /** There is one softphone, and a phone is one agent's: the next one can have it. */
-  const passOn = () => system.sql.query(`UPDATE agent SET phone = phone || '-' || id WHERE phone = $1`, [AGENT]);
+  /** There are two softphones, and a phone is one agent's: the next one can have it. */
+  const passOn = () => system.sql.query(`UPDATE agent SET phone = phone || '-' || id WHERE phone = ANY($1)`, [[AGENT, OTHER_AGENT]]);
   afterEach(passOn);
 
   const callTo = async (behaviour: BehaviourInput) => {
@@ -88,12 +94,16 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
       { withinMs: FREE_MS },
     );
   const rings = (phone: SipPhone) => eventually(() => phone.calls.at(-1)?.state === 'ringing');
-  const hearEachOther = (contact: SipPhone) =>
-    eventually(() => {
-      const [agentCall, contactCall] = [softphone.phone.calls.at(-1)!, contact.calls.at(-1)!];
-      const tones = [agentCall.tone, contactCall.tone];
-      return agentCall.loudest(tones) === contactCall.tone && contactCall.loudest(tones) === agentCall.tone;
-    });
+  const hearEachOther = (contact: SipPhone) => speak(softphone.phone, contact);
+  const speak = (one: SipPhone, other: SipPhone) =>
+    eventually(
+      () => {
+        const [oneCall, otherCall] = [one.calls.at(-1)!, other.calls.at(-1)!];
+        const tones = [oneCall.tone, otherCall.tone];
+        return oneCall.loudest(tones) === otherCall.tone && otherCall.loudest(tones) === oneCall.tone;
+      },
+      { withinMs: RECOVERY_MS },
+    );
   const over = (...phones: SipPhone[]) =>
     eventually(() => phones.every((phone) => phone.calls.at(-1)!.state === 'ended'), { withinMs: FREE_MS });
   /** Kills the worker and starts it again; the agent stays logged on. */
@@ -213,6 +223,169 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
       await scene.until('waiting', 0, RECOVERY_MS);
       await scene.story('i q:q a:k c:b');
       expect(contact.calls).toHaveLength(1);
+    });
+  });
+
+  describe('a transfer', () => {
+    const click = async (scene: Scene, what: string, body?: unknown) => {
+      const { rows } = await system.sql.query(`SELECT call_id FROM contact WHERE id = $1`, [scene.contacts[0]]);
+      await eventually(async () => {
+        const { status, body: answer } = await system.api('POST', `/calls/${rows[0].call_id}/${what}`, body, { key: scene.agents[0]!.key });
+        if (status === 409 && answer.state === 'dialling') return false;
+        expect(status, JSON.stringify(answer)).toBe(200);
+        return true;
+      });
+    };
+    /** The contact is on hold, the agent speaks with a number. */
+    const consulting = async () => {
+      const { scene, contact } = await talk();
+      const target = carrier.phone(`+4722${String((contacts += 1)).padStart(6, '0')}`);
+      await target.behave(manual);
+      await click(scene, 'transfer', { mode: 'attended', to: { number: target.number } });
+      await rings(target);
+      await target.answer();
+      await hearEachOther(target);
+      await eventually(async () => {
+        const { rows } = await system.sql.query(`SELECT state FROM transfer WHERE contact_id = $1`, [scene.contacts[0]]);
+        return rows[0].state === 'consulting';
+      });
+      // The contact hears neither of them.
+      const tones = [softphone.phone, target].map((phone) => phone.calls.at(-1)!.tone);
+      await eventually(() => contact.calls.at(-1)!.loudest(tones) === null);
+      return { scene, contact, target };
+    };
+
+    it('attended and completed: the contact is on hold, then talks with the number', async () => {
+      const { scene, contact, target } = await consulting();
+
+      await click(scene, 'complete-transfer');
+
+      await over(softphone.phone);
+      await speak(contact, target);
+      await scene.agentIs('wrap_up');
+      await target.hangUp();
+      await over(contact);
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k n:k');
+    });
+
+    it('attended and taken back: they talk as before, and end together', async () => {
+      const { scene, contact, target } = await consulting();
+
+      await click(scene, 'take-back');
+
+      await over(target);
+      await hearEachOther(contact);
+      await contact.hangUp();
+      await over(softphone.phone);
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k n:k(agent_hang_up)');
+    });
+
+    it('blind: the agent is off the line, the contact waits and then talks with the number', async () => {
+      const { scene, contact } = await talk();
+      const target = carrier.phone(`+4722${String((contacts += 1)).padStart(6, '0')}`);
+      await target.behave(manual);
+
+      await click(scene, 'transfer', { mode: 'blind', to: { number: target.number } });
+      await over(softphone.phone);
+      await rings(target);
+      await target.answer();
+
+      await speak(contact, target);
+      await contact.hangUp();
+      await over(target);
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k n:k');
+    });
+
+    /** One more agent of the campaign, on the other softphone. */
+    const another = async (scene: Scene, state: 'ready' | 'paused') => {
+      const queues = [{ campaign_id: scene.campaign, priority: 1 }];
+      const agent = await system.ok('POST', '/agents', { name: 'Other', phone: OTHER_AGENT, queues });
+      const { key } = await system.ok('POST', '/keys', { name: 'other', role: 'agent', agent_id: agent.id });
+      const is = (want: string) => system.ok('PUT', `/agents/${agent.id}/state`, { state: want }, { key });
+      await is(state);
+      return { id: agent.id as string, is };
+    };
+    const other = () => otherSoftphone.phone;
+
+    it('to an agent: the contact waits and then talks with that one', async () => {
+      const { scene, contact } = await talk();
+      const { id } = await another(scene, 'ready');
+
+      await click(scene, 'transfer', { mode: 'blind', to: { agent_id: id } });
+      await over(softphone.phone);
+      await rings(other());
+      await other().answer();
+
+      await speak(contact, other());
+      await contact.hangUp();
+      await over(other());
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k a:k');
+    });
+
+    it('to an agent who does not answer: back to the one who has asked', async () => {
+      const { scene, contact } = await talk();
+      const { id } = await another(scene, 'ready');
+
+      await click(scene, 'transfer', { mode: 'attended', to: { agent_id: id } });
+      await rings(other());
+      await other().reject();
+
+      await hearEachOther(contact);
+      await softphone.phone.hangUp();
+      await over(contact);
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k(agent_hang_up) a:b');
+    });
+
+    it('to a queue: the contact waits until an agent is ready', async () => {
+      const { scene, contact } = await talk();
+      const { is } = await another(scene, 'paused');
+
+      await click(scene, 'transfer', { mode: 'blind', to: { campaign_id: scene.campaign } });
+      await over(softphone.phone);
+      expect((await scene.contact()).state).toBe('talking');
+      await is('ready');
+      await rings(other());
+      await other().answer();
+
+      await speak(contact, other());
+      await contact.hangUp();
+      await over(other());
+      await scene.until('wrap_up');
+      await scene.story('i q:q a:k c:k q:k a:k');
+    });
+
+    it('nobody: on hold, back, and keys to the contact', async () => {
+      const { scene, contact } = await talk();
+      const tone = softphone.phone.calls.at(-1)!.tone;
+
+      await click(scene, 'hold');
+      await eventually(() => contact.calls.at(-1)!.loudest([tone]) === null);
+      await click(scene, 'resume');
+      await hearEachOther(contact);
+      await click(scene, 'dtmf', { digits: '42' });
+      await eventually(() => contact.calls.at(-1)!.keysHeard === '42');
+
+      await contact.hangUp();
+      await over(softphone.phone);
+      await scene.until('wrap_up');
+    });
+
+    it('whose worker is killed while agent and number speak, and the agent hangs up meanwhile, is completed', async () => {
+      const { scene, contact, target } = await consulting();
+
+      await killWorker(scene, () => softphone.phone.hangUp());
+
+      await speak(contact, target);
+      await scene.agentIs('wrap_up', 0, RECOVERY_MS);
+      await contact.hangUp();
+      await over(target);
+      await scene.until('wrap_up', 0, RECOVERY_MS);
+      await scene.story('i q:q a:k c:k n:k');
     });
   });
 

@@ -182,6 +182,26 @@ describe('stream', () => {
     expect(sse.events.map(({ data }) => data.cause)).toEqual(Array.from({ length: 350 }, (_, n) => `n${n}`));
   });
 
+  test('without a zone of its own a contact is where its number is; where clocks differ, no time is told', async () => {
+    const american = await makeCampaign(api, { country: 'US', zone: 'America/New_York' });
+    const pop = async (phone_num: string) => {
+      const agent = await makeAgent(api, [american]);
+      const { callId, offerId } = await makeCall(api, { contact: await makeContact(api, american, { phone_num }), agent, callNo: 1 });
+      await inTx(api.db, async (tx) => {
+        const row = { agent_id: Number(agent.id), at: tx.now, from_state: 'ready', state: 'reserved', cause: 'offer' } as const;
+        tx.record({ table: 'agent_events', row: { ...row, duration_ms: 5, offer_id: offerId, call_id: callId, result_code: null } });
+      });
+      const sse = await open(agent);
+      return eventually(() => sse.events.find(({ event }) => event === 'offer')?.data);
+    };
+    const { zones, local_time } = await pop('+12134567890');
+    expect(zones).toEqual(['America/Los_Angeles']);
+    expect(local_time.slice(0, 16)).toBe(new Date().toLocaleString('sv-SE', { timeZone: 'America/Los_Angeles' }).replace(' ', 'T').slice(0, 16));
+    const border = await pop('+12084567890'); // Idaho has two clocks
+    expect(border.zones.length).toBeGreaterThan(1);
+    expect(border.local_time).toBeNull();
+  });
+
   test('an offer is a screen-pop with what is known of the contact now', async () => {
     const agent = await makeAgent(api, [campaign]);
     const contact = await makeContact(api, campaign, { zone: 'America/New_York', variables: { var1: 'Kari', var2: 'x' } });
@@ -206,11 +226,13 @@ describe('stream', () => {
         campaign_id: campaign.id,
         deadline: expect.stringMatching(/Z$/),
         ended_at: null,
+        is_live: false,
         number: contact.phone_num,
         variables: { var1: 'Kari', var2: 'x' },
+        topics: { required: false, comment: 'optional', tree: [] },
         attempt: 2,
         history: [{ at: expect.stringMatching(/Z$/), code: 'b' }],
-        zone: 'America/New_York',
+        zones: ['America/New_York'],
         local_time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/),
       },
     });

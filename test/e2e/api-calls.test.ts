@@ -17,9 +17,10 @@ beforeEach(() => {
   api.workflows.onUpdate = () => undefined;
 });
 
+let second = 22865000;
 async function scene(options: Partial<Parameters<typeof makeCall>[1]> = {}) {
   const agent = await makeAgent(api, [campaign]);
-  const contact = await makeContact(api, campaign, { phone_2: '+4722865000' });
+  const contact = await makeContact(api, campaign, { phone_2: `+47${second++}` });
   await api.db.pool.query(`UPDATE contact SET attempts = 1 WHERE id = $1`, [contact.id]);
   const call = await makeCall(api, { contact, agent, callNo: 1, ...options });
   const key = await api.key('agent', Number(agent.id));
@@ -154,6 +155,27 @@ describe('disposition', () => {
     expect(api.workflows.updates).toHaveLength(2);
   });
 
+  test('with the key of another one is refused, and never takes do-not-call for what was said before', async () => {
+    const { key, callId, contact } = await scene({ talked: true });
+    const options = { key, headers: { 'Idempotency-Key': 'again' } };
+    api.workflows.onUpdate = refuse(new AppError('UNAVAILABLE', 'away'));
+    expect((await dispose(callId, { action: 'done' }, options)).status).toBe(503);
+    api.workflows.onUpdate = () => undefined;
+    const answer = await dispose(callId, { action: 'do_not_call' }, options);
+    expect([answer.status, answer.body.code]).toEqual([409, 'IDEMPOTENCY_CONFLICT']);
+    expect((await dispose(callId, { action: 'do_not_call' }, { key })).status).toBe(200);
+    expect((await api.call('GET', `/v1/do-not-call/${encodeURIComponent(contact.phone_num)}`)).body.listed).not.toBeNull();
+  });
+
+  test('do-not-call lists the number that was called, though the contact has got another one since', async () => {
+    const { key, callId, contact } = await scene({ talked: true });
+    const other = '+4722865999';
+    await api.db.pool.query(`UPDATE contact SET phone_num = $2 WHERE id = $1`, [contact.id, other]);
+    expect((await dispose(callId, { action: 'do_not_call' }, { key })).status).toBe(200);
+    const { rows } = await api.db.pool.query(`SELECT number FROM do_not_call WHERE contact_id = $1 ORDER BY number`, [contact.id]);
+    expect(rows.map(({ number }) => number)).toEqual([contact.phone_num, contact.phone_2, other].sort());
+  });
+
   test("a manager's key must say for whom", async () => {
     const { agent, callId } = await scene({ talked: true });
     const answer = await dispose(callId, { action: 'done' });
@@ -201,11 +223,12 @@ describe('disposition', () => {
   test('do_not_call lists both numbers of the contact, once', async () => {
     const { agent, contact, key, callId } = await scene({ talked: true });
     for (let n = 0; n < 2; n++) await dispose(callId, { action: 'do_not_call' }, { key });
-    const { rows } = await api.db.pool.query(`SELECT number, added_by FROM do_not_call WHERE number = $1 OR number = '+4722865000'`, [
-      contact.phone_num,
-    ]);
-    expect(rows.map(({ number }) => number).sort()).toEqual([contact.phone_num, '+4722865000'].sort());
-    expect(rows.find(({ number }) => number === contact.phone_num).added_by).toBe(`agent:${agent.id}`);
+    const { rows } = await api.db.pool.query(
+      `SELECT number, added_by, source, contact_id FROM do_not_call WHERE number = $1 OR number = $2 ORDER BY number`,
+      [contact.phone_num, contact.phone_2],
+    );
+    const listed = { added_by: `agent:${agent.id}`, source: 'disposition', contact_id: contact.id };
+    expect(rows).toEqual([contact.phone_2, contact.phone_num].map((number) => ({ number, ...listed })));
   });
 
   test('mark_as_unanswered of a contact that has closed opens a new round, due by its rule', async () => {
@@ -268,7 +291,10 @@ describe('disposition', () => {
 
   test.each([
     [{}, ['action']],
-    [{ action: 'reschedule' }, ['action']],
+    [{ action: 'call_back' }, ['action']],
+    [{ action: 'reschedule' }, ['reschedule']],
+    [{ action: 'done', reschedule: { at: '2030-01-07T10:00:00Z' } }, ['reschedule']],
+    [{ action: 'reschedule', reschedule: { at: 'tomorrow' } }, ['reschedule.at']],
     [{ action: 'done', topics: 'sale' }, ['topics']],
     [{ action: 'done', topics: [''] }, ['topics.0']],
     [{ action: 'done', topics: Array(51).fill('x') }, ['topics']],

@@ -63,6 +63,7 @@ describe('settings', () => {
     [{ name: 'x', country: 'NO', zone: 'Europe/Oslo', queue_key: "__Dialer'; DROP" }, ['queue_key']],
     [{ name: 'x', country: 'NO', zone: 'Europe/Oslo', rules: { ring_sec: 1, nope: 1 } }, ['rules.ring_sec', 'rules.nope']],
     [{ name: 'x', country: 'NO', zone: 'Europe/Oslo', status: 'running' }, ['status']],
+    [{ name: 'x', country: 'NO', zone: 'Europe/Oslo', rules: { filter: { include: [{ variable: 'var1', values: ['\0'] }] } } }, ['rules.filter.include.0.values.0']],
     [[], ['body']],
     [null, ['body']],
     ['text', ['body']],
@@ -72,6 +73,21 @@ describe('settings', () => {
     expect(answer.body.code).toBe('INVALID');
     expect(fields(answer)).toEqual(expected);
     for (const { reason } of answer.body.issues) expect(reason).not.toBe('');
+  });
+
+  test('hours that never open within the legal ones, or are over, are refused when they are saved', async () => {
+    const hours = { periods: [{ days: ['mon'], from: '22:00', to: '23:00' }], holidays: [] };
+    const day = { periods: [{ days: ['mon', 'tue'], from: '08:00', to: '20:00' }], holidays: [] };
+    await api.call('PUT', '/v1/legal-hours/DK', day);
+    const refused = await post({ name: 'x', country: 'DK', zone: 'Europe/Copenhagen', rules: { hours } });
+    expect([refused.status, fields(refused)]).toEqual([400, ['rules.hours']]);
+    const made = await makeCampaign(api, { country: 'DK', zone: 'Europe/Copenhagen', rules: { hours: day } });
+    for (const wrong of [hours, { ...day, from_date: '2020-01-01', to_date: '2020-01-31' }]) {
+      const answer = await api.call('PATCH', `/v1/campaigns/${made.id}`, { rules: { hours: wrong } });
+      expect([answer.status, fields(answer)]).toEqual([400, ['rules.hours']]);
+    }
+    // Where other countries may be called, one in which they open is enough.
+    expect((await api.call('PATCH', `/v1/campaigns/${made.id}`, { rules: { hours, countries: ['DK', 'NO'] } })).status).toBe(200);
   });
 
   test('PATCH changes what is given, counts the revision up for rules, and tells the workflow', async () => {

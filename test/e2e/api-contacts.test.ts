@@ -4,7 +4,8 @@ import { type Json, makeAgent, makeCampaign, makeContact, startTestApi, unique }
 import { makeCall } from './api-rows.ts';
 
 const api = await startTestApi();
-const campaign = await makeCampaign(api);
+const NORTH = { rules: { countries: ['NO', 'SE'] }, service_num: '+4722865090' };
+const campaign = await makeCampaign(api, NORTH);
 const fields = (answer: { body: { issues?: { field: string }[] } }) => answer.body.issues?.map(({ field }) => field);
 const set = (id: string, columns: Record<string, unknown>) => {
   const names = Object.keys(columns);
@@ -76,6 +77,8 @@ describe('upsert by external id', () => {
     [{}, ['phone_num']],
     [{ phone_num: '112' }, ['phone_num']],
     [{ phone_num: '+47 820 12 345' }, ['phone_num']],
+    [{ phone_num: '22 86 50 90' }, ['phone_num']],
+    [{ phone_num: '+45 32 12 34 56', phone_2: '+44 20 7946 0018' }, ['phone_num', 'phone_2']],
     [{ phone_num: 'mail me', phone_2: 'no' }, ['phone_num', 'phone_2']],
     [{ phone_num: '22865000', phone_2: '+4722865000' }, ['phone_2']],
     [{ phone_num: '22865000', variables: { var31: 'x' } }, ['variables.var31']],
@@ -116,7 +119,7 @@ describe('upsert by external id', () => {
 
 describe('list', () => {
   test('filters by state and by the beginning of id or number, page by page', async () => {
-    const own = await makeCampaign(api);
+    const own = await makeCampaign(api, NORTH);
     const path = `/v1/campaigns/${own.id}/contacts`;
     const made = [];
     for (const [n, name] of ['ab-1', 'ab-2', 'ab%3', 'b_4', 'c5'].entries()) {
@@ -210,7 +213,7 @@ describe('one contact', () => {
     expect((await get(two.id)).phone_num).toBe(two.phone_num);
   });
 
-  test.each([[{}], [{ phone_num: null }], [{ phone_num: 'x' }], [{ zone: 'x' }], [{ id: '1' }]])('PATCH %j is refused', async (body) => {
+  test.each([[{}], [{ phone_num: null }], [{ phone_num: 'x' }], [{ phone_num: '22865090' }], [{ phone_2: '+4532123456' }], [{ zone: 'x' }], [{ id: '1' }]])('PATCH %j is refused', async (body) => {
     const contact = await makeContact(api, campaign);
     expect((await api.call('PATCH', `/v1/contacts/${contact.id}`, body)).status).toBe(400);
     expect(await get(contact.id)).toMatchObject(contact);
@@ -351,6 +354,24 @@ describe('enable', () => {
     const after = (await api.db.pool.query(`SELECT place, round, closed_at FROM contact WHERE id = $1`, [contact.id])).rows[0];
     expect(after).toEqual({ place: before.place, round: before.round + 1, closed_at: null });
     expect(api.workflows.campaigns).toEqual([campaign.id]);
+  });
+
+  test('calls whom somebody had promised to call back like the rest of the list', async () => {
+    const contact = await makeContact(api, campaign);
+    await api.call('PUT', `/v1/contacts/${contact.id}/reschedule`, { at: new Date(Date.now() + 60_000).toISOString() });
+    await api.call('POST', `/v1/contacts/${contact.id}/disable`);
+    expect((await api.call('POST', `/v1/contacts/${contact.id}/enable`)).body).toMatchObject({ state: 'new', scheduled_at: null });
+    const { rows } = await api.db.pool.query(`SELECT queue_rank, reserved_for FROM contact WHERE id = $1`, [contact.id]);
+    expect(rows).toEqual([{ queue_rank: 3, reserved_for: null }]);
+  });
+
+  test('in a campaign that has ended is a conflict', async () => {
+    const over = await makeCampaign(api);
+    const contact = await makeContact(api, over);
+    await api.call('POST', `/v1/contacts/${contact.id}/disable`);
+    await api.call('POST', `/v1/campaigns/${over.id}/end`);
+    const answer = await api.call('POST', `/v1/contacts/${contact.id}/enable`);
+    expect([answer.status, answer.body.detail]).toEqual([409, 'its campaign has ended and calls nobody any more']);
   });
 
   test.each(['new', 'queued', 'talking', 'done'])('one that is %s is a conflict', async (state) => {

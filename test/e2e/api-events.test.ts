@@ -37,7 +37,12 @@ async function write(count: number): Promise<void> {
             result_response: 486,
             result_reason: null,
             answered: false,
+            call_transfer: 0,
+            hold: 0,
+            consult: 0,
+            caller_on_hold_sec: 0,
             leg_type: 'contact',
+            dte_scheduled_callback: null,
             request_id: null,
             attempt: 1,
             recording: 'call-1',
@@ -47,7 +52,8 @@ async function write(count: number): Promise<void> {
         const row = { agent_id: 1, at, from_state: 'paused', state: 'ready', cause: 'agent', duration_ms: 2 ** 40 } as const;
         tx.record({ table: 'agent_events', row: { ...row, offer_id: null, call_id, result_code: null } });
       } else if (made % 4 === 2) {
-        const row = { ...ids, at, action: 'done', topics: ['ø', 'x,y'], comment: 'line\nline', request_id: `r${made}` };
+        const later = { reschedule_at: null, reschedule_to_agent: null, rules_version: 2 };
+        const row = { ...ids, at, action: 'done', topics: ['ø', 'x,y'], comment: 'line\nline', request_id: `r${made}`, ...later };
         tx.record({ table: 'dispositions', row });
       } else {
         tx.record({ table: 'wrap_ups', row: { ...ids, started_at: at, wrap_up_sec: 7, ended_by: 'timer', registered: true } });

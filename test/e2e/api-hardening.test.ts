@@ -157,7 +157,7 @@ describe('hostile input on every route', () => {
   const queries = ['', '?limit=NaN', '?cursor=%00', '?after=%F0%9F%8E%A7', '?q=%27%3B--', '?limit[]=1', '?kind=call&kind=%00', '?constructor=1'];
 
   test('never fails in the server, and never does anything', async () => {
-    const tables = ['campaign', 'contact', 'agent', 'api_key', 'dispositions', 'do_not_call'];
+    const tables = ['campaign', 'contact', 'agent', 'api_key', 'dispositions', 'do_not_call', 'webhook'];
     const state = async () => {
       const answers = await Promise.all(tables.map((table) => api.db.pool.query(`SELECT * FROM ${table} ORDER BY 1`)));
       return answers.map(({ rows }) => rows);

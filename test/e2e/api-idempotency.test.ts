@@ -107,6 +107,23 @@ describe('a POST with an Idempotency-Key', () => {
     expect((await post('/v1/campaigns', body(), 'crashed')).status).toBe(409);
     const taken = await Promise.all([1, 2, 3].map(() => post('/v1/campaigns', content, 'crashed')));
     expect(taken.filter((answer) => answer.status === 201 && !answer.headers.get('Idempotent-Replay'))).toHaveLength(1);
+    // What the dead process had made is what the repeat answers.
+    expect((await api.db.pool.query(`SELECT 1 FROM campaign WHERE name = $1`, [(content as { name: string }).name])).rowCount).toBe(1);
+  });
+
+  test('what was made before its answer was lost is made no second time: an agent, a key', async () => {
+    const lose = (key: string) => api.db.pool.query(`DELETE FROM idempotent_request WHERE key = $1`, [key]);
+    const agent = { name: 'Lost', phone: '4711' };
+    const first = await post('/v1/agents', agent, 'lost-agent');
+    await lose('lost-agent');
+    expect((await post('/v1/agents', agent, 'lost-agent')).body).toEqual(first.body);
+    const wanted = { name: 'lost', role: 'operator' };
+    const [unseen] = [await post('/v1/keys', wanted, 'lost-key')];
+    await lose('lost-key');
+    const seen = await post('/v1/keys', wanted, 'lost-key');
+    expect(seen.body.id).toBe(unseen.body.id);
+    const status = async (key: string) => (await api.call('GET', '/v1/campaigns', undefined, { key })).status;
+    expect([await status(unseen.body.key), await status(seen.body.key)]).toEqual([401, 200]);
   });
 
   test('a new API key is shown once, and never kept', async () => {

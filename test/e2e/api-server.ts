@@ -13,6 +13,7 @@ import { systemClock } from '../../config/clock.ts';
 import { createMatching } from '../../matching/matching.ts';
 import { createPool, createPrisma } from '../../prisma/client.ts';
 import type { Db } from '../../prisma/tx.ts';
+import { createAddresses } from '../../webhooks/addresses.ts';
 import type { ContactRef, Workflows } from '../../workflows/client.ts';
 import { freshDatabase } from '../kit/database.ts';
 
@@ -94,6 +95,7 @@ export async function startTestApi(overrides: Partial<Deps> = {}): Promise<Api> 
     matching: createMatching({ db, workflows, log }),
     checkTemporal: () => Promise.resolve(),
     telephony: { simulatorUrl: null },
+    addresses: createAddresses([]),
     listen: createListener(url, log),
     log,
     ...overrides,

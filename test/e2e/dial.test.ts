@@ -155,3 +155,50 @@ describe('the dial', () => {
     expect(rows).toEqual([{ result_reason: 'abandoned', dte_speak_start: null, duration_speak_sec: 0 }]);
   });
 });
+
+describe('a number that the campaign must not dial any more', () => {
+  it.each([
+    ['of a country that its rule does not name', `UPDATE campaign SET rules = rules || '{"countries": ["SE"]}'`],
+    ['of another country than its own', `UPDATE campaign SET country = 'SE', rules = rules - 'countries'`],
+    ['that has become its caller id', `UPDATE campaign SET caller_id = '${CONTACT}'`],
+    ['that has become an access number', `UPDATE campaign SET service_num = '${CONTACT}'`],
+    [
+      'that an agent has got',
+      `INSERT INTO agent (name, phone, since, cause, created_at, updated_at)
+       SELECT 'other', '${CONTACT}', since, 'created', created_at, updated_at FROM agent`,
+    ],
+    ['that is premium rate', `UPDATE call SET number = '+4782912345'`],
+  ])('%s: no leg, no attempt', async (_what, change) => {
+    await queue.rows(change);
+
+    expect(await dial()).toEqual({ kind: 'refused', reason: 'number_not_allowed' });
+    expect(await dial()).toEqual({ kind: 'refused', reason: 'number_not_allowed' });
+    expect(await dialledToContact()).toBe(0);
+    expect(await queue.rows('SELECT attempts FROM contact')).toEqual([{ attempts: 0 }]);
+    await eventually(async () => expect(await simulator.legAt(AGENT)).toBeUndefined());
+  });
+});
+
+it('of one number from two campaigns at the same moment is sent once: who is later is refused, and nothing is consumed', async () => {
+  const campaign = await queue.campaign();
+  const agent = await queue.agent({ serves: { [campaign]: 1 } });
+  const [row] = await queue.rows<{ phone: string }>(`SELECT phone FROM agent WHERE id = $1`, [agent]);
+  await simulator.behave(row!.phone, { trying: 0, alerting: 0, media: 0, then: { kind: 'answers', after: 0 } });
+  await worker.matching.setAgentState(agent, 'ready', 'test');
+  await queue.enqueue(worker, await queue.contacts(campaign, [{ phone: CONTACT }]));
+  await worker.matching.matchCampaign(campaign);
+  const other = (await queue.offerOf(agent))!;
+  expect(await run(() => activities().ring({ offerId: other.id }))).toEqual({ kind: 'answered' });
+
+  const offers = [offer, other];
+  const dials = offers.map(({ id }) => run(() => activities().dial({ offerId: id, refusal: null })));
+  const [later, outcome] = await Promise.race(dials.map(async (dialling, n) => [n, await dialling] as const));
+  expect(outcome).toEqual({ kind: 'refused', reason: 'number_in_use' });
+  await eventually(async () => (await dialledToContact()) === 1);
+  const attempts = await queue.rows<{ attempts: number }>(`SELECT attempts FROM contact WHERE id = $1`, [offers[later]!.contact_id]);
+  expect(attempts).toEqual([{ attempts: 0 }]);
+
+  await simulator.phone(CONTACT, 'reject');
+  expect(await dials[1 - later]).toMatchObject({ kind: 'failed', code: 'b' });
+  expect(await dialledToContact()).toBe(1);
+});

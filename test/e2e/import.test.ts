@@ -4,6 +4,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import fc from 'fast-check';
 import type { Pool } from 'pg';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { importRoutes } from '../../api/imports/routes.ts';
@@ -15,7 +16,7 @@ import { type Answer, type Api, type Json, makeCampaign, startTestApi } from './
 
 let api: Api;
 let pool: Pool;
-/** Id of this test's campaign, in Norway. */
+/** Id of this test's campaign, in Norway; it may call Sweden too. */
 let id: string;
 
 beforeAll(async () => {
@@ -23,7 +24,7 @@ beforeAll(async () => {
   ({ pool } = api.db);
 });
 beforeEach(async () => {
-  id = (await makeCampaign(api)).id;
+  id = (await makeCampaign(api, { rules: { countries: ['NO', 'SE'] } })).id;
   api.workflows.campaigns.length = 0;
 });
 afterEach(() => eventually(() => pool.idleCount === pool.totalCount)); // every connection is back in the pool
@@ -87,6 +88,7 @@ describe('a new list', () => {
       ';40000003;;;-5;;',
     );
     expect(await loaded(file)).toEqual({
+      dry_run: false,
       mode: 'add',
       rows: 3,
       added: 3,
@@ -262,6 +264,7 @@ describe('a contact that is in the list already', () => {
       zone: null,
       priority: 0,
       variables: { var2: 'new' },
+      order_version: -1,
       updated_at: after.updated_at,
     });
   });
@@ -462,6 +465,164 @@ describe('replacing a list', () => {
   });
 });
 
+describe('columns with names of their own', () => {
+  const FILE = csv('Kundenr;Mobil nr;Navn, fornavn;Åpent fra;Til;Sum', 'A;400 00 001;Nordmann, Åse;9:00;15:30;7');
+  const told = (parts: [string, string][]) => `?${new URLSearchParams(parts).toString()}`;
+
+  it('are those that the request says', async () => {
+    const query = told([
+      ['map', 'external_id=Kundenr'],
+      ['map', 'phone_num=mobil NR'],
+      ['map', 'var1=Navn, fornavn'],
+      ['map', 'earliest=Åpent fra'],
+      ['map', 'latest=Til'],
+      ['ignore', 'Sum'],
+    ]);
+    expect(await loaded(FILE, query)).toMatchObject({ rows: 1, added: 1 });
+    expect(await contacts('external_id, phone_num, variables, earliest, latest')).toEqual([
+      { external_id: 'A', phone_num: mobile(1), variables: { var1: 'Nordmann, Åse' }, earliest: '09:00', latest: '15:30' },
+    ]);
+  });
+
+  it('may be said in an address that nothing was encoded in', async () => {
+    expect(await loaded(csv('Tlf,Navn', `${mobile(1)},Kari`), '?map=phone_num=Tlf&map=var1=Navn')).toMatchObject({ added: 1 });
+    expect(await contacts('variables')).toEqual([{ variables: { var1: 'Kari' } }]);
+  });
+
+  it('are an error by name where nothing is said of them', async () => {
+    const { status, body } = await load(FILE, told([['map', 'phone_num=Mobil nr']]));
+    expect(status).toBe(400);
+    expect(body.issues.map(({ column }: { column: string }) => column)).toEqual(['Kundenr', 'Navn, fornavn', 'Åpent fra', 'Til', 'Sum']);
+    expect(await contacts()).toEqual([]);
+  });
+
+  it.each(['?map=phone', '?map=', '?map=var1=a&map=var1=b', '?map=a=b', '?map=var1=a&ignore=a', `?map=var1=${'x'.repeat(500)}`])(
+    'make no sense as %s',
+    async (query) => {
+      const { status, body } = await load(csv('phone', mobile(1)), query);
+      expect([status, body.code]).toEqual([400, 'INVALID']);
+      expect(body.issues[0].field).toMatch(/^(map|ignore)/);
+    },
+  );
+});
+
+describe('the hours of a contact', () => {
+  it('are taken in, and a change of them is one', async () => {
+    await loaded(csv('phone,earliest,latest', `${mobile(1)},08:00,12:00`, `${mobile(2)},,`));
+    expect(await loaded(csv('phone,earliest,latest', `${mobile(1)},08:00,12:30`, `${mobile(2)},,`))).toMatchObject({ updated: 1, unchanged: 1 });
+    expect(await contacts('earliest, latest')).toEqual([
+      { earliest: '08:00', latest: '12:30' },
+      { earliest: null, latest: null },
+    ]);
+    expect(await loaded(csv('phone', mobile(1), mobile(2)))).toMatchObject({ updated: 1, unchanged: 1 });
+    expect(await contacts('earliest')).toEqual([{ earliest: null }, { earliest: null }]);
+  });
+});
+
+describe('numbers that the campaign may not call', () => {
+  it('are refused with the reason', async () => {
+    await pool.query(`UPDATE campaign SET caller_id = $2 WHERE id = $1`, [id, mobile(900_091)]);
+    await pool.query(
+      `INSERT INTO agent (name, phone, since, cause, created_at, updated_at) VALUES ('a', $1, now(), 'created', now(), now())`,
+      [mobile(900_092)],
+    );
+    const other = await makeCampaign(api, { service_num: mobile(900_093) });
+    const numbers = ['112', '+4582345678', mobile(900_091), mobile(900_092), other.service_num as string, '+4682912345', mobile(1)];
+    const { body } = await load(csv('phone', ...numbers));
+    expect(body.issues.map(({ line, reason }: Json) => `${line} ${reason}`)).toEqual([
+      expect.stringMatching(/^2 is too short .* emergency/),
+      expect.stringMatching(/^3 is of a country that the campaign may not call/),
+      expect.stringMatching(/^4 is a number of our own/),
+      expect.stringMatching(/^5 is a number of our own/),
+      expect.stringMatching(/^6 is a number of our own/),
+    ]);
+    await pool.query(`DELETE FROM agent`);
+  });
+
+  it('are those of other countries, unless the campaign says so', async () => {
+    id = (await makeCampaign(api)).id;
+    const file = csv('phone,phone_2', `${mobile(1)},+46701234567`);
+    expect((await load(file)).body.issues[0].field).toBe('line 2, phone_2');
+    await api.call('PATCH', `/v1/campaigns/${id}`, { rules: { countries: ['NO', 'SE'] } });
+    expect(await loaded(file)).toMatchObject({ added: 1 });
+  });
+});
+
+describe('a dry run', () => {
+  const tables = ['contact', 'call', 'call_events', 'campaign', 'event_position', 'import'];
+  const everything = () =>
+    Promise.all(tables.map(async (table) => (await pool.query<Json>(`SELECT * FROM ${table} ORDER BY 1`)).rows));
+
+  const number = fc.integer({ min: 0, max: 11 }).map((n) => (n > 9 ? `4${n}` : mobile(n)));
+  const row = fc.record({
+    id: fc.constantFrom('A', 'B', 'C', 'D', 'E', ''),
+    number,
+    second: fc.oneof({ weight: 3, arbitrary: fc.constant('') }, number),
+    name: fc.constantFrom('', 'x', 'y'),
+  });
+  const file = fc.array(row, { maxLength: 8 }).map((rows) =>
+    csv('id,phone,phone_2,var1', ...rows.map((one) => [one.id, one.number, one.second, one.name].join(','))),
+  );
+  const query = fc.tuple(fc.constantFrom('add', 'replace'), fc.constantFrom('skip', 'skip', 'reject'));
+
+  it('answers as the import then does, and writes nothing', { timeout: 120_000 }, async () => {
+    const ending = fc.constantFrom(...CONTACT_STATES);
+    await fc.assert(
+      fc.asyncProperty(file, fc.array(ending, { maxLength: 8 }), file, query, async (first, states, second, [mode, badRows]) => {
+        id = (await makeCampaign(api)).id;
+        await load(first, '?bad_rows=skip');
+        for (const [n, { id: contact }] of (await contacts('id')).entries()) {
+          const state = states[n] ?? 'new';
+          const reason = state === 'done' || state === 'disabled' ? 'disabled' : n === 3 ? 'list_replaced' : null;
+          await pool.query(`UPDATE contact SET state = $2, ended_reason = $3 WHERE id = $1`, [contact, state, reason]);
+        }
+        const how = `?mode=${mode}&bad_rows=${badRows}`;
+        const before = await everything();
+        const told = api.workflows.campaigns.length;
+        const dry = await load(second, `${how}&dryRun=true`);
+        expect(await everything()).toEqual(before);
+        expect(api.workflows.campaigns).toHaveLength(told);
+
+        const real = await load(second, how);
+        expect(dry.status).toBe(real.status);
+        if (real.status === 200) expect(dry.body).toEqual({ ...real.body, dry_run: true });
+        else expect(dry.body).toEqual(real.body);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('says what is bad as the import does', async () => {
+    const bad = csv('id,phone', `A,${mobile(1)}`, 'B,12345', `A,${mobile(2)}`);
+    expect((await load(bad, '?dryRun=true')).body).toEqual((await load(bad)).body);
+    expect(await loaded(bad, '?dryRun=true&bad_rows=skip')).toMatchObject({ dry_run: true, rows: 3, added: 1, skipped: 2 });
+    expect((await load(csv('phone', mobile(1)), '?dryRun=yes')).body.issues[0].field).toBe('dryRun');
+    await api.call('POST', `/v1/campaigns/${id}/end`);
+    expect((await load(bad, '?dryRun=true')).body).toMatchObject({ code: 'CONFLICT', state: 'ended' });
+  });
+
+  it('holds nobody up, and nobody holds it up', async () => {
+    await loaded(csv('phone', mobile(1)));
+    const { upload: real, answer: realAnswer } = open();
+    real.write('phone,var1\n' + PAGE);
+    await underWay();
+    const { upload, answer } = open(undefined, {}, '?dryRun=true&mode=replace');
+    upload.write('phone,var1\n' + PAGE);
+    await sessions(`state = 'idle in transaction' AND query LIKE 'COPY import_stage%'`);
+    const { rows } = await pool.query<Json>(
+      `SELECT locktype, mode FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+       WHERE query LIKE 'COPY import_stage%' AND (locktype = 'advisory' OR relation = 'contact'::regclass OR relation = 'campaign'::regclass)
+         AND mode NOT IN ('AccessShareLock')`,
+    );
+    expect(rows).toEqual([]);
+    real.end();
+    expect(await realAnswer).toMatchObject({ body: { added: 19_999, updated: 1 } });
+    expect((await api.call('POST', `/v1/campaigns/${id}/start`)).status).toBe(200);
+    upload.end();
+    expect(await answer).toMatchObject({ status: 200, body: { dry_run: true, added: 0, updated: 0, unchanged: 20_000, disabled: 0 } });
+  });
+});
+
 describe('the request', () => {
   it.each([
     ['application/xml', {}],
@@ -493,8 +654,8 @@ describe('the request', () => {
 });
 
 /** An upload in pieces, over a connection of its own. */
-function open(agent?: Agent, headers: Record<string, string> = {}) {
-  const upload = request(new URL(path(), api.url), {
+function open(agent?: Agent, headers: Record<string, string> = {}, query = '') {
+  const upload = request(new URL(path(query), api.url), {
     method: 'POST',
     headers: { Authorization: `Bearer ${api.admin}`, 'Content-Type': 'text/csv', ...headers },
     ...(agent ? { agent } : {}),
@@ -507,11 +668,11 @@ function open(agent?: Agent, headers: Record<string, string> = {}) {
   return { upload, answer };
 }
 
-describe('an upload', () => {
-  const PAGE = csv(...Array.from({ length: 20_000 }, (_, n) => `${mobile(n)},${'x'.repeat(100)}`));
-  /** Resolves when a page of this upload has reached the list, where nobody sees it yet. */
-  const underWay = () => sessions(`state = 'idle in transaction' AND query LIKE 'INSERT INTO contact%'`);
+const PAGE = csv(...Array.from({ length: 20_000 }, (_, n) => `${mobile(n)},${'x'.repeat(100)}`));
+/** Resolves when a page of this upload has reached the list, where nobody sees it yet. */
+const underWay = () => sessions(`state = 'idle in transaction' AND query LIKE 'INSERT INTO contact%'`);
 
+describe('an upload', () => {
   it('keeps a second one off its campaign, and only there', async () => {
     const { upload, answer } = open();
     upload.write('phone,var1\n' + PAGE);
@@ -542,7 +703,8 @@ describe('an upload', () => {
     const [route] = importRoutes(api.deps, { idleMs: 20 });
     const req = Object.assign(new PassThrough(), { headers: {}, is: () => 'text/csv' });
     req.write('phone\n');
-    const input = { params: { id: Number(id) }, query: { mode: 'add', bad_rows: 'reject' }, caller: { keyId: 1 }, req };
+    const query = { mode: 'add', bad_rows: 'reject', dryRun: false, map: [], ignore: [] };
+    const input = { params: { id: Number(id) }, query, caller: { keyId: 1 }, req };
     await expect(route!.handle(input as never)).rejects.toMatchObject({ code: 'INVALID', message: expect.stringContaining('broke off') });
     expect(req.destroyed).toBe(true);
   });
@@ -605,5 +767,129 @@ describe('an upload', () => {
     expect(await answer).toMatchObject({ status: 200, body: { rows: 100_000, added: 100_000 } });
     expect(bytes).toBeGreaterThan(50_000_000);
     expect(most - before).toBeLessThan(20_000_000);
+  });
+});
+
+describe('how far an import is', () => {
+  const imports = async (query = '', key = api.admin): Promise<Json> =>
+    (await api.call('GET', path(query), undefined, { key })).body;
+  const latest = async (): Promise<Json> => (await imports()).items[0];
+  /** How the latest one stands, when it has come so far. */
+  const until = (isSo: (latest: Json) => boolean) =>
+    eventually(async () => {
+      const item = await latest();
+      if (!item || !isSo(item)) throw new Error(`the latest import is ${JSON.stringify(item)}`);
+      return item;
+    });
+
+  it('is seen by others while it is uploaded, and what came of it afterwards', async () => {
+    expect(await imports()).toEqual({ items: [], next: null });
+    const { upload, answer } = open();
+    upload.write('phone,var1\n' + PAGE);
+    await underWay();
+    const running = await until(({ rows }) => rows > 0);
+    expect(running).toEqual({
+      id: expect.any(String) as string,
+      state: 'running',
+      phase: 'reading',
+      rows: expect.any(Number) as number,
+      mode: 'add',
+      bad_rows: 'reject',
+      started_by: 'key:1',
+      started_at: expect.any(String) as string,
+      seen_at: expect.any(String) as string,
+      ended_at: null,
+      reason: null,
+      counts: null,
+    });
+    expect((await imports('', await api.key('operator'))).items[0].state).toBe('running');
+    // Whoever is refused for it is not on record.
+    expect((await load(csv('phone', mobile(1)))).body.code).toBe('IMPORT_RUNNING');
+    upload.end();
+    const { body } = await answer;
+    const { dry_run: _, mode: _mode, rows: _rows, problems: _problems, ...counts } = body;
+    const { items } = await imports();
+    expect(items).toHaveLength(1);
+    expect(items[0]).toMatchObject({ id: running.id, state: 'done', phase: null, rows: 20_000, counts });
+    expect(items[0].ended_at >= running.started_at).toBe(true);
+  });
+
+  it('is merging while it waits for those who work with the list', async () => {
+    await loaded(csv('phone', mobile(1)));
+    const other = await pool.connect();
+    try {
+      await other.query('BEGIN');
+      await other.query(lockQueue(Number(id)));
+      const replacing = loaded(csv('phone', mobile(2)), '?mode=replace');
+      expect(await until(({ phase }) => phase === 'merging')).toMatchObject({ state: 'running', rows: 1, mode: 'replace' });
+      await other.query('COMMIT');
+      expect(await replacing).toMatchObject({ added: 1, disabled: 1 });
+    } finally {
+      other.release();
+    }
+    expect(await latest()).toMatchObject({ state: 'done', counts: { added: 1, disabled: 1 } });
+  });
+
+  it('is why it has failed', async () => {
+    await load(csv('phone', '12345', mobile(1)), '?bad_rows=reject');
+    expect(await latest()).toMatchObject({
+      state: 'failed',
+      rows: 2,
+      reason: '1 of 2 rows are bad, with 1 problems; nothing was imported',
+      counts: null,
+    });
+    await load(csv('Tlf', mobile(1)));
+    expect(await latest()).toMatchObject({ state: 'failed', reason: "the header of the file can't be used: see issues" });
+    const { upload, answer } = open();
+    upload.write('phone,var1\n' + PAGE);
+    await underWay();
+    upload.destroy();
+    await expect(answer).rejects.toThrow();
+    expect(await until(({ ended_at }) => ended_at)).toMatchObject({ state: 'failed', reason: 'the upload broke off; nothing was imported' });
+  });
+
+  it('is nothing of a dry run', async () => {
+    await loaded(csv('phone', mobile(1)), '?dryRun=true');
+    expect(await imports()).toEqual({ items: [], next: null });
+  });
+
+  it('is broken off when the connection went with its process, and stays so', async () => {
+    const { rows } = await pool.query<Json>(
+      `INSERT INTO import (campaign_id, mode, bad_rows, started_by, started_at, phase, rows, seen_at)
+       VALUES ($1, 'add', 'skip', 'key:1', now(), 'reading', 7, now()) RETURNING id, seen_at`,
+      [id],
+    );
+    const brokenOff = { id: String(rows[0].id), state: 'broken_off', phase: null, rows: 7, ended_at: rows[0].seen_at.toISOString() };
+    expect((await imports()).items).toMatchObject([brokenOff]);
+    await loaded(csv('phone', mobile(1)));
+    expect((await imports()).items).toMatchObject([{ state: 'done' }, brokenOff]);
+    expect((await pool.query(`SELECT result FROM import ORDER BY id DESC LIMIT 2`)).rows).toEqual([{ result: 'done' }, { result: 'broken_off' }]);
+  });
+
+  it('is done even if nothing could be written while it ran', async () => {
+    const query = pool.query.bind(pool);
+    pool.query = ((statement: Json, ...more: Json[]) =>
+      /^(WITH broken_off|UPDATE import)/.test(statement.text ?? '')
+        ? Promise.reject(new Error('no connection is free'))
+        : query(statement, ...more)) as typeof pool.query;
+    try {
+      expect(await loaded(csv('phone', mobile(1)))).toMatchObject({ added: 1 });
+    } finally {
+      pool.query = query;
+    }
+    expect(await latest()).toMatchObject({ state: 'done', rows: 1, counts: { added: 1 } });
+  });
+
+  it('is listed page by page, of this campaign only', async () => {
+    for (let n = 0; n < 3; n++) await loaded(csv('phone', mobile(n)));
+    const all = (await imports()).items.map((item: Json) => item.id as string);
+    expect(all).toHaveLength(3);
+    expect(all.map(Number)).toEqual(all.map(Number).toSorted((a: number, b: number) => b - a));
+    const first = await imports('?limit=2');
+    const second = await imports(`?limit=2&cursor=${first.next}`);
+    expect([...first.items, ...second.items].map((item: Json) => item.id as string)).toEqual(all);
+    expect(second.next).toBeNull();
+    expect((await api.call('GET', path('', '2000000000'))).status).toBe(404);
+    expect((await api.call('GET', path('?cursor=x'))).status).toBe(400);
   });
 });

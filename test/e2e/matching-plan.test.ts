@@ -1,6 +1,8 @@
 /** The pick is an index look-up, however long the queue (SQL1): the plans of matching/sql.ts with 1,000,000 queued rows. */
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { updateRules } from '../../api/sql.ts';
+import { campaignRulesSchema } from '../../domain/rules.ts';
 import * as sql from '../../matching/sql.ts';
 import type { Sql } from '../../prisma/tx.ts';
 import { NODE, Queue } from '../kit/queue.ts';
@@ -14,6 +16,10 @@ const READY = 200;
 const HISTORY = 100_000;
 /** Queues that each agent serves: the big one and small ones. */
 const SERVED = 5;
+/** Hours profiles of each queue. */
+const PROFILES = 4;
+/** Those whose hours are open: the head of each is looked at. */
+const OPEN = PROFILES - 1;
 /** At the head of the big queue: contacts that the picky agent has rejected, then numbers in use. */
 const REJECTED = 100;
 const IN_USE = 10;
@@ -56,11 +62,21 @@ async function load(): Promise<void> {
   const run = (text: string, values: unknown[]) => client.query(text, values);
   // Places in another order than the rows lie in: what comes from the head of the queue lies all over the table.
   await run(
-    `INSERT INTO contact (id, campaign_id, list_key, phone_num, state, state_since, call_no, call_id, place, created_at, updated_at)
+    `INSERT INTO contact (id, campaign_id, list_key, phone_num, state, state_since, call_no, call_id, place, created_at, updated_at,
+       hours_1, order_version, sort_key)
      SELECT n, CASE WHEN n <= $2 THEN $3 ELSE ($4::int[])[n % $5 + 1] END, n, '+47' || 100000000 + n, 'queued', $1, 1,
-       n * 1000000 + 1, $1::timestamptz + (n * 7919 % $2) * interval '1 s', $1, $1
+       n * 1000000 + 1, $1::timestamptz + (n * 7919 % $2) * interval '1 s', $1, $1,
+       n / $5 % $6 + 1, 1, contact_sort_key('{}', 0, $1, '[]')
      FROM generate_series(1, $2::bigint + $5 * 1000) AS n`,
-    [now, QUEUED, big, small, SMALL],
+    [now, QUEUED, big, small, SMALL, PROFILES],
+  );
+  // The hours of the last profile are shut.
+  await run(
+    `INSERT INTO hours_window (campaign_id, profile_id, open_until, legal_until, due_at)
+     SELECT cp.id, p, CASE WHEN p < $2 THEN $1::timestamptz + interval '1 h' END, CASE WHEN p < $2 THEN $1::timestamptz + interval '1 h' END,
+       $1::timestamptz + interval '1 h'
+     FROM campaign cp, generate_series(1, $2::int) AS p`,
+    [now, PROFILES],
   );
   await run(
     `INSERT INTO call (call_id, contact_id, campaign_id, call_no, attempt, number, queued_at)
@@ -190,7 +206,7 @@ describe('with a million contacts in the queue', () => {
   it.each(MODES)('and no statistics yet, every pick is a look-up (%s)', async (mode) => {
     const now = queue.clock.now();
     for (const pick of [sql.pickForCampaign(now, big), sql.pickForAgent(now, picky), sql.agentsToMatch(now)]) {
-      const queues = READY * SERVED;
+      const queues = OPEN * READY * SERVED;
       expectLookUp(await planOf(pick, mode), { contacts: HEAD + queues, queues, sorted: queues });
     }
   });
@@ -200,34 +216,35 @@ describe('with a million contacts in the queue', () => {
 
     it('the pick of a campaign asks for the first agent, and passes over what is not allowed', async () => {
       const pick = sql.pickForCampaign(queue.clock.now(), big);
-      expectLookUp(await planOf(pick, mode), { contacts: HEAD + 1, queues: 1, sorted: 1 });
+      expectLookUp(await planOf(pick, mode), { contacts: HEAD + OPEN, queues: OPEN, sorted: OPEN });
       const { rows } = await client.query<sql.Picked>(pick);
       const [next] = await queue.rows<{ id: string }>(
-        `SELECT id FROM contact WHERE campaign_id = $1 ORDER BY place OFFSET $2 LIMIT 1`,
-        [big, HEAD],
+        `SELECT id FROM (SELECT * FROM contact WHERE campaign_id = $1 ORDER BY place OFFSET $2 LIMIT 100) AS after_head
+         WHERE hours_1 < $3 ORDER BY place LIMIT 1`,
+        [big, HEAD, PROFILES],
       );
       expect(rows).toMatchObject([{ agent_id: picky, contact_id: next!.id }]);
     });
 
     it('the pick of a small campaign beside it does not meet the big queue', async () => {
       const plan = await planOf(sql.pickForCampaign(queue.clock.now(), small[0]!), mode);
-      expectLookUp(plan, { contacts: 1, queues: 1, sorted: 1 });
+      expectLookUp(plan, { contacts: OPEN, queues: OPEN, sorted: OPEN });
     });
 
     it('the pick of an agent looks at the head of each queue served', async () => {
       const plan = await planOf(sql.pickForAgent(queue.clock.now(), other), mode);
-      expectLookUp(plan, { contacts: SERVED, queues: SERVED, sorted: SERVED });
+      expectLookUp(plan, { contacts: OPEN * SERVED, queues: OPEN * SERVED, sorted: OPEN * SERVED });
     });
 
     it('the pick of an agent passes over what that agent has rejected, and numbers in use', async () => {
       const plan = await planOf(sql.pickForAgent(queue.clock.now(), picky), mode);
-      expectLookUp(plan, { contacts: HEAD + SERVED, queues: SERVED, sorted: SERVED });
+      expectLookUp(plan, { contacts: HEAD + OPEN * SERVED, queues: OPEN * SERVED, sorted: OPEN * SERVED });
     });
 
     it('the sweep looks at one contact for each ready agent', async () => {
       const plan = await planOf(sql.agentsToMatch(queue.clock.now()), mode);
       // What a filter removed is an average of the loops too, and rounded up.
-      expectLookUp(plan, { contacts: HEAD + 2 * READY, queues: READY, sorted: READY });
+      expectLookUp(plan, { contacts: HEAD + 2 * OPEN * READY, queues: OPEN * READY, sorted: OPEN * READY });
     });
 
     it.each([
@@ -246,9 +263,31 @@ describe('with a million contacts in the queue', () => {
 
     it('who waits for a node is found by looking at the first who may be offered something', async () => {
       const plan = await planOf(sql.waitingAgent(queue.clock.now()), mode);
-      expectLookUp(plan, { contacts: HEAD + SERVED, queues: SERVED, sorted: SERVED });
+      expectLookUp(plan, { contacts: HEAD + OPEN * SERVED, queues: OPEN * SERVED, sorted: OPEN * SERVED });
       const { rows } = await client.query<{ id: number }>(sql.waitingAgent(queue.clock.now()));
       expect(rows).toEqual([{ id: picky }]);
     });
+  });
+
+  // The last: it leaves the queue in two orders.
+  it('just after a change of the order the first by the new one is picked, and no more than some are looked at', async () => {
+    const now = queue.clock.now();
+    const [last] = await queue.rows<{ id: string }>(
+      `UPDATE contact SET variables = '{"var1": "a"}'
+       WHERE id = (SELECT id FROM contact WHERE campaign_id = $1 AND hours_1 < $2 ORDER BY place DESC LIMIT 1) RETURNING id`,
+      [big, PROFILES],
+    );
+    const rules = campaignRulesSchema.parse({ order: [{ by: 'var1' }, { by: 'priority' }] });
+    const { rows: first } = await client.query<{ id: string }>(sql.firstInOrder(big, rules.order, rules.filter, 200));
+    expect(first.length).toBe(PROFILES * 200);
+    await client.query(updateRules(now, big, rules, 'the test'));
+    await client.query(sql.reorderThese(big, first.map(({ id }) => id)));
+
+    const pick = sql.pickForCampaign(now, big);
+    expect((await client.query<sql.Picked>(pick)).rows).toMatchObject([{ contact_id: last!.id }]);
+    for (const mode of MODES) {
+      const { pages } = await planOf(pick, mode);
+      expect(pages).toBeLessThanOrEqual(pagesOf(OPEN + 200, OPEN) + 200);
+    }
   });
 });

@@ -7,7 +7,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import * as legSql from '../../activities/sql.ts';
 import { endCalls, enqueueContacts } from '../../matching/queue.ts';
-import { holdStatus, leaveQueue } from '../../matching/sql.ts';
+import { type Held, holdStatus, leaveQueue } from '../../matching/sql.ts';
 import { inTx } from '../../prisma/tx.ts';
 import { seededRandom } from '../../telephony/simulator/script.ts';
 import { dial, endOffer, type Matcher, type OpenOffer, Queue, TestClock } from '../kit/queue.ts';
@@ -88,8 +88,7 @@ const feed: Step = async ({ db, matching }, random) => {
   const { campaign, ids, page: most } = oneOf(upcoming, random);
   const page = ids.splice(0, 1 + Math.floor(random() * most));
   await inTx(db, async (tx) => {
-    const running = (await tx.row<{ status: string }>(holdStatus(campaign)))?.status === 'running';
-    await tx.run(legSql.startedWaiting(tx.now, page, running));
+    await tx.run(legSql.startedWaiting(tx.now, page, (await tx.row<Held>(holdStatus(campaign)))!));
     await enqueueContacts(tx, page, 'starting');
   });
   await matching.matchCampaign(campaign);

@@ -87,6 +87,27 @@ describe.concurrent('a workflow that is terminated by hand', () => {
     expect(await scene.until('done', 0, REPAIR_MS)).toMatchObject({ ended_reason: 'answered' });
     await scene.agentIs('ready');
   });
+
+  it('while the contact waits on the line for another agent: it is hung up, as nobody would come any more', async () => {
+    const anna = number();
+    const scene = await setScene(system, { agents: 2, contacts: [{ phone_num: anna }], rules: { wrap_up_sec: 0 } });
+    await scene.ready();
+    const { call } = await scene.ringing();
+    await scene.phone(scene.agents[0]!.phone, 'answer');
+    await scene.until('dialling');
+    await scene.phone(anna, 'answer');
+    await scene.until('talking');
+    const other = scene.agents[1]!;
+    await system.ok('PUT', `/agents/${other.id}/state`, { state: 'paused' }, { key: other.key });
+    const transfer = { mode: 'blind', to: { campaign_id: scene.campaign } };
+    await eventually(async () => (await system.api('POST', `/calls/${call}/transfer`, transfer, { key: scene.agents[0]!.key })).status === 200);
+    await phoneIsIdle(scene.agents[0]!.phone);
+    await terminate(scene);
+
+    expect(await scene.until('done', 0, REPAIR_MS)).toMatchObject({ ended_reason: 'answered' });
+    await phoneIsIdle(anna);
+    await scene.agentIs('ready');
+  });
 });
 
 describe('a switch that is away when its worker comes back', () => {

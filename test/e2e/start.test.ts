@@ -113,7 +113,7 @@ describe('npm start', () => {
   });
 
   it('says what is wrong with a list, and leaves nothing of it', { timeout: 90_000 }, async () => {
-    const run = new Run([writeList('bad.csv', ['+4722400000,a,Kari', '12,b,Pål'])]);
+    const run = new Run([writeList('bad.csv', ['+4722400000,a,Kari', '12345,b,Pål'])]);
     expect(await run.ended()).toBe(1);
     expect(run.output).toMatch(/bad\.csv can't be loaded.*\n +line 3, phone_num: is not a valid number/);
     expect(JSON.parse(readIn('processes.json'))).toMatchObject({ children: [] });

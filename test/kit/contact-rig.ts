@@ -9,9 +9,11 @@ import { ApplicationFailure } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, makeTelemetryFilterString, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { afterAll, beforeAll, inject, onTestFinished, type TestContext } from 'vitest';
-import type { CallActivities, EndOutcome, Spare } from '../../activities/calls.ts';
+import type { CallActivities, EndInput, EndOutcome } from '../../activities/calls.ts';
 import type { ConcludeInput, ContactActivities, OpenOffer, Standing } from '../../activities/contacts.ts';
 import type { DialOutcome, OfferOutcome, RingOutcome } from '../../activities/offers.ts';
+import type { TalkActivities } from '../../activities/talks.ts';
+import type { BegunTransfer, TransferActivities, TransferOutcome, TransferSteps } from '../../activities/transfers.ts';
 import type { ResultReason } from '../../domain/codes.ts';
 import { AppError } from '../../domain/errors.ts';
 import { callId, contactOfCall, contactWorkflowId, nodeTaskQueue } from '../../domain/ids.ts';
@@ -28,11 +30,18 @@ type Closed = Extract<Standing, { at: 'closed' }>;
 const UPDATES = {
   reject: messages.reject,
   cancel: messages.cancel,
+  release: messages.release,
   accept: messages.accept,
   hangUp: messages.hangUp,
   dispose: messages.dispose,
   extendWrapUp: messages.extendWrapUp,
   disable: messages.disable,
+  hold: messages.hold,
+  resume: messages.resume,
+  transfer: messages.transfer,
+  completeTransfer: messages.completeTransfer,
+  takeBack: messages.takeBack,
+  sendKeys: messages.sendKeys,
 } as const;
 export type Click = keyof typeof UPDATES;
 
@@ -212,6 +221,10 @@ export class TestContact {
   /** Answers of the next `endOffer`s; when there are none it ends what rings, as a switch does. */
   readonly endings: (EndOutcome | Promise<EndOutcome> | Error)[] = [];
   readonly confirmations: Error[] = [];
+  readonly commands: Error[] = [];
+  /** What the next transfer begins with. */
+  begins: BegunTransfer | Error = { at: 'ringing', offer: null };
+  asksNext: OpenOffer | null = null;
   /** The offer made last. */
   offer!: OpenOffer;
   /** What the rows say of an offer when the workflow asks; nothing: it stands. */
@@ -221,6 +234,7 @@ export class TestContact {
   readonly #node: string;
   readonly #rings = new Map<string, UnderWay<RingOutcome>>();
   readonly #dials = new Map<string, UnderWay<DialOutcome>>();
+  readonly #transfers = new Map<string, UnderWay<TransferOutcome>>();
   #offers = 0;
   #calls = 1;
 
@@ -275,6 +289,21 @@ export class TestContact {
     return underWay(this.#dials, `${this.id}${offerNo}`);
   }
 
+  /** The n-th time that a target is carried is a transfer of its own here. */
+  carried(transferId = `${this.id}1`): UnderWay<TransferOutcome> {
+    return underWay(this.#transfers, transferId);
+  }
+
+  /** It was carried to its end, and is to be carried anew. */
+  carriesAnew(transferId = `${this.id}1`): void {
+    this.#transfers.delete(transferId);
+  }
+
+  /** An offer of the talk to this agent. */
+  asks(agentId: string): OpenOffer {
+    return { ...this.#nextOffer(), callId: this.offer.callId, agentId };
+  }
+
   /** The agent answers: the contact is dialled. */
   async agentAnswers(): Promise<this> {
     this.ring().ends({ kind: 'answered' });
@@ -322,7 +351,8 @@ export class TestContact {
     const { offerNo, callId: call, agentId } = this.offer;
     if (name === 'disable') return { reason: 'disabled', by: 'key:1' };
     if (name === 'reject' || name === 'cancel' || name === 'accept') return { offerNo, agentId };
-    const more = { hangUp: {}, dispose: { action: 'done' }, extendWrapUp: { until: Date.now() + 60_000 } };
+    if (name === 'release') return { offerNo, agentId, by: 'key:3' };
+    const more = { hangUp: {}, hold: {}, resume: {}, completeTransfer: {}, takeBack: {}, transfer: { transferId: `${this.id}1` }, sendKeys: { keysId: '1' }, dispose: { action: 'done' }, extendWrapUp: { until: Date.now() + 60_000 } };
     return { callId: call, agentId, ...more[name] };
   }
 
@@ -347,6 +377,17 @@ export class TestContact {
       if (!this.asked.includes(what)) throw new Error(`${what} was not asked for, but ${this.asked.join(', ')}`);
       return true;
     }, patience);
+    return this;
+  }
+
+  async hasAskedTimes(what: string, times: number): Promise<this> {
+    await eventually(() => this.asked.filter((each) => each === what).length === times);
+    return this;
+  }
+
+  /** The click comes to be taken: what it waits for is over, and the workflow may not have heard of that yet. */
+  async untilHeld(click: () => Promise<unknown>): Promise<this> {
+    await eventually(async () => (await refusal(click())) === 'done');
     return this;
   }
 
@@ -385,7 +426,7 @@ export class TestContact {
   // ---- what the rig asks it -----------------------------------------------------------------------------------------
 
   async close(): Promise<void> {
-    for (const phone of [...this.#rings.values(), ...this.#dials.values()]) phone.stumbles();
+    for (const phone of [...this.#rings.values(), ...this.#dials.values(), ...this.#transfers.values()]) phone.stumbles();
     // Over already, more often than not.
     await this.handle.terminate().catch(() => {});
   }
@@ -404,9 +445,9 @@ export class TestContact {
     return phone.lasts();
   }
 
-  async endOffer({ offerId, why, spare }: { offerId: string; why: ResultReason; spare: Spare }): Promise<EndOutcome> {
+  async endOffer({ offerId, why, spare, by }: EndInput): Promise<EndOutcome> {
     const offerNo = Number(offerId.slice(this.id.length));
-    this.asked.push(`endOffer ${offerNo} ${why} sparing ${spare}`);
+    this.asked.push(`endOffer ${offerNo} ${why} sparing ${spare}${by ? ` by ${by}` : ''}`);
     if (this.endings.length > 0) return answer(this.endings.shift()!);
     const isDialled = this.#dials.has(offerId);
     if (isDialled) this.dial(offerNo).ends({ kind: 'failed', code: 'h', reason: why });
@@ -417,6 +458,30 @@ export class TestContact {
   async confirm(offerId: string): Promise<void> {
     this.asked.push(`confirm ${offerId.slice(this.id.length)}`);
     if (this.confirmations.length > 0) throw this.confirmations.shift()!;
+  }
+
+  transferCommand(what: string, transferId: string): Promise<void> {
+    return this.command(what, transferId);
+  }
+
+  lastingTransfer = (transferId: string) => this.#lasting('carry', this.#transfers, transferId);
+
+  beginTransfer(transferId: string): BegunTransfer {
+    this.asked.push(`beginTransfer ${transferId.slice(this.id.length)}`);
+    const begun = this.begins;
+    if (begun instanceof Error) throw begun;
+    return begun;
+  }
+
+  /** The agent whom matching has found for the contact who waits in a queue. */
+  offerOfTransfer(): OpenOffer | null {
+    return this.asksNext;
+  }
+
+  /** What is done in a talk; the next answer of `commands` makes it fail. */
+  async command(what: string, offerId: string): Promise<void> {
+    this.asked.push(`${what} ${offerId.slice(this.id.length)}`);
+    if (this.commands.length > 0) throw this.commands.shift()!;
   }
 
   openOffer(): OpenOffer | null {
@@ -445,6 +510,11 @@ export class TestContact {
     return standing;
   }
 
+  async standing(): Promise<Standing> {
+    this.asked.push('standing');
+    return this.standings.length > 0 ? answer(this.standings.shift()!) : { at: 'queue' };
+  }
+
   async enqueueDue(): Promise<Standing> {
     this.asked.push('enqueueDue');
     return this.standings.length > 0 ? answer(this.standings.shift()!) : { at: 'queue' };
@@ -465,7 +535,7 @@ function underWay<T>(all: Map<string, UnderWay<T>>, id: string): UnderWay<T> {
 
 type Contacts = ReadonlyMap<string, TestContact>;
 
-function steps(contacts: Contacts): ContactActivities {
+function steps(contacts: Contacts): ContactActivities & TransferSteps {
   const of = (contactId: string): TestContact => {
     const contact = contacts.get(contactId);
     if (!contact) throw ApplicationFailure.nonRetryable('a test that is over', 'CONTACT_CLOSED');
@@ -474,11 +544,16 @@ function steps(contacts: Contacts): ContactActivities {
   const once = repeatable();
   return {
     openOffer: ({ contactId }) => once(() => of(contactId).openOffer()),
-    register: ({ callId: call, agentId, action }) =>
-      once(() => void of(contactOfCall(call)).asked.push(`register ${action} of agent ${agentId}`)),
+    register: ({ callId: call, agentId, action, topics }) => {
+      const said = [action, ...(topics.length > 0 ? [`(${topics.join(', ')})`] : [])].join(' ');
+      return once(() => void of(contactOfCall(call)).asked.push(`register ${said} of agent ${agentId}`));
+    },
     outcomeOf: ({ offerId }) => once(() => ofOffer(contacts, offerId).outcomeOf(offerId)),
+    standing: ({ contactId }) => once(() => of(contactId).standing()),
     enqueueDue: ({ contactId }) => once(() => of(contactId).enqueueDue()),
     conclude: (input) => once(() => of(input.contactId).conclude(input)),
+    beginTransfer: ({ transferId }) => once(() => ofTransfer(contacts, transferId).beginTransfer(transferId)),
+    offerOfTransfer: ({ transferId }) => once(() => ofTransfer(contacts, transferId).offerOfTransfer()),
     takeBack: ({ offerId, reason }) => once(() => ofOffer(contacts, offerId).takeBack(offerId, reason)),
   };
 }
@@ -498,14 +573,22 @@ function repeatable(): <T>(step: () => T | Promise<T>) => Promise<T> {
   };
 }
 
-function phones(contacts: Contacts): CallActivities {
+function phones(contacts: Contacts): CallActivities & TalkActivities & TransferActivities {
   return {
     ring: async ({ offerId }) => ofOffer(contacts, offerId).lastingRing(offerId),
     dial: async ({ offerId }) => ofOffer(contacts, offerId).lastingDial(offerId),
     endOffer: async (input) => ofOffer(contacts, input.offerId).endOffer(input),
     confirm: async ({ offerId }) => ofOffer(contacts, offerId).confirm(offerId),
+    unlink: async ({ transferId }) => ofTransfer(contacts, transferId).transferCommand('unlink', transferId),
+    carryTransfer: async ({ transferId }) => ofTransfer(contacts, transferId).lastingTransfer(transferId),
+    completeTransfer: async ({ transferId }) => ofTransfer(contacts, transferId).transferCommand('completeTransfer', transferId),
+    takeContactBack: async ({ transferId }) => ofTransfer(contacts, transferId).transferCommand('takeContactBack', transferId),
+    hold: async ({ offerId, on }) => ofOffer(contacts, offerId).command(on ? 'hold' : 'resume', offerId),
+    sendKeys: async ({ offerId, keysId }) => ofOffer(contacts, offerId).command(`sendKeys ${keysId}`, offerId),
   };
 }
+
+const ofTransfer = (contacts: Contacts, transferId: string): TestContact => contacts.get(transferId.slice(0, -1))!;
 
 /** As the database answers an id it does not have. */
 function ofOffer(contacts: Contacts, offerId: string): TestContact {

@@ -9,6 +9,7 @@ import type { TestProject } from 'vitest/node';
 import { migrate, startPostgres } from '../../dev/postgres.ts';
 import { startTemporal } from '../../dev/temporal.ts';
 import { throwAwayDataDir } from '../../dev/throw-away.ts';
+import { ANY_COUNTRY, ANY_TIME, putLegalHours } from '../../matching/legal-hours.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -70,6 +71,7 @@ async function provide(project: TestProject, servers: SharedServers): Promise<vo
 async function startTemplate(dataDir: string): Promise<string> {
   const { url } = await startPostgres({ dataDir, log: silent, ephemeral: true });
   await migrate(url);
+  await withoutLegalHours(url);
   const admin = new URL(url);
   const template = admin.pathname.slice(1);
   admin.pathname = '/postgres';
@@ -79,6 +81,14 @@ async function startTemplate(dataDir: string): Promise<string> {
   await client.query(`alter database "${template}" with allow_connections false`);
   await client.end();
   return url;
+}
+
+/** Tests run at any time of day; those of calling hours set their own. */
+async function withoutLegalHours(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(putLegalHours(new Date(), ANY_COUNTRY, ANY_TIME, 'test'));
+  await client.end();
 }
 
 async function startTestTemporal(dataDir: string): Promise<string> {

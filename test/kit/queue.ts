@@ -2,14 +2,18 @@
  * Queue, agents and matchers on a real database, without Temporal and switch: a clock that the test sets, workflows that
  * only listen, phones that end as the test says. The code under test is the product's own, edges included.
  */
+import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import type { Pool } from 'pg';
+import type { z } from 'zod';
 import { createLegBook, type LegBook } from '../../activities/legs.ts';
 import * as legSql from '../../activities/sql.ts';
+import { insertCampaign, setStatus, updateRules } from '../../api/sql.ts';
 import type { Clock } from '../../config/clock.ts';
 import { legId } from '../../domain/ids.ts';
 import { campaignRulesSchema } from '../../domain/rules.ts';
 import { type AgentRow, changeAgent } from '../../matching/agents.ts';
+import { placeContacts } from '../../matching/hours.ts';
 import { createMatching, type Matching } from '../../matching/matching.ts';
 import { enqueueContacts } from '../../matching/queue.ts';
 import { lockAgentOfOffer } from '../../matching/sql.ts';
@@ -58,7 +62,7 @@ export interface OpenOffer {
 }
 
 export interface NewCampaign {
-  rules?: Partial<{ reoffer_after_sec: number; rest_sec: number; missed_limit: number; error_limit: number }>;
+  rules?: z.input<typeof campaignRulesSchema>;
 }
 
 export interface NewAgent {
@@ -72,6 +76,9 @@ export interface NewContact {
   /** Its place among equals, in seconds: lower first. */
   place?: number;
   phone?: string;
+  phone2?: string;
+  zone?: string;
+  variables?: Record<string, string>;
 }
 
 export const NODE = 'node-1';
@@ -145,12 +152,21 @@ export class Queue {
   }
 
   async campaign({ rules = {} }: NewCampaign = {}): Promise<number> {
-    const [row] = await this.rows<{ id: number }>(
-      `INSERT INTO campaign (name, queue_key, status, country, zone, rules, created_at, updated_at)
-       VALUES ('test', '__Dialer' || gen_random_uuid(), 'running', 'NO', 'Europe/Oslo', $1, $2, $2) RETURNING id`,
-      [campaignRulesSchema.parse(rules), this.clock.now()],
-    );
+    const now = this.clock.now();
+    const settings = { name: 'test', queueKey: `__Dialer${randomUUID()}`, country: 'NO', zone: 'Europe/Oslo' };
+    const numbers = { serviceNum: null, callerId: null };
+    const [row] = (
+      await this.pool.query<{ id: number }>(
+        insertCampaign(now, { ...settings, ...numbers, rules: campaignRulesSchema.parse({ max_per_number_per_day: 100, min_gap_sec: 0, ...rules }), by: 'the test' }),
+      )
+    ).rows;
+    await this.pool.query(setStatus(now, row!.id, 'running', false));
     return row!.id;
+  }
+
+  /** The next version of a campaign's rules. */
+  async edit(campaign: number, rules: NewCampaign['rules']): Promise<void> {
+    await this.pool.query(updateRules(this.clock.now(), campaign, campaignRulesSchema.parse(rules), 'the test'));
   }
 
   /** An agent who is logged off. */
@@ -172,15 +188,17 @@ export class Queue {
   async contacts(campaign: number, contacts: NewContact[]): Promise<string[]> {
     const numbered = contacts.map((contact) => ({ phone: `+47${22_000_000 + ++this.#phone}`, ...contact }));
     const rows = await this.rows<{ id: string }>(
-      `INSERT INTO contact (campaign_id, list_key, phone_num, state, state_since, priority, queue_rank, place,
-         created_at, updated_at)
-       SELECT $1, gen_random_uuid(), c.phone, 'starting', $3, coalesce(c.priority, 0), coalesce(c.rank, 3),
-         $3::timestamptz + coalesce(c.place, 0) * interval '1 s', $3, $3
-       FROM jsonb_to_recordset($2) AS c (phone text, priority int, rank int, place int)
+      `INSERT INTO contact (campaign_id, list_key, phone_num, phone_2, zone, variables, state, state_since, priority,
+         queue_rank, place, created_at, updated_at)
+       SELECT $1, gen_random_uuid(), c.phone, c."phone2", c.zone, coalesce(c.variables, '{}'), 'starting', $3,
+         coalesce(c.priority, 0), coalesce(c.rank, 3), $3::timestamptz + coalesce(c.place, 0) * interval '1 s', $3, $3
+       FROM jsonb_to_recordset($2) AS c (phone text, "phone2" text, zone text, variables jsonb, priority int, rank int, place int)
        RETURNING id`,
       [campaign, JSON.stringify(numbered), this.clock.now()],
     );
-    return rows.map((row) => row.id);
+    const ids = rows.map((row) => row.id);
+    await placeContacts({ pool: this.pool, clock: this.clock }, campaign, ids);
+    return ids;
   }
 
   /** Puts contacts into the queue; no match is run. */
@@ -233,11 +251,14 @@ export async function sendLeg(db: Db, offer: OpenOffer, party: 'agent' | 'contac
     const context = (await tx.row<legSql.CallContext>(legSql.callContext(offer.id)))!;
     const { attempt, number: source } = context;
     const leg = { id, offer, attempt, source, originating: null, notAfter: tx.now };
-    const to = party === 'agent' ? { ciq: 'a' as const, destination: context.phone } : { ciq: 'c' as const, destination: source };
+    const to = party === 'agent' ? TO_AGENT(context.phone) : TO_CONTACT(source);
     await tx.row(legSql.insertLeg(tx.now, { ...leg, ...to }));
   });
   return id;
 }
+
+const TO_AGENT = (destination: string) => ({ ciq: 'a', legType: 'agent', destination }) as const;
+const TO_CONTACT = (destination: string) => ({ ciq: 'c', legType: 'contact', destination }) as const;
 
 /** As activities/calls.ts notes it. */
 async function agentAnswers(db: Db, legs: LegBook, offer: OpenOffer, leg: string): Promise<void> {

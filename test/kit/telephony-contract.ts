@@ -367,6 +367,70 @@ function endingTogether(suite: Suite): void {
       expect(await suite.telephony.status(legs[1])).toBe('answered');
     });
 
+    it.each<[string, (leg: string) => Promise<unknown>]>([
+      ['hangs up', (leg) => suite.phoneOf(leg).hangUp()],
+      ['is hung up by us', (leg) => suite.telephony.hangUp(leg, 'call_over')],
+    ])('but for one that was left out of a newer list, when it %s', async (_how, end) => {
+      const [left, stays] = await pair();
+      await suite.telephony.endTogether(`mix-${left}`, [{ legId: stays, why: 'call_over' }]);
+
+      await end(left);
+      await suite.ended(left);
+
+      expect(await suite.telephony.status(stays)).toBe('answered');
+    });
+
+    /** Somebody (`asked`) whose end the other does not share, and who ends with the other. */
+    const oneWay = async () => {
+      const [other, asked] = await pair();
+      const bind = () =>
+        suite.telephony.endTogether(`mix-${other}`, [
+          { legId: other, why: 'call_over' },
+          { legId: asked, why: null },
+        ]);
+      return { other, asked, bind };
+    };
+
+    it.each<[string, (leg: string) => Promise<unknown>]>([
+      ['hangs up', (leg) => suite.phoneOf(leg).hangUp()],
+      ['is hung up by us', (leg) => suite.telephony.hangUp(leg, 'call_over')],
+    ])('one without a reason leaves the others alone when it %s, also if that is said after its end', async (_how, end) => {
+      const { other, asked, bind } = await oneWay();
+      await bind();
+
+      await end(asked);
+      await suite.ended(asked);
+      await bind();
+
+      expect(await suite.telephony.status(other)).toBe('answered');
+    });
+
+    it('one without a reason ends with the others', async () => {
+      const { other, asked, bind } = await oneWay();
+      await bind();
+
+      await suite.phoneOf(other).hangUp();
+
+      expect(await suite.ended(asked)).toMatchObject({ phase: 'answered', by: 'command', why: 'call_over' });
+    });
+
+    it('one without a reason that has ended keeps none from being sent', async () => {
+      const gone = await suite.dialUntil('alerting', manual);
+      await suite.phoneOf(gone).reject();
+      await suite.ended(gone);
+      const { id, originate, phone } = suite.leg();
+      await phone.behave(manual);
+
+      await suite.telephony.endTogether(`mix-${gone}`, [
+        { legId: gone, why: null },
+        { legId: id, why: 'call_over' },
+      ]);
+
+      expect(await suite.telephony.originate(originate)).toBe('accepted');
+      await suite.heard(id, 'alerting');
+      await suite.telephony.hangUp(id, 'call_over');
+    });
+
     it('at once, if one has ended before the command came', async () => {
       const [gone, there] = [await suite.dialUntil('alerting', manual), await suite.dialUntil('alerting', manual)];
       await suite.phoneOf(gone).reject();
@@ -434,6 +498,26 @@ function inATalk(suite: Suite): void {
         await suite.telephony.hold(leg, on);
         await suite.hears(leg, on ? { onHold: true } : { onHold: false, mix: `mix-${leg}` });
       }
+    });
+
+    it('is one of two, while a third is on hold and comes back into their mix', async ({ skip }) => {
+      skip(!suite.can.hold || !suite.can.play, 'the adapter holds no legs');
+      const [contact, agent, asked] = [await answered(), await answered(), await answered()];
+      const mix = `mix-${contact}`;
+      for (const each of [contact, agent]) await suite.telephony.join(mix, each);
+      await suite.telephony.hold(contact, true);
+      await suite.telephony.play(contact, 'music');
+      await suite.telephony.join(mix, asked);
+      await suite.hears(contact, { sound: 'music' });
+      await suite.hears(asked, { onHold: false, mix });
+      // The agent leaves, the contact comes back to whoever was asked.
+      await suite.telephony.hangUp(agent, 'call_over');
+      await suite.ended(agent);
+      await suite.telephony.play(contact, null);
+      await suite.telephony.hold(contact, false);
+      await suite.telephony.join(mix, contact);
+      await suite.hears(contact, { onHold: false, sound: null, mix });
+      await suite.hears(asked, { mix });
     });
 
     it('a sound is played until another one is, or none', async ({ skip }) => {

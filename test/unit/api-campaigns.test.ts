@@ -69,6 +69,8 @@ describe('whyNot', () => {
 });
 
 test('local time of a zone, over a change of date', () => {
-  expect(localTime(new Date('2026-07-01T23:30:05Z'), 'Europe/Oslo')).toBe('2026-07-02T01:30:05');
-  expect(localTime(new Date('2026-07-01T00:00:00Z'), 'America/New_York')).toBe('2026-06-30T20:00:00');
+  expect(localTime(new Date('2026-07-01T23:30:05Z'), ['Europe/Oslo', 'Europe/Paris'])).toBe('2026-07-02T01:30:05');
+  expect(localTime(new Date('2026-07-01T00:00:00Z'), ['America/New_York'])).toBe('2026-06-30T20:00:00');
+  expect(localTime(new Date(), ['America/New_York', 'America/Chicago'])).toBeNull();
+  expect(localTime(new Date(), ['Mars/Olympus'])).toBeNull();
 });

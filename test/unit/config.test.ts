@@ -48,6 +48,7 @@ describe('loadConfig', () => {
         callerId: null,
         earlyMediaAlerts: true,
       },
+      webhookNetworks: [],
       logLevel: 'info',
     });
   });

@@ -51,6 +51,7 @@ describe('after an offer that was not answered', () => {
     ['clicks Cancel in set-up', ['q', 'agent_cancel'], ['ready', 'agent_cancel', null, 1, 1]],
     ['logs off', ['h', 'agent_logged_off'], ['logged_off', 'agent_logged_off', null, 1, 1]],
     ['lease lapses', ['q', 'agent_lost'], ['logged_off', 'agent_lost', null, 1, 1]],
+    ['is released', ['h', 'agent_released'], ['ready', 'agent_released', null, 1, 1]],
     ['contact disabled', ['h', 'disabled'], ['ready', 'disabled', null, 1, 1]],
     ['list replaced', ['q', 'list_replaced'], ['ready', 'list_replaced', null, 1, 1]],
     ['campaign stopped', ['h', 'campaign_paused'], ['ready', 'campaign_paused', null, 1, 1]],

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { getCountries, getExampleNumber } from 'libphonenumber-js/max';
 import examples from 'libphonenumber-js/mobile/examples';
 import { describe, expect, test } from 'vitest';
-import { parseNumber } from '../../domain/numbers.ts';
+import { parseNumber, readNumber, whyNotDialled } from '../../domain/numbers.ts';
 
 const COUNTRIES = getCountries();
 
@@ -54,7 +54,9 @@ describe('never dialled', () => {
   const MORE = ['17', '18', '190', '191', '192', '193', '199', '911', '933', '988', '995', '997', '998', '999'];
 
   test.each([...EMERGENCY, ...MORE])('emergency: %s in any country', (text) => {
-    expect(COUNTRIES.filter((country) => 'e164' in parseNumber(text, country))).toEqual([]);
+    const read = COUNTRIES.map((country) => parseNumber(text, country));
+    expect(read.filter((number) => 'e164' in number)).toEqual([]);
+    expect(read).toContainEqual({ problem: 'short_number' });
   });
 
   test.each([
@@ -66,7 +68,7 @@ describe('never dialled', () => {
     ['3949', 'FR'],
     ['411', 'US'],
   ])('emergency with a country, and service numbers: %s in %s', (text, country) => {
-    expect(parseNumber(text, country)).toEqual({ problem: expect.stringMatching(/^not_/) });
+    expect(parseNumber(text, country)).toEqual({ problem: expect.stringMatching(/^(not_|short_)/) });
   });
 
   test.each([
@@ -88,6 +90,46 @@ describe('never dialled', () => {
     ['shared cost of no country', '+808 1234 5678', 'NO'],
   ])('%s: %s in %s', (_what, text, country) => {
     expect(parseNumber(text, country)).toEqual({ problem: 'not_callable' });
+  });
+});
+
+describe('what a campaign may dial', () => {
+  const own = new Set<string>();
+
+  test.each([
+    ['its own country, where the rule names none', '22865000', 'NO', null, null],
+    ['another country', '+46701234567', 'NO', null, 'country_not_allowed'],
+    ['a country of the rule', '+46701234567', 'NO', ['NO', 'SE'], null],
+    ['its own country, where the rule leaves it out', '22865000', 'NO', ['SE'], 'country_not_allowed'],
+    ['another country of the same calling code', '+18095550123', 'US', null, 'country_not_allowed'],
+    ['the same, when it is named', '+18095550123', 'US', ['US', 'DO'], null],
+    ['an island with a plan of its own', '+447911123456', 'GB', null, 'country_not_allowed'],
+    ['Svalbard, whose fixed numbers are its own', '+4779021000', 'NO', null, 'country_not_allowed'],
+    ['Svalbard, whose mobile numbers are Norway\'s', '+4741234567', 'SJ', null, null],
+    ['Åland, whose mobile numbers are Finland\'s', '0412345678', 'AX', null, null],
+    ['a satellite, which is of no country', '+870773123456', 'NO', ['NO', 'US', 'GB'], 'country_not_allowed'],
+    ['a number that is free of charge in every country', '+80012345678', 'NO', null, 'country_not_allowed'],
+    ['what was taken in by an older plan', '+4712345678', 'NO', null, 'not_valid'],
+    ['what has become premium rate', '+4782912345', 'NO', null, 'not_callable'],
+    ['any number, if its country is none', '+4722865000', 'XX', null, 'country_not_allowed'],
+  ])('%s: %s', (_what, text, country, countries, problem) => {
+    const read = readNumber(text, { country, countries, own });
+    expect('problem' in read ? read.problem : null).toBe(problem);
+    if (!text.startsWith('+')) return;
+    expect(whyNotDialled(text, { country, countries, own })).toBe(problem);
+  });
+
+  test('every country may call its own mobile numbers', () => {
+    for (const country of COUNTRIES) {
+      const { number } = getExampleNumber(country, examples)!;
+      expect(whyNotDialled(number, { country, countries: null, own }), country).toBeNull();
+    }
+  });
+
+  test('nobody is called at a number of our own', () => {
+    const ours = { country: 'NO', countries: null, own: new Set(['+4722865000']) };
+    expect(readNumber('22 86 50 00', ours)).toEqual({ problem: 'own_number' });
+    expect(readNumber('22 86 50 01', ours)).toEqual({ e164: '+4722865001' });
   });
 });
 

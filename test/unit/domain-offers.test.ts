@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { ResultReason } from '../../domain/codes.ts';
 import { endsCall } from '../../domain/offers.ts';
 
-test.each<ResultReason>(['agent_reject', 'agent_logged_off', 'agent_lost', 'switch_lost'])(
+test.each<ResultReason>(['agent_reject', 'agent_logged_off', 'agent_lost', 'agent_released', 'switch_lost'])(
   'after %s the call goes back to its place',
   (reason) => {
     expect(endsCall(reason)).toBe(false);

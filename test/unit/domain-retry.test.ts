@@ -9,7 +9,7 @@ const EXHAUSTED = { kind: 'done', reason: 'attempts_exhausted' };
 const GIVEN_UP = { kind: 'done', reason: 'numbers_given_up' };
 
 /** A contact with two numbers, called once, at the first. */
-const once: AttemptHistory = { attempts: 1, codes: {}, phones: { 1: true, 2: true }, lastPhone: 1 };
+const once: AttemptHistory = { attempts: 1, granted: 0, codes: {}, phones: { 1: true, 2: true }, lastPhone: 1 };
 const rulesWith = (rules: object): CampaignRules => campaignRulesSchema.parse(rules);
 
 describe('the delay', () => {
@@ -97,12 +97,13 @@ const anyRules = fc
   })
   .map(rulesWith);
 
-test('whatever the rules and outcomes: never more attempts than max_attempts, never a number given up', () => {
+test('whatever the rules and outcomes: by the delay and maximum of each code, never more attempts than allowed, never a number given up', () => {
   const outcome = fc.record({ code, givenUp: fc.boolean() });
   const numbers = fc.record({ 1: fc.constant(true), 2: fc.boolean() });
   fc.assert(
-    fc.property(anyRules, numbers, fc.array(outcome, { minLength: 20, maxLength: 20 }), (rules, phones, outcomes) => {
-      const history: AttemptHistory = { attempts: 0, codes: {}, phones: { ...phones }, lastPhone: 1 };
+    fc.property(anyRules, fc.nat(3), numbers, fc.array(outcome, { minLength: 24, maxLength: 24 }), (rules, granted, phones, outcomes) => {
+      const history: AttemptHistory = { attempts: 0, granted, codes: {}, phones: { ...phones }, lastPhone: 1 };
+      const retries: Partial<Record<LegCode, number>> = {};
       for (const { code, givenUp } of outcomes) {
         history.attempts += 1;
         history.codes[code] = (history.codes[code] ?? 0) + 1;
@@ -111,8 +112,14 @@ test('whatever the rules and outcomes: never more attempts than max_attempts, ne
         if (step.kind === 'done') break;
         expect(history.phones[step.phone]).toBe(true);
         history.lastPhone = step.phone;
+        // An answer that was none retries as one that rang out.
+        const applied = code === 'k' ? 't' : code;
+        retries[applied] = (retries[applied] ?? 0) + 1;
+        const { delay_sec, max } = rules.retry[applied];
+        expect(step.delaySec).toBe(delay_sec);
+        if (max !== null) expect(retries[applied]).toBeLessThanOrEqual(max);
       }
-      expect(history.attempts).toBeLessThanOrEqual(rules.max_attempts);
+      expect(history.attempts).toBeLessThanOrEqual(rules.max_attempts + granted);
     }),
   );
 });

@@ -32,6 +32,14 @@ test('defaults', () => {
     error_limit: 5,
     after_reject: 'ready',
     wrap_up_sec: 30,
+    max_per_number_per_day: 3,
+    min_gap_sec: 300,
+    hours: null,
+    order: [],
+    filter: { include: [], exclude: [] },
+    reschedule: { reserve_sec: 600, while_paused: false },
+    countries: null,
+    topics: { required: false, comment: 'optional', tree: [] },
     record_calls: false,
   });
 });
@@ -40,6 +48,26 @@ test('what is given is kept, the rest keeps its default, also inside', () => {
   const rules = campaignRulesSchema.parse({ ring_sec: 45, retry: { b: { max: 2 } } });
   const { retry, ...others } = defaultRules();
   expect(rules).toEqual({ ...others, ring_sec: 45, retry: { ...retry, b: { delay_sec: 900, max: 2 } } });
+});
+
+test.each<[string, object, string[]]>([
+  ['a gap as long as the campaign', { min_gap_sec: 86_400 }, ['min_gap_sec']],
+  ['delays that are over after it', { retry: { b: { delay_sec: 86_400 }, t: { delay_sec: 200_000 } } }, ['retry.b.delay_sec', 'retry.t.delay_sec']],
+  ['delays of retries that there are not', { retry: { b: { delay_sec: 86_400, max: 0 } } }, []],
+  ['delays where there is one attempt', { max_attempts: 1, retry: { b: { delay_sec: 86_400 } } }, []],
+  ['what ends before', { min_gap_sec: 86_399 }, []],
+])('%s: %j in a campaign of one day', (_what, rules, expected) => {
+  const hours = { periods: [{ days: ['mon'], from: '09:00', to: '17:00' }], from_date: '2030-01-07', to_date: '2030-01-07' };
+  expect(problems({ hours, ...rules })).toEqual(expected);
+});
+
+test.each<[string, object, string[]]>([
+  ['values that no contact can have both', { include: [{ variable: 'var1', values: ['a'] }, { variable: 'var1', values: ['B'] }] }, ['filter.include.1.values']],
+  ['values that are excluded, too', { include: [{ variable: 'var1', values: ['A'] }], exclude: [{ variable: 'var1', values: ['a'] }] }, ['filter.include.0.values']],
+  ['values of which some are left', { include: [{ variable: 'var1', values: ['a', 'b'] }], exclude: [{ variable: 'var1', values: ['a'] }] }, []],
+  ['other variables', { include: [{ variable: 'var1', values: ['a'] }, { variable: 'var2', values: ['b'] }] }, []],
+])('a filter with %s', (_what, filter, expected) => {
+  expect(problems({ filter })).toEqual(expected);
 });
 
 test('defaults are nobody\'s to change', () => {
@@ -83,6 +111,12 @@ describe('ranges', () => {
   test('calls are recorded or not', () => {
     expect([true, false].flatMap((value) => problems({ record_calls: value }))).toEqual([]);
     for (const value of ['yes', 1, null]) expect(problems({ record_calls: value })).toEqual(['record_calls']);
+  });
+
+  test('countries are named, or only the campaign\'s own', () => {
+    for (const value of [null, ['NO'], ['NO', 'SE', 'AX']]) expect(problems({ countries: value })).toEqual([]);
+    for (const value of [[], 'NO', true]) expect(problems({ countries: value })).toEqual(['countries']);
+    for (const value of ['no', 'NOR', 'XX', '', 47]) expect(problems({ countries: ['NO', value] })).toEqual(['countries.1']);
   });
 
   test('only a maximum may be null', () => {

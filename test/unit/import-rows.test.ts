@@ -1,12 +1,17 @@
 import { describe, expect, it } from 'vitest';
+import { Columns } from '../../api/imports/columns.ts';
+import type { Problem } from '../../api/imports/problems.ts';
 import type { Format } from '../../api/imports/read.ts';
-import { columnOf, type ContactRow, createRowReader, type Problem } from '../../api/imports/rows.ts';
-import { AppError } from '../../domain/errors.ts';
+import { type ContactRow, createRowReader } from '../../api/imports/rows.ts';
+import { NUMBER_PROBLEM_TEXT } from '../../domain/numbers.ts';
+
+const columns = new Columns({ map: [], ignore: [] });
+const NORWAY = { country: 'NO', countries: ['NO', 'SE'], own: new Set(['+4722865099']) };
 
 /** Reads CSV rows below a header (lines 2, 3, …), or JSON items (1, 2, …), with the problems found. */
 function readAll(header: string[] | null, values: unknown[], format: Format = header ? 'csv' : 'json') {
   const problems: Problem[] = [];
-  const readRow = createRowReader(format, 'NO', (problem) => problems.push(problem));
+  const readRow = createRowReader({ format, columns, campaign: NORWAY }, (problem) => problems.push(problem));
   if (header) expect(readRow({ line: 1, value: header })).toBe('blank');
   const first = header ? 2 : 1;
   return { rows: values.map((value, i) => readRow({ line: first + i, value })), problems };
@@ -28,17 +33,6 @@ function problemOf(header: string[], cells: string[]): [string | null, string] {
   return [column, reason];
 }
 
-function headerIssues(header: string[]): string[] {
-  try {
-    readAll(header, []);
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'INVALID') {
-      return error.details.issues!.map(({ field, reason }) => `${field} ${reason}`);
-    }
-  }
-  throw new Error('the header was taken');
-}
-
 const PLAIN = {
   line: 2,
   listKey: '+4722865000',
@@ -48,49 +42,9 @@ const PLAIN = {
   variables: {},
   zone: null,
   priority: 0,
+  earliest: null,
+  latest: null,
 };
-
-describe('the header', () => {
-  it.each([
-    ['phone_num', 'phone_num'],
-    ['Phone', 'phone_num'],
-    ['NUMBER', 'phone_num'],
-    [' phone number ', 'phone_num'],
-    ['Phone-2', 'phone_2'],
-    ['ID', 'external_id'],
-    ['External ID', 'external_id'],
-    ['TimeZone', 'zone'],
-    ['Priority', 'priority'],
-    ['VAR1', 'var1'],
-    ['var30', 'var30'],
-  ])('%j stands for %s', (name, column) => {
-    expect(columnOf(name)).toBe(column);
-  });
-
-  it.each(['var0', 'var31', 'var01', 'name', 'constructor', '__proto__', ''])('%j stands for nothing', (name) => {
-    expect(columnOf(name)).toBeUndefined();
-  });
-
-  it('names every column that is not known, and those that are', () => {
-    const allowed = 'allowed are phone_num, phone_2, external_id, zone, priority and var1 to var30';
-    expect(headerIssues(['phone_num', 'Fornavn', '', 'var31'])).toEqual([
-      `line 1, column 2 "Fornavn" is not a known column; ${allowed}`,
-      `line 1, column 3 has no name; ${allowed}`,
-      `line 1, column 4 "var31" is not a known column; ${allowed}`,
-    ]);
-  });
-
-  it('has each column once, whatever its name', () => {
-    expect(headerIssues(['Phone', 'number', 'var1', 'var1'])).toEqual([
-      'line 1, column 2 "number" is the same column as "Phone"',
-      'line 1, column 4 "var1" is the same column as "var1"',
-    ]);
-  });
-
-  it('has the number', () => {
-    expect(headerIssues(['external_id', 'phone_2'])[0]).toMatch(/^line 1 has no column phone_num/);
-  });
-});
 
 describe('a row', () => {
   it('needs no more than a number', () => {
@@ -98,8 +52,9 @@ describe('a row', () => {
   });
 
   it('may say everything', () => {
-    const header = ['var2', 'external_id', 'phone', 'phone_2', 'timezone', 'priority', 'var1'];
-    const cells = [' two ', ' C-1 ', '+47 22 86 50 00', '0046 8 505 78 000', ' Europe/Oslo ', '-10', 'Åse "Bø"\n'];
+    const header = ['var2', 'external_id', 'phone', 'phone_2', 'timezone', 'priority', 'earliest', 'Latest', 'var1'];
+    const numbers = ['+47 22 86 50 00', '0046 8 505 78 000'];
+    const cells = [' two ', ' C-1 ', ...numbers, ' Europe/Oslo ', '-10', ' 17:30', '08:00 ', 'Åse "Bø"\n'];
     expect(csvRow(header, cells)).toEqual({
       line: 2,
       listKey: 'C-1',
@@ -109,16 +64,30 @@ describe('a row', () => {
       variables: { var2: ' two ', var1: 'Åse "Bø"\n' },
       zone: 'Europe/Oslo',
       priority: -10,
+      earliest: '17:30',
+      latest: '08:00',
     });
   });
 
   it('may leave everything else blank', () => {
-    const header = ['phone_num', 'phone_2', 'external_id', 'zone', 'priority', 'var1'];
-    expect(csvRow(header, ['22865000', '', ' ', '', ' ', ' '])).toEqual(PLAIN);
+    const header = ['phone_num', 'phone_2', 'external_id', 'zone', 'priority', 'earliest', 'latest', 'var1'];
+    expect(csvRow(header, ['22865000', '', ' ', '', ' ', '', ' ', ' '])).toEqual(PLAIN);
   });
 
   it('has no second number that is the first', () => {
     expect(csvRow(['phone_num', 'phone_2'], ['22865000', '+47 22 86 50 00']).phone2).toBeNull();
+  });
+
+  it.each([
+    ['08:30', '08:30'],
+    ['8:30', '08:30'],
+    ['08:30:00', '08:30'],
+    ['8:30:00', '08:30'],
+    ['00:00', '00:00'],
+    ['23:59', '23:59'],
+  ])('may be called from %j on', (written, earliest) => {
+    expect(csvRow(['phone_num', 'earliest'], ['22865000', written])).toEqual({ ...PLAIN, earliest });
+    expect(csvRow(['phone_num', 'latest'], ['22865000', written])).toEqual({ ...PLAIN, latest: earliest });
   });
 
   it('is none when all its cells are blank', () => {
@@ -138,7 +107,11 @@ describe('a bad row', () => {
     ['phone_num', '', 'is missing'],
     ['phone_num', 'Kari', 'is not a phone number'],
     ['phone_num', '1', 'is not a phone number'],
-    ['phone_num', '+47 123', 'is not a valid number of its country'],
+    ['phone_num', '+47 123', NUMBER_PROBLEM_TEXT.short_number],
+    ['phone_num', '112', NUMBER_PROBLEM_TEXT.short_number],
+    ['phone_num', '22 86 50 99', NUMBER_PROBLEM_TEXT.own_number],
+    ['phone_num', '+45 32 12 34 56', NUMBER_PROBLEM_TEXT.country_not_allowed],
+    ['phone_2', '+45 32 12 34 56', NUMBER_PROBLEM_TEXT.country_not_allowed],
     ['phone_num', '22 86 50 0', 'is not a valid number of its country'],
     ['phone_num', '829 00 000', 'is a premium-rate, shared-cost or service number, which is never dialled'],
     ['phone_2', '22 86', 'is not a valid number of its country'],
@@ -154,6 +127,20 @@ describe('a bad row', () => {
     ['var1', 'a\0b', 'contains NUL or a broken character'],
   ])('says so of %s %j', (column, value, reason) => {
     expect(problemOf(header, withCell(column, value))).toEqual([column, reason]);
+  });
+
+  it.each(['24:00', '08:60', '8', '0830', '8.30', '08:30:15', '-1:00', '008:30', 'noon', '08:30 pm'])(
+    'says so of the time %j',
+    (written) => {
+      for (const column of ['earliest', 'latest']) {
+        expect(problemOf(['phone_num', column], ['22865000', written])).toEqual([column, 'is not a time of day such as 08:30']);
+      }
+    },
+  );
+
+  it('says so of a day without a time to call', () => {
+    const [column, reason] = problemOf(['phone_num', 'earliest', 'latest'], ['22865000', '8:00', '08:00']);
+    expect([column, reason]).toEqual(['latest', expect.stringContaining('is the same as earliest')]);
   });
 
   it.each([
@@ -218,7 +205,7 @@ describe('a JSON row', () => {
     ['an object', { phone: '22865000', var1: {} }, 'var1', 'is not a text, a number or true/false'],
     ['variables within variables', { phone: '22865000', variables: { variables: {} } }, 'variables', 'is not a known field'],
     ['half a surrogate pair', { phone: '22865000', var1: '\ud83c' }, 'var1', 'contains NUL or a broken character'],
-    ['a number that is none', { phone: 12 }, 'phone_num', 'is not a valid number of its country'],
+    ['a number that is none', { phone: 12345 }, 'phone_num', 'is not a valid number of its country'],
   ])('is bad with %s', (_name, value, column, reason) => {
     const { problems } = readAll(null, [value]);
     expect(problems).toHaveLength(1);
@@ -233,7 +220,7 @@ describe('a JSON row', () => {
 
   it('may be broken as a whole', () => {
     const problems: Problem[] = [];
-    const readRow = createRowReader('ndjson', 'NO', (problem) => problems.push(problem));
+    const readRow = createRowReader({ format: 'ndjson', columns, campaign: NORWAY }, (problem) => problems.push(problem));
     expect(readRow({ line: 7, value: null, broken: 'is not well-formed JSON' })).toBe('bad');
     expect(problems).toEqual([{ field: 'line 7', reason: 'is not well-formed JSON', line: 7, column: null }]);
   });

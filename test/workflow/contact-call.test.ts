@@ -171,7 +171,7 @@ describe('a retry', () => {
     expect(seconds).toBeGreaterThan((30 * DAY) / 1000 - 60);
     expect(seconds).toBeLessThanOrEqual((30 * DAY) / 1000);
     expect(await contact.view()).toMatchObject({ phase: 'waiting', dueAt });
-    expect(await contact.details()).toContain(`Waiting for: the retry at ${new Date(dueAt).toISOString()}`);
+    expect(await contact.details()).toContain(`Waiting for: the call at ${new Date(dueAt).toISOString()}`);
     await contact.click('disable');
     expect(await contact.closed()).toBe('disabled: disabled');
   });

@@ -5,7 +5,7 @@ import { type Click, contactRig, refusal } from '../kit/contact-rig.ts';
 const rig = contactRig({ keeps: false });
 
 describe('a click', () => {
-  const offerClicks: Click[] = ['reject', 'cancel', 'accept'];
+  const offerClicks: Click[] = ['reject', 'cancel', 'accept', 'release'];
 
   it('on an offer that is over is refused', async () => {
     const contact = await rig.ringing();

@@ -22,6 +22,7 @@ const CLICKS: [Click, Setting][] = [
   ['reject', 'ringing'],
   ['cancel', 'ringing'],
   ['accept', 'ringing'],
+  ['release', 'ringing'],
   ['hangUp', 'dialling'],
   ['dispose', 'wrapUp'],
   ['extendWrapUp', 'wrapUp'],
@@ -45,6 +46,14 @@ describe('a click as a signal', () => {
     await contact.reaches('queued');
 
     expect(contact.asked.at(-1)).toBe('endOffer 1 agent_reject sparing agent_answered');
+  });
+
+  it('releases', async () => {
+    const contact = await rig.ringing();
+    await contact.tell('release', contact.argument('release'));
+    await contact.reaches('queued');
+
+    expect(contact.asked.at(-1)).toBe('endOffer 1 agent_released sparing agent_answered by key:3');
   });
 
   it('cancels', async () => {
@@ -77,6 +86,20 @@ describe('a click as a signal', () => {
 
     expect(await contact.closed()).toBe('done: answered');
     expect(contact.asked.slice(-2)).toEqual(['register done of agent 7', 'conclude']);
+  });
+
+  it('disposes with topics', async () => {
+    const contact = await rig.wrapUp();
+    await contact.tell('dispose', { ...contact.argument('dispose'), topics: ['sale', 'sale.new'] });
+
+    expect(await contact.closed()).toBe('done: answered');
+    expect(contact.asked).toContain('register done (sale, sale.new) of agent 7');
+  });
+
+  it.each([['a text'], [['Kari Nordmann']], [[7]], [Array(51).fill('a')]])('topics %j are none', async (topics) => {
+    const contact = await rig.wrapUp();
+    await contact.tell('dispose', { ...contact.argument('dispose'), topics });
+    await understood(contact, 'signal dispose refused: topics must be a list of topic keys, or left out', 1);
   });
 
   it('disables', async () => {
@@ -113,7 +136,7 @@ describe('a click as a signal', () => {
     const contact = await rig.wrapUp();
     const { callId, agentId } = contact.offer;
     await contact.tell('dispose', { callId, agentId });
-    await understood(contact, 'signal dispose refused: action must be one of done, mark_as_unanswered, do_not_call', 1);
+    await understood(contact, 'signal dispose refused: action must be one of done, mark_as_unanswered, reschedule, do_not_call', 1);
   });
 });
 

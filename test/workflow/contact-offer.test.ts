@@ -17,6 +17,27 @@ describe('an offer', () => {
     expect(await contact.details()).toContain('agent 7: `b` busy or rejected (agent_reject)');
   });
 
+  it('of which a supervisor frees the agent goes back to the queue, and to the next agent', async () => {
+    const contact = await rig.ringing();
+    await contact.click('release');
+    await contact.reaches('queued');
+    await contact.rings();
+
+    expect(contact.asked).toEqual(['ring 1', 'endOffer 1 agent_released sparing agent_answered by key:3', 'ring 2']);
+    expect(await contact.details()).toContain('agent 7: `h` hung up by the agent while alerting (agent_released)');
+  });
+
+  it('that is answered as a supervisor frees the agent stays answered', async () => {
+    const contact = await rig.ringing();
+    contact.endings.push('answered');
+
+    expect(await refusal(contact.click('release'))).toBe('CONFLICT (ringing)');
+    await contact.agentAnswers();
+    expect(await refusal(contact.click('release'))).toBe('CONFLICT (dialling)');
+    await contact.contactAnswers();
+    expect(await refusal(contact.click('release'))).toBe('OFFER_OVER (talking)');
+  });
+
   it('that rings out goes back to the queue', async () => {
     const contact = await rig.ringing();
     await contact.missed();

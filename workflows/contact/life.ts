@@ -34,6 +34,23 @@ export const CONTINUE_AFTER_EVENTS = 2_000;
 /** A wrap-up that is said to last longer (by hand) ends then. */
 const LONGEST_WRAP_UP_MS = 86_400_000;
 
+/** Contact and agent are unlinked so soon, or the asker is told that it is unknown. */
+const UNLINK_WITHIN_MS = 8_000;
+
+/** A talk that its agent is handing on. */
+interface Transfer {
+  transferId: string;
+  /** The agent who transfers. */
+  agentId: string;
+  /** Of the agent who is asked to take the talk. */
+  offer: OpenOffer | null;
+  /** The contact waits in a queue. */
+  isQueued: boolean;
+  /** The contact hears music and does not end with the agent any more. */
+  isUnlinked: boolean;
+  isTakenBack: boolean;
+}
+
 /** A definite "no" to whoever asked: the code, and the present state. */
 function refuse(code: ErrorCode, message: string, state: string): never {
   throw ApplicationFailure.nonRetryable(message, code, state);
@@ -46,6 +63,8 @@ export class ContactLife {
   private offer: OpenOffer | null = null;
   /** Told that there is an offer; the row says which. */
   private isOffered = false;
+  /** Told that it waits for another time; the row says which. */
+  private isMoved = false;
   private lastOfferNo: number;
   private callId: string | null;
   private dueAt: number | null = null;
@@ -60,6 +79,11 @@ export class ContactLife {
   private wrapUpUntil: number | null = null;
   private disposed = false;
   private hasLeftWrapUp = false;
+  private transfer: Transfer | null = null;
+  /** One is being begun. */
+  private isTransferring = false;
+  /** Agents who have handed the talk on: the one who talks last decides. */
+  private handedOnBy: string[] = [];
   /** Result code of the last leg to the contact. */
   private lastCode: LegCode | undefined;
   private readonly input: messages.ContactInput;
@@ -99,28 +123,30 @@ export class ContactLife {
   // ---- phases -------------------------------------------------------------------------------------------------------
 
   private async waitUntilDue(dueAt: number): Promise<Standing> {
-    this.enter('waiting', `the retry at ${new Date(dueAt).toISOString()}`);
+    this.enter('waiting', `the call at ${new Date(dueAt).toISOString()}`);
     this.dueAt = dueAt;
     this.disposed = false;
-    await condition(() => this.decision !== null || this.disposed, Math.max(dueAt - Date.now(), 1), {
+    await condition(() => this.decision !== null || this.disposed || this.isMoved, Math.max(dueAt - Date.now(), 1), {
       summary: 'until the contact is due',
     });
     this.dueAt = null;
     if (this.decision) return this.conclude(this.decision);
     if (this.disposed) return this.conclude({ kind: 'disposed' });
-    return steps.enqueueDue(this.ref());
+    return this.isMoved ? this.standing() : steps.enqueueDue(this.ref());
   }
 
   /** `isReserved`: the row is reserved already, whether or not the workflow has been told. */
   private async serveQueue(isReserved: boolean): Promise<Standing> {
     this.enter('queued', 'an agent (and the campaign running)');
-    await condition(() => isReserved || this.isOffered || this.decision !== null || this.disposed || this.isLong());
+    await condition(
+      () => isReserved || this.isOffered || this.decision !== null || this.disposed || this.isMoved || this.isLong(),
+    );
     if (this.decision && !isReserved) return this.conclude(this.decision);
     if (this.disposed && !isReserved) {
       this.disposed = false;
       return this.conclude({ kind: 'disposed' });
     }
-    if (!isReserved && !this.isOffered) return { at: 'queue' };
+    if (!isReserved && !this.isOffered) return this.isMoved ? this.standing() : { at: 'queue' };
     const offer = await this.openOffer();
     return offer ? this.runOffer(offer) : { at: 'queue' };
   }
@@ -140,6 +166,8 @@ export class ContactLife {
     this.wrapUpUntil = null;
     this.disposed = false;
     this.hasLeftWrapUp = false;
+    this.transfer = null;
+    this.handedOnBy = [];
     try {
       if (this.stoppedOfferNo === offer.offerNo) this.decision ??= { kind: 'stopped' };
       if (this.decision) return await this.takeBack(offer, this.decision);
@@ -243,7 +271,7 @@ export class ContactLife {
     for (;;) {
       this.enter('talking', 'the end of the talk', { attempt: offer.attempt });
       await this.untilTalkEnds(offer);
-      this.enter('wrap_up', `agent ${offer.agentId}'s disposition`);
+      this.enter('wrap_up', `agent ${this.offer?.agentId}'s disposition`);
       this.story.note('talk ended');
       await this.untilDisposed();
       if (!this.disposed) this.story.note('no disposition was registered');
@@ -254,16 +282,106 @@ export class ContactLife {
     }
   }
 
-  private async untilTalkEnds(offer: OpenOffer): Promise<void> {
-    for (;;) {
-      await condition(() => this.talkEnd?.offerNo === offer.offerNo || this.lostOfferNo === offer.offerNo);
-      if (this.talkEnd?.offerNo === offer.offerNo) break;
-      // Ends its legs if nobody holds the node any more; that is told like any other end.
-      this.lostOfferNo = 0;
-      await steps.outcomeOf({ offerId: offer.offerId });
+  private async untilTalkEnds(talk: OpenOffer): Promise<void> {
+    while (this.talkEnd?.offerNo !== talk.offerNo) {
+      await condition(() => this.hasEnded(talk) || this.isLost(talk) || this.transfer !== null);
+      if (this.hasEnded(talk)) break;
+      if (this.isLost(talk)) await this.askRows(talk);
+      else await this.carry(talk, this.transfer!);
     }
-    this.wrapUpUntil = Math.min(this.talkEnd.wrapUpUntil, Date.now() + LONGEST_WRAP_UP_MS);
+    this.transfer = null;
+    this.wrapUpUntil = Math.min(this.talkEnd!.wrapUpUntil, Date.now() + LONGEST_WRAP_UP_MS);
     this.talkEnd = null;
+  }
+
+  private hasEnded = (talk: OpenOffer) => this.talkEnd?.offerNo === talk.offerNo;
+
+  /** Of a talk that is handed on, any of its offers may be the one that is told of. */
+  private isLost = (talk: OpenOffer) =>
+    [talk, this.offer, this.transfer?.offer].some((offer) => offer?.offerNo === this.lostOfferNo);
+
+  /** Ends the talk's legs if nobody holds the node any more; that is told like any other end. */
+  private async askRows(talk: OpenOffer): Promise<void> {
+    this.lostOfferNo = 0;
+    await steps.outcomeOf({ offerId: talk.offerId });
+  }
+
+  // ---- a talk that is handed on ---------------------------------------------------------------------------------------
+
+  /** Until contact, agent and target are where they belong, or the talk is over. */
+  private async carry(talk: OpenOffer, transfer: Transfer): Promise<void> {
+    const { transferId } = transfer;
+    const unlinked = await this.whileTalking(talk, async () => {
+      await phone(talk.node, 'Transfer: the contact is left with music').unlink({ transferId });
+      return true;
+    });
+    if (!unlinked) return;
+    transfer.isUnlinked = true;
+    for (;;) {
+      // Taken back, it is carried all the same: what the click has begun is done to its end.
+      if (transfer.isQueued && !(await this.offeredInQueue(talk, transfer)) && this.hasEnded(talk)) break;
+      transfer.isTakenBack = false;
+      const outcome = await this.whileTalking(talk, () =>
+        phone(talk.node, 'Transfer: the target').carryTransfer({ transferId }),
+      );
+      transfer.offer = null;
+      transfer.isQueued = outcome?.kind === 'queued';
+      if (outcome?.kind === 'connected') this.handedOn(transfer, outcome.offer);
+      if (outcome?.kind === 'back') this.story.note(`agent ${transfer.agentId} has the contact back`);
+      if (!transfer.isQueued) break;
+      this.story.note('the contact waits in the queue');
+    }
+    this.transfer = null;
+  }
+
+  /** Waits until matching has found an agent for the contact; false when the talk is over, or was taken back, before that. */
+  private async offeredInQueue(talk: OpenOffer, transfer: Transfer): Promise<boolean> {
+    while (!transfer.offer) {
+      await condition(() => this.isOffered || this.hasEnded(talk) || this.isLost(talk) || transfer.isTakenBack);
+      if (this.hasEnded(talk) || transfer.isTakenBack) return false;
+      if (this.isLost(talk)) {
+        await this.askRows(talk);
+        continue;
+      }
+      this.isOffered = false;
+      transfer.offer = await steps.offerOfTransfer({ transferId: transfer.transferId });
+    }
+    this.story.note(`offered to agent ${transfer.offer.agentId} (offer ${transfer.offer.offerNo})`);
+    return true;
+  }
+
+  /** `offer`: of the agent who has the talk now; null: it is a number that has it. */
+  private handedOn({ agentId }: Transfer, offer: OpenOffer | null): void {
+    this.handedOnBy.push(agentId);
+    this.story.note(`agent ${agentId} has handed the talk on to ${offer ? `agent ${offer.agentId}` : 'a number'}`);
+    if (!offer) return;
+    this.offer = offer;
+    // Who talks last decides: what the one before has said waits in the rows.
+    this.disposed = false;
+    this.hasLeftWrapUp = false;
+    markState('talking', { agentId: offer.agentId });
+  }
+
+  /** The activity's answer; null when the talk is over first. */
+  private async whileTalking<T>(talk: OpenOffer, activity: () => Promise<T>): Promise<T | null> {
+    const scope = new CancellationScope();
+    const answer = scope.run(activity);
+    let isAnswered = false;
+    const noted = answer.then(
+      () => (isAnswered = true),
+      () => (isAnswered = true),
+    );
+    for (;;) {
+      await Promise.race([noted, condition(() => this.hasEnded(talk) || this.isLost(talk))]);
+      if (isAnswered) return answer;
+      if (this.hasEnded(talk)) break;
+      await this.askRows(talk);
+    }
+    scope.cancel();
+    await answer.catch((error: unknown) => {
+      if (!isCancellation(error)) throw error;
+    });
+    return null;
   }
 
   private async untilDisposed(): Promise<void> {
@@ -271,6 +389,11 @@ export class ContactLife {
     while (!isOver()) {
       await condition(isOver, this.wrapUpUntil! - Date.now(), { summary: 'until the wrap-up ends' });
     }
+  }
+
+  private standing(): Promise<Standing> {
+    this.isMoved = false;
+    return steps.standing(this.ref());
   }
 
   private async conclude(decision: Decision | null): Promise<Standing> {
@@ -302,10 +425,14 @@ export class ContactLife {
   private async canHandOver(): Promise<boolean> {
     if (!this.isLong()) return false;
     await condition(() => allHandlersFinished() || this.decision !== null);
-    return !this.isOffered && this.decision === null && !this.disposed;
+    return !this.isOffered && this.decision === null && !this.disposed && !this.isMoved;
   }
 
   // ---- what is told ---------------------------------------------------------------------------------------------------
+
+  moved(): void {
+    this.isMoved = true;
+  }
 
   offered({ offerNo }: messages.Offered): void {
     if (offerNo > this.lastOfferNo) this.isOffered = true;
@@ -319,16 +446,17 @@ export class ContactLife {
     this.lostOfferNo = offerNo;
   }
 
-  wrapUpEnded({ callId }: messages.WrapUpEnded): void {
+  wrapUpEnded({ callId, agentId }: messages.WrapUpEnded): void {
     // It may come with, or before, the end of the talk.
-    if (callId === this.callId) this.hasLeftWrapUp = true;
+    if (callId === this.callId && !this.hasHandedOn(agentId)) this.hasLeftWrapUp = true;
   }
 
   async agentGone({ offerNo, why }: messages.AgentGone): Promise<void> {
-    if (this.phase !== 'ringing' || this.offer?.offerNo !== offerNo || this.goneOfferNo === offerNo) return;
+    const offer = this.askedBy(offerNo) ?? (this.phase === 'ringing' ? this.offer : null);
+    if (offer?.offerNo !== offerNo || this.goneOfferNo === offerNo) return;
     this.goneOfferNo = offerNo;
     try {
-      await this.endOffer(why, 'agent_answered');
+      await this.endOffer(why, 'agent_answered', offer);
     } finally {
       this.goneOfferNo = 0;
     }
@@ -347,11 +475,24 @@ export class ContactLife {
 
   checkReject({ offerNo, agentId }: messages.OfferAnswer): void {
     this.checkOffer(offerNo, agentId);
-    if (this.phase !== 'ringing') refuse('CONFLICT', 'the offer has been answered', this.phase);
+    if (!this.isAsked(offerNo)) refuse('CONFLICT', 'the offer has been answered', this.phase);
   }
 
-  async reject(): Promise<messages.Done> {
-    const outcome = await this.endOffer('agent_reject', 'agent_answered');
+  reject({ offerNo }: messages.OfferAnswer): Promise<messages.Done> {
+    return this.turnDown(offerNo, 'agent_reject');
+  }
+
+  checkRelease(answer: messages.Release): void {
+    this.checkReject(answer);
+  }
+
+  release({ offerNo, by }: messages.Release): Promise<messages.Done> {
+    return this.turnDown(offerNo, 'agent_released', by);
+  }
+
+  /** The call goes back to its place, unless the phone is answered first. */
+  private async turnDown(offerNo: number, why: ResultReason, by?: string): Promise<messages.Done> {
+    const outcome = await this.endOffer(why, 'agent_answered', this.askedBy(offerNo) ?? this.offer, by);
     if (outcome === 'answered') refuse('CONFLICT', 'the phone was answered first', this.phase);
     if (outcome === 'over') refuse('OFFER_OVER', 'the offer is over', this.phase);
     return { done: true };
@@ -377,11 +518,11 @@ export class ContactLife {
 
   checkAccept({ offerNo, agentId }: messages.OfferAnswer): void {
     this.checkOffer(offerNo, agentId);
-    if (this.phase !== 'ringing') refuse('CONFLICT', 'the offer has been answered', this.phase);
+    if (!this.isAsked(offerNo)) refuse('CONFLICT', 'the offer has been answered', this.phase);
   }
 
-  async accept(): Promise<messages.Done> {
-    const { node, offerId, agentId } = this.offer!;
+  async accept({ offerNo }: messages.OfferAnswer): Promise<messages.Done> {
+    const { node, offerId, agentId } = (this.askedBy(offerNo) ?? this.offer)!;
     await this.orUnavailable(() => command(node, `Agent ${agentId} confirms`).confirm({ offerId }));
     return { done: true };
   }
@@ -393,8 +534,85 @@ export class ContactLife {
     }
   }
 
-  async hangUp(): Promise<messages.Done> {
-    await this.endOffer('agent_hang_up', 'nothing');
+  async hangUp({ agentId }: messages.CallAnswer): Promise<messages.Done> {
+    await this.endOffer('agent_hang_up', 'nothing', this.offerOfAgent(agentId));
+    return { done: true };
+  }
+
+  /** For what an agent does with the contact on the line. */
+  checkInTalk({ callId, agentId }: messages.CallAnswer): void {
+    this.checkCall(callId, agentId);
+    if (this.phase !== 'talking') refuse('CONFLICT', 'they do not talk', this.phase);
+    if (this.offer?.agentId !== agentId) refuse('CONFLICT', 'the talk is not handed on yet', this.phase);
+  }
+
+  checkHold(message: messages.CallAnswer): void {
+    this.checkInTalk(message);
+    if (this.transfer || this.isTransferring) refuse('CONFLICT', 'a transfer is under way', this.phase);
+  }
+
+  async hold(on: boolean): Promise<messages.Done> {
+    const { node, offerId, agentId } = this.offer!;
+    const what = on ? `Agent ${agentId} puts the contact on hold` : `Agent ${agentId} takes the contact back`;
+    await this.orUnavailable(() => command(node, what).hold({ offerId, on }));
+    this.story.note(`agent ${agentId} ${on ? 'has put the contact on hold' : 'is back with the contact'}`);
+    return { done: true };
+  }
+
+  async sendKeys({ keysId }: messages.KeysToSend): Promise<messages.Done> {
+    const { node, offerId, agentId } = this.offer!;
+    await this.orUnavailable(() => command(node, `Agent ${agentId} sends keys`).sendKeys({ offerId, keysId }));
+    return { done: true };
+  }
+
+  checkTransfer(message: messages.TransferWanted): void {
+    this.checkHold(message);
+  }
+
+  /** Answered when the contact is left with music: from then on the agent's hanging up does not end the contact's leg. */
+  async transferTalk({ transferId, agentId }: messages.TransferWanted): Promise<messages.Done> {
+    const { offerId } = this.offer!;
+    this.isTransferring = true;
+    const { at, offer } = await this.orUnavailable(() => steps.beginTransfer({ transferId, offerId })).finally(
+      () => (this.isTransferring = false),
+    );
+    const to = at === 'queued' ? 'a queue' : offer ? `agent ${offer.agentId}` : 'a number';
+    this.story.note(`agent ${agentId} transfers the talk to ${to} (transfer ${transferId})`);
+    // The contact may have hung up meanwhile: the rows have ended it then.
+    if (this.phase !== 'talking') return { done: true };
+    const transfer = { transferId, agentId, offer, isQueued: at === 'queued', isUnlinked: false, isTakenBack: false };
+    this.transfer = transfer;
+    const isBegun = () => transfer.isUnlinked || this.transfer !== transfer || this.phase !== 'talking';
+    if (!(await condition(isBegun, UNLINK_WITHIN_MS))) {
+      refuse('UNAVAILABLE', 'the telephony node did not answer in time', this.phase);
+    }
+    return { done: true };
+  }
+
+  checkTransferring({ callId, agentId }: messages.CallAnswer): void {
+    this.checkInTalk({ callId, agentId });
+    if (this.transfer?.agentId !== agentId) refuse('CONFLICT', 'no transfer is under way', this.phase);
+  }
+
+  async completeTransfer(): Promise<messages.Done> {
+    const { transferId, agentId } = this.transfer!;
+    const { node } = this.offer!;
+    await this.orUnavailable(() => command(node, `Agent ${agentId} leaves the contact`).completeTransfer({ transferId }));
+    return { done: true };
+  }
+
+  async takeBackContact(): Promise<messages.Done> {
+    const transfer = this.transfer!;
+    const { node, agentId } = this.offer!;
+    const { transferId } = transfer;
+    try {
+      await this.orUnavailable(() => command(node, `Agent ${agentId} takes the contact back`).takeContactBack({ transferId }));
+    } catch (error) {
+      // Whether it was done is unknown: the rows say it.
+      transfer.isTakenBack = !(error instanceof ApplicationFailure) || error.type !== 'CONFLICT';
+      throw error;
+    }
+    transfer.isTakenBack = true;
     return { done: true };
   }
 
@@ -407,15 +625,17 @@ export class ContactLife {
   /** It is stored already: here it only ends the waiting for it. */
   async dispose({ callId, agentId, action }: messages.Disposed): Promise<messages.Done> {
     this.story.note(`agent ${agentId} registered ${action}`);
+    // Of one who has handed the talk on it is in the rows, and the one who has the talk now is waited for.
+    if (callId === this.callId && this.hasHandedOn(agentId)) return { done: true };
     if (callId === this.callId && DISPOSABLE.includes(this.phase)) this.disposed = true;
     else await this.disable({ reason: 'do_not_call', by: `agent:${agentId}` });
     return { done: true };
   }
 
   /** As a signal, by an operator: what the API would have stored before is stored here. */
-  async disposeByHand({ callId, agentId, action }: messages.Disposed): Promise<messages.Done> {
+  async disposeByHand({ callId, agentId, action, topics = [] }: messages.Disposed): Promise<messages.Done> {
     try {
-      await steps.register({ callId, agentId, action, requestId: uuid4() });
+      await steps.register({ callId, agentId, action, topics, requestId: uuid4() });
     } catch (error) {
       throw error instanceof ActivityFailure && error.cause instanceof ApplicationFailure ? error.cause : error;
     }
@@ -423,11 +643,14 @@ export class ContactLife {
   }
 
   checkExtendWrapUp({ callId, agentId }: messages.ExtendWrapUp): void {
-    if (this.phase !== 'wrap_up' || callId !== this.callId) refuse('CONFLICT', 'no wrap-up is under way', this.phase);
-    if (this.offer?.agentId !== agentId) refuse('FORBIDDEN', "this is another agent's wrap-up", this.phase);
+    const isOwn = this.phase === 'wrap_up' || this.handedOnBy.includes(agentId);
+    if (!isOwn || callId !== this.callId) refuse('CONFLICT', 'no wrap-up is under way', this.phase);
+    if (!this.hasHandedOn(agentId) && this.offer?.agentId !== agentId) refuse('FORBIDDEN', "this is another agent's wrap-up", this.phase);
   }
 
-  extendWrapUp({ until }: messages.ExtendWrapUp): messages.Done {
+  extendWrapUp({ until, agentId }: messages.ExtendWrapUp): messages.Done {
+    // One agent may wrap up while another talks: the contact's own waits for the one who talks last.
+    if (this.phase !== 'wrap_up' || this.hasHandedOn(agentId)) return { done: true };
     // Never shortens, as the agent's own: of two extensions the longer holds.
     this.wrapUpUntil = Math.max(this.wrapUpUntil ?? 0, Math.min(until, Date.now() + LONGEST_WRAP_UP_MS));
     return { done: true };
@@ -453,21 +676,40 @@ export class ContactLife {
   /** An offer under way whose contact has not answered. */
   private isOpen = () => this.offer !== null && (this.phase === 'ringing' || this.phase === 'dialling');
 
+  /** The offer of the agent who is asked to take the talk, if it is this one. */
+  private askedBy(offerNo: number): OpenOffer | null {
+    const asked = this.transfer?.offer;
+    return asked?.offerNo === offerNo ? asked : null;
+  }
+
+  /** Its agent has not answered, as far as is known here. */
+  private isAsked = (offerNo: number) => this.phase === 'ringing' || this.askedBy(offerNo) !== null;
+
+  private offerOfAgent(agentId: string): OpenOffer | null {
+    const asked = this.transfer?.offer;
+    return asked?.agentId === agentId ? asked : this.offer;
+  }
+
+  /** Has left the talk to somebody else; not one who has it back, or who gave it to a number. */
+  private hasHandedOn = (agentId: string | undefined) =>
+    agentId !== undefined && this.handedOnBy.includes(agentId) && this.offer?.agentId !== agentId;
+
   private checkOffer(offerNo: number, agentId: string): void {
-    if (!this.isOpen() || this.offer?.offerNo !== offerNo) refuse('OFFER_OVER', 'the offer is over', this.phase);
-    if (this.offer.agentId !== agentId) refuse('FORBIDDEN', "this is another agent's offer", this.phase);
+    const offer = this.askedBy(offerNo) ?? (this.isOpen() ? this.offer : null);
+    if (offer?.offerNo !== offerNo) refuse('OFFER_OVER', 'the offer is over', this.phase);
+    if (offer.agentId !== agentId) refuse('FORBIDDEN', "this is another agent's offer", this.phase);
   }
 
   private checkCall(callId: string, agentId: string): void {
-    if (this.offer?.callId !== callId) refuse('CALL_OVER', 'the call is over', this.phase);
-    if (this.offer.agentId !== agentId) refuse('FORBIDDEN', "this is another agent's call", this.phase);
+    const offer = this.offerOfAgent(agentId);
+    if (offer?.callId !== callId) refuse('CALL_OVER', 'the call is over', this.phase);
+    if (offer.agentId !== agentId) refuse('FORBIDDEN', "this is another agent's call", this.phase);
   }
 
-  private async endOffer(why: ResultReason, spare: Spare): Promise<EndOutcome> {
-    const offer = this.offer;
+  private async endOffer(why: ResultReason, spare: Spare, offer = this.offer, by?: string): Promise<EndOutcome> {
     if (!offer) return 'over';
     return this.orUnavailable(() =>
-      command(offer.node, `End offer ${offer.offerNo}: ${why}`).endOffer({ offerId: offer.offerId, why, spare }),
+      command(offer.node, `End offer ${offer.offerNo}: ${why}`).endOffer({ offerId: offer.offerId, why, spare, ...(by && { by }) }),
     );
   }
 

@@ -50,9 +50,14 @@ export const agentGone = defineSignal<[AgentGone]>('agentGone');
 
 export interface WrapUpEnded {
   callId: string;
+  /** Whose; a talk that was handed on may have the wrap-ups of several agents. */
+  agentId?: string;
 }
 /** The agent left wrap-up before its timer. */
 export const wrapUpEnded = defineSignal<[WrapUpEnded]>('wrapUpEnded');
+
+/** The contact's row was changed by hand: it waits for another time (or for none). */
+export const moved = defineSignal<[Record<string, never>]>('moved');
 
 export interface Withdraw {
   offerNo: number;
@@ -64,6 +69,11 @@ export const withdraw = defineSignal<[Withdraw]>('withdraw');
 export interface OfferAnswer {
   offerNo: number;
   agentId: string;
+}
+
+export interface Release extends OfferAnswer {
+  /** The supervisor: `key:3`. */
+  by: string;
 }
 
 export interface CallAnswer {
@@ -95,6 +105,8 @@ export interface Disposed {
   callId: string;
   agentId: string;
   action: DispositionAction;
+  /** Only of a signal: keys of the campaign's topics. What the API stores does not pass through here. */
+  topics?: string[];
 }
 
 export interface ExtendWrapUp {
@@ -104,13 +116,32 @@ export interface ExtendWrapUp {
   until: number;
 }
 
+export interface KeysToSend extends CallAnswer {
+  /** Of the row that has them. */
+  keysId: string;
+}
+
+export interface TransferWanted extends CallAnswer {
+  /** Of the row that says to whom, and how. */
+  transferId: string;
+}
+
 export const reject = defineUpdate<Done, [OfferAnswer]>('reject');
 export const cancel = defineUpdate<Done, [OfferAnswer]>('cancel');
+/** A supervisor frees the agent whose phone rings. */
+export const release = defineUpdate<Done, [Release]>('release');
 export const accept = defineUpdate<Done, [OfferAnswer]>('accept');
 export const hangUp = defineUpdate<Done, [CallAnswer]>('hangUp');
 export const dispose = defineUpdate<Done, [Disposed]>('dispose');
 export const extendWrapUp = defineUpdate<Done, [ExtendWrapUp]>('extendWrapUp');
 export const disable = defineUpdate<Done, [Disable]>('disable');
+export const hold = defineUpdate<Done, [CallAnswer]>('hold');
+export const resume = defineUpdate<Done, [CallAnswer]>('resume');
+export const sendKeys = defineUpdate<Done, [KeysToSend]>('sendKeys');
+
+export const transfer = defineUpdate<Done, [TransferWanted]>('transfer');
+export const completeTransfer = defineUpdate<Done, [CallAnswer]>('completeTransfer');
+export const takeBack = defineUpdate<Done, [CallAnswer]>('takeBack');
 
 export interface ContactView {
   phase: 'waiting' | 'queued' | 'ringing' | 'dialling' | 'talking' | 'wrap_up' | 'closed';
@@ -124,9 +155,16 @@ export const state = defineQuery<ContactView>('state');
 export const asSignals = {
   reject: defineSignal<[OfferAnswer]>(reject.name),
   cancel: defineSignal<[OfferAnswer]>(cancel.name),
+  release: defineSignal<[Release]>(release.name),
   accept: defineSignal<[OfferAnswer]>(accept.name),
   hangUp: defineSignal<[CallAnswer]>(hangUp.name),
   dispose: defineSignal<[Disposed]>(dispose.name),
   extendWrapUp: defineSignal<[ExtendWrapUp]>(extendWrapUp.name),
   disable: defineSignal<[Disable]>(disable.name),
+  hold: defineSignal<[CallAnswer]>(hold.name),
+  resume: defineSignal<[CallAnswer]>(resume.name),
+  sendKeys: defineSignal<[KeysToSend]>(sendKeys.name),
+  transfer: defineSignal<[TransferWanted]>(transfer.name),
+  completeTransfer: defineSignal<[CallAnswer]>(completeTransfer.name),
+  takeBack: defineSignal<[CallAnswer]>(takeBack.name),
 };

@@ -5,6 +5,7 @@
 import { ApplicationFailure } from '@temporalio/workflow';
 import type { ErrorCode } from '../../domain/errors.ts';
 import { DISPOSITION_ACTIONS } from '../../domain/states.ts';
+import { TOPIC_KEY } from '../../domain/topics.ts';
 import { DISABLE_REASONS } from './messages.ts';
 
 interface Field {
@@ -35,6 +36,12 @@ const oneOf = (words: readonly string[]): Field => ({
   expected: `one of ${words.join(', ')}`,
 });
 
+const topicKeys: Field = {
+  fits: (value) => value === undefined || (Array.isArray(value) && value.length <= 50 && value.every(isTopicKey)),
+  expected: 'a list of topic keys, or left out',
+};
+const isTopicKey = (value: unknown): boolean => typeof value === 'string' && TOPIC_KEY.test(value);
+
 const offerAnswer = { offerNo: number, agentId: id };
 const callAnswer = { callId: id, agentId: id };
 
@@ -44,12 +51,20 @@ const SHAPES = {
   nodeLost: { offerNo: number },
   agentGone: { offerNo: number, why: oneOf(['agent_logged_off', 'agent_lost']) },
   wrapUpEnded: { callId: id },
+  moved: {},
   withdraw: { offerNo: number, why: oneOf(['campaign_paused']) },
   reject: offerAnswer,
   cancel: offerAnswer,
+  release: { ...offerAnswer, by: text },
   accept: offerAnswer,
   hangUp: callAnswer,
-  dispose: { ...callAnswer, action: oneOf(DISPOSITION_ACTIONS) },
+  hold: callAnswer,
+  resume: callAnswer,
+  transfer: { ...callAnswer, transferId: id },
+  completeTransfer: callAnswer,
+  takeBack: callAnswer,
+  sendKeys: { ...callAnswer, keysId: id },
+  dispose: { ...callAnswer, action: oneOf(DISPOSITION_ACTIONS), topics: topicKeys },
   extendWrapUp: { ...callAnswer, until: time },
   disable: { reason: oneOf(DISABLE_REASONS), by: text },
 } satisfies Record<string, Record<string, Field>>;

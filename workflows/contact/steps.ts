@@ -2,10 +2,12 @@
 import { type ActivityOptions, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { CallActivities } from '../../activities/calls.ts';
 import type { ContactActivities } from '../../activities/contacts.ts';
+import type { TalkActivities } from '../../activities/talks.ts';
+import type { TransferActivities, TransferSteps } from '../../activities/transfers.ts';
 import { nodeTaskQueue } from '../../domain/ids.ts';
 
 /** Only writes, each repeatable: repeated until the database answers. A code of ours is final. */
-export const steps = proxyLocalActivities<ContactActivities>({
+export const steps = proxyLocalActivities<ContactActivities & TransferSteps>({
   startToCloseTimeout: '10s',
   retry: { initialInterval: '100ms', maximumInterval: '10s', nonRetryableErrorTypes: ['NOT_FOUND', 'CONTACT_CLOSED', 'CONFLICT', 'CALL_OVER'] },
 });
@@ -18,13 +20,15 @@ const PHONE: ActivityOptions = {
   retry: { initialInterval: '200ms', maximumInterval: '5s', nonRetryableErrorTypes: ['NOT_FOUND'] },
 };
 
-/** Ringing and dialling on a node: they last as long as the phone rings. */
+/** Ringing, dialling and transfers on a node: they last as long as the phone rings, or the target is spoken with. */
 export const phone = (node: string, summary: string) =>
-  proxyActivities<Pick<CallActivities, 'ring' | 'dial'>>({ ...PHONE, taskQueue: nodeTaskQueue(node), summary });
+  proxyActivities<Pick<CallActivities, 'ring' | 'dial'> & Pick<TransferActivities, 'unlink' | 'carryTransfer'>>({ ...PHONE, taskQueue: nodeTaskQueue(node), summary });
 
-/** Commands to what rings: the asker waits, so a node that does not answer in time means "unknown". */
+/** Commands to what rings or talks: the asker waits, so a node that does not answer in time means "unknown". */
 export const command = (node: string, summary: string) =>
-  proxyActivities<Pick<CallActivities, 'endOffer' | 'confirm'>>({
+  proxyActivities<
+    Pick<CallActivities, 'endOffer' | 'confirm'> & TalkActivities & Pick<TransferActivities, 'completeTransfer' | 'takeContactBack'>
+  >({
     taskQueue: nodeTaskQueue(node),
     startToCloseTimeout: '5s',
     scheduleToCloseTimeout: '8s',

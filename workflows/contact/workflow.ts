@@ -46,13 +46,15 @@ export async function contact(input: messages.ContactInput): Promise<Closed> {
   listen(messages.wrapUpEnded, (message) => life.wrapUpEnded(message));
   listen(messages.agentGone, (message) => life.agentGone(message));
   listen(messages.withdraw, (message) => life.withdraw(message));
+  listen(messages.moved, () => life.moved());
   setHandler(messages.state, () => life.view());
 
   const { asSignals } = messages;
-  answer(messages.reject, asSignals.reject, (a) => life.checkReject(a), () => life.reject());
+  answer(messages.reject, asSignals.reject, (a) => life.checkReject(a), (a) => life.reject(a));
   answer(messages.cancel, asSignals.cancel, (a) => life.checkCancel(a), (a) => life.cancel(a));
-  answer(messages.accept, asSignals.accept, (a) => life.checkAccept(a), () => life.accept());
-  answer(messages.hangUp, asSignals.hangUp, (a) => life.checkHangUp(a), () => life.hangUp());
+  answer(messages.release, asSignals.release, (a) => life.checkRelease(a), (a) => life.release(a));
+  answer(messages.accept, asSignals.accept, (a) => life.checkAccept(a), (a) => life.accept(a));
+  answer(messages.hangUp, asSignals.hangUp, (a) => life.checkHangUp(a), (a) => life.hangUp(a));
   answer(
     messages.dispose,
     asSignals.dispose,
@@ -61,6 +63,12 @@ export async function contact(input: messages.ContactInput): Promise<Closed> {
     (a) => life.disposeByHand(a),
   );
   answer(messages.extendWrapUp, asSignals.extendWrapUp, (a) => life.checkExtendWrapUp(a), (a) => life.extendWrapUp(a));
+  answer(messages.hold, asSignals.hold, (a) => life.checkHold(a), () => life.hold(true));
+  answer(messages.resume, asSignals.resume, (a) => life.checkHold(a), () => life.hold(false));
+  answer(messages.sendKeys, asSignals.sendKeys, (a) => life.checkInTalk(a), (a) => life.sendKeys(a));
+  answer(messages.transfer, asSignals.transfer, (a) => life.checkTransfer(a), (a) => life.transferTalk(a));
+  answer(messages.completeTransfer, asSignals.completeTransfer, (a) => life.checkTransferring(a), () => life.completeTransfer());
+  answer(messages.takeBack, asSignals.takeBack, (a) => life.checkTransferring(a), () => life.takeBackContact());
   answer(messages.disable, asSignals.disable, () => life.checkDisable(), (a) => life.disable(a));
 
   // "Request cancellation" in the Temporal UI is Disable by another name: what rings is ended in order, a talk goes on.
