@@ -86,8 +86,8 @@ export class CatchUp {
 
   /** A channel that is silent and still limited may not have been dialled: its worker then died, or stands still. */
   async #lookAtLimit(leg: Leg, state: string): Promise<void> {
-    const limit = Number(await this.#channels.get(leg.legId, VARIABLE.limit));
-    if (leg.isAdopted && state === 'Down') leg.dialled = limit === 0;
+    const isLifted = await this.#channels.isLifted(leg.legId);
+    if (leg.isAdopted && state === 'Down') leg.dialled = isLifted;
     if (leg.dialled) await this.#legs.lift(leg);
   }
 

@@ -58,6 +58,17 @@ export class AsteriskChannels {
     await this.set(legId, VARIABLE.limit, secondsUntil(notAfter));
   }
 
+  /** It may stay as long as it lasts. */
+  async liftLimit(legId: string): Promise<void> {
+    await this.set(legId, VARIABLE.limit, String(LIFTED_S));
+  }
+
+  /** So too of one that is no more, and of one whose limit an earlier release has taken off. */
+  async isLifted(legId: string): Promise<boolean> {
+    const seconds = Number(await this.get(legId, VARIABLE.limit));
+    return seconds === 0 || seconds > LIFTED_S / 2;
+  }
+
   /** Sends the INVITE. False if there is no such channel any more, or it is ending: nobody was called. */
   async dial({ legId, setupMs, ringMs }: Originate): Promise<boolean> {
     const path = { channelId: this.names.channel(legId) };
@@ -260,6 +271,11 @@ const LEAVES = 400;
 /** Of a bridge: no such channel, the bridge is cleared away after it, or it has left our application or this bridge. */
 const LEAVING = [LEAVES, LEFT, 422] as const;
 
+/**
+ * Ten years. Not 0, Asterisk's "never": it looks at the limit twice without a lock, first whether there is one and then
+ * whether that is past, and hangs up a channel whose limit becomes 0 between the two.
+ */
+const LIFTED_S = 315_360_000;
 /** Never 0, which would mean no limit. */
 const secondsUntil = (at: number): string => (Math.max(1, at - Date.now()) / 1000).toFixed(3);
 

@@ -59,7 +59,7 @@ export class Legs {
   lift(leg: Leg): Promise<void> {
     if (!leg.isLimited) return Promise.resolve();
     leg.lifting ??= this.#channels
-      .set(leg.legId, VARIABLE.limit, '0')
+      .liftLimit(leg.legId)
       .then(() => void (leg.isLimited = false))
       .finally(() => (leg.lifting = null));
     return leg.lifting;

@@ -17,7 +17,7 @@ export const VARIABLE = {
   keys: 'DIALWRIGHT_KEYS',
   /** Which section of indications.conf its tones are from; empty: the default one. */
   tones: 'CHANNEL(tonezone)',
-  /** Asterisk hangs the channel up after so many seconds; 0: never. */
+  /** Asterisk hangs the channel up after so many seconds. */
   limit: 'TIMEOUT(absolute)',
 } as const;
 

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { VARIABLE } from '../../telephony/asterisk/names.ts';
 import type { HangUpAnswer } from '../../telephony/telephony.ts';
 import { AriEvents, late, swapped, twice } from '../kit/ari-events.ts';
 import { AsteriskRig, type Ended, whyNoAsterisk } from '../kit/asterisk.ts';
@@ -14,6 +15,7 @@ import type { SipCall } from '../kit/sip/call.ts';
 const SEED = Number(process.env.RACES_SEED ?? Date.now() % 1_000_000);
 const RUNS = 100;
 const AT_ONCE = 20;
+const YEAR_S = 31_536_000;
 
 // What a phone does, and what a person does there as far as it is still possible.
 const silent = (): void => {};
@@ -222,6 +224,16 @@ describe.skipIf(await whyNoAsterisk())('on the wire', () => {
       bye(call);
       expect(await rig.ended(leg.legId)).toMatchObject({ phase: 'answered', by: 'remote' });
       expect(rig.story(leg.legId)).toBe('alerting answered ended');
+    });
+
+    it('keeps a limit that is years away: one that is taken off can end the call in that moment', async () => {
+      const run = new Run(rig, SEED);
+      const { leg } = await run.dial(answers);
+      const path = { channelId: `dialwright.${leg.legId}` };
+      const { value } = await rig.ari.ask('GET /channels/{channelId}/variable', { path, query: { variable: VARIABLE.limit } });
+      expect(Number(value)).toBeGreaterThan(YEAR_S);
+      await run.hangUp(leg);
+      await run.settled();
     });
 
     race('in the mix of an agent who hangs up at once', async (run) => {
