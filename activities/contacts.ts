@@ -308,6 +308,7 @@ async function waitForCampaign(tx: Tx, contact: sql.ContactRow): Promise<Standin
 async function called(tx: Tx, before: sql.ContactRow, leg: sql.LegRow): Promise<Standing> {
   // What was registered may have been corrected since.
   await tx.run(sql.countGranted(before.id));
+  await tx.run(sql.endIfListed(tx.now, before.id));
   const contact = await lock(tx, before.id, before.round);
   const code = leg.result_code ?? 'k';
   const talked = code === 'k' && leg.result_reason !== 'abandoned';

@@ -398,6 +398,14 @@ export const findListed = (contactId: string, numbers: string[]): Sql => ({
   values: [contactId, numbers],
 });
 
+/** A contact in a talk whose number was listed a moment ago, by somebody who has not come to its contacts yet. */
+export const endIfListed = (now: Date, contactId: string): Sql => ({
+  name: 'end_if_listed',
+  text: `UPDATE contact SET ${ENDED_AS_LISTED}, ended_by = ${listedBy('contact')}
+         WHERE id = $2 AND ended_reason IS NULL AND ${isListed('contact')}`,
+  values: [now, contactId],
+});
+
 export const numberInUse = (number: string): Sql => ({
   name: 'number_in_use',
   text: `SELECT 1 FROM leg WHERE ciq = 'c' AND ended_at IS NULL AND destination = $1`,

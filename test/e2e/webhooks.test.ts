@@ -402,7 +402,8 @@ describe('several workers', () => {
     const [a, b] = [worker(api, 'a'), worker(api, 'b')];
     // Sent, answered, and dead before that is written.
     a.failing.add('webhooks_delivered').add('webhooks_release');
-    await until(() => receiver.messages.length === 1, a);
+    await a.look();
+    await eventually(() => receiver.messages.length === 1);
     for (let looks = 0; looks < 3; looks++) await b.look();
     expect(receiver.messages).toHaveLength(1);
     expect(await show(api, webhook)).toMatchObject({ position: '0', behind: 150 });
