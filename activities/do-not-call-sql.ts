@@ -87,7 +87,7 @@ export const deletePending = (ids: string[]): Sql => ({
 const found = (which: string): string => {
   const by = (column: string): string => `
     SELECT c.id, c.campaign_id
-    FROM (SELECT * FROM contact WHERE ${column} = ANY($2::text[]) AND ${column} IS NOT NULL AND closed_at IS NULL OFFSET 0) AS c WHERE ${which}`;
+    FROM (SELECT * FROM contact WHERE ${column} = ANY($2::text[]) AND closed_at IS NULL OFFSET 0) AS c WHERE ${which}`;
   return `${by('phone_num')} UNION ${by('phone_2')}`;
 };
 

@@ -91,7 +91,8 @@ const RANKS = `c.queue_rank BETWEEN 0 AND CASE WHEN w.open_until > $1 AND cp.sta
  *
  * The second half is for contacts that still stand in a former order: after a change of order or filter, or of their data, the
  * campaign's workflow rewrites them. The best of them have been rewritten with the change (`firstInOrder`), so that a look at
- * some of the others is enough until it has. Otherwise it finds nothing.
+ * some of the others is enough until it has; profile by profile, in the order of the index, as by statistics from before the
+ * change there is nobody to be sorted. Otherwise it finds nothing.
  */
 const MOST_URGENT = `
   SELECT * FROM (
@@ -107,11 +108,14 @@ const MOST_URGENT = `
     SELECT former.* FROM (
       SELECT ${CANDIDATE}, contact_sort_key(c.variables, c.priority, c.created_at, cp.rules -> 'order') AS sort_key
       FROM (
-        SELECT c.* FROM contact c
-        JOIN hours_window w ON w.campaign_id = cp.id AND w.profile_id = ${NEXT_HOURS} AND w.legal_until > $1
-        WHERE c.campaign_id = cp.id AND c.state = 'queued' AND c.order_version < cp.order_version
-          AND ${RANKS} AND contact_included(c.variables, cp.rules -> 'filter')
-        ORDER BY c.order_version LIMIT ${FORMER_AT_ONCE}
+        SELECT c.* FROM hours_window w CROSS JOIN LATERAL (
+          SELECT c.* FROM contact c
+          WHERE c.campaign_id = cp.id AND c.state = 'queued' AND c.order_version < cp.order_version
+            AND ${NEXT_HOURS} = w.profile_id AND ${RANKS} AND contact_included(c.variables, cp.rules -> 'filter')
+          ORDER BY c.order_version LIMIT ${FORMER_AT_ONCE}
+        ) c
+        WHERE w.campaign_id = cp.id AND w.legal_until > $1
+        LIMIT ${FORMER_AT_ONCE}
       ) c
       WHERE ${ALLOWED}
       ORDER BY c.queue_rank, sort_key, c.place, c.id
