@@ -435,7 +435,7 @@ describe('a talk transferred to a queue', () => {
     await scene.phone(contact, 'hang-up');
     await scene.until('wrap_up');
     await dispose(call, 'done', other.agents[0]!.key);
-    await scene.until('done');
+    expect(await scene.until('disabled')).toMatchObject({ ended_reason: 'do_not_call', ended_by: 'test' });
     await scene.story('i q:q a:k c:k q:s q:k a:k');
     const { rows: queues } = await system.sql.query(`SELECT queue_key FROM campaign WHERE id = $1`, [other.campaign]);
     const found = await rows(scene, 'event_type', 'result_code', 'queue_key', 'agent_id', 'duration_tot_sec', 'call_transfer');
