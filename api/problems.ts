@@ -99,14 +99,20 @@ const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT',
 const SQLSTATE = /^(08...|57P0\d|53...|40001|40P01|55P03|25006)$/;
 /** Prisma: can't reach, timed out, closed the connection, no connection free; P2034 write conflict. */
 const PRISMA = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2034']);
+/** What PostgreSQL itself has said stands deep inside, under a code that says no more than "database error". */
+interface PrismaError {
+  code?: string;
+  meta?: { driverAdapterError?: { cause?: { originalCode?: string } } };
+}
 /** What pg says without a code. */
 const PG_MESSAGE = /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
 
 /** True if PostgreSQL could not be reached or could not carry the statement out just now. */
 export function isUnavailable(error: unknown): boolean {
   for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
-    const { code = '' } = at as { code?: string };
+    const { code = '', meta } = at as PrismaError;
     if (NETWORK.has(code) || PRISMA.has(code) || SQLSTATE.test(code) || PG_MESSAGE.test(at.message)) return true;
+    if (SQLSTATE.test(meta?.driverAdapterError?.cause?.originalCode ?? '')) return true;
     if (at instanceof AggregateError && at.errors.some(isUnavailable)) return true;
   }
   return false;

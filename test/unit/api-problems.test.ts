@@ -5,6 +5,9 @@ import { AppError } from '../../domain/errors.ts';
 
 const coded = (code: string, message = 'failed') => Object.assign(new Error(message), { code });
 
+const saidByPostgres = (originalCode: string) =>
+  Object.assign(coded('P2039'), { meta: { driverAdapterError: { cause: { originalCode } } } });
+
 describe('what counts as unavailable', () => {
   test.each([
     ['refused', coded('ECONNREFUSED')],
@@ -17,6 +20,7 @@ describe('what counts as unavailable', () => {
     ['Prisma: cannot reach', coded('P1001')],
     ['Prisma: closed', coded('P1017')],
     ['Prisma: no connection free', coded('P2024')],
+    ['Prisma: what PostgreSQL says', saidByPostgres('57P03')],
     ['pg: no connection free', new Error('timeout exceeded when trying to connect')],
     ['pg: broken', new Error('Connection terminated unexpectedly')],
     ['in a cause', new Error('outer', { cause: new Error('middle', { cause: coded('ECONNREFUSED') }) })],
@@ -29,6 +33,7 @@ describe('what counts as unavailable', () => {
   test.each([
     ['a syntax error in SQL', coded('42601')],
     ['a unique violation', coded('23505')],
+    ['Prisma: a unique violation, as PostgreSQL says', saidByPostgres('23505')],
     ['a defect', new TypeError('x is undefined')],
     ['a string', 'failed'],
     ['nothing', undefined],
