@@ -180,9 +180,12 @@ async function discard({ databaseUrl }: Context, { id }: Campaign): Promise<void
   await client.connect();
   try {
     await client.query(
-      `DELETE FROM campaign WHERE id = $1 AND status = 'draft'
-         AND NOT EXISTS (SELECT FROM contact WHERE campaign_id = campaign.id)
-         AND NOT EXISTS (SELECT FROM agent_queue WHERE campaign_id = campaign.id)`,
+      `WITH draft AS (
+         SELECT id FROM campaign WHERE id = $1 AND status = 'draft'
+           AND NOT EXISTS (SELECT FROM contact WHERE campaign_id = campaign.id)
+           AND NOT EXISTS (SELECT FROM agent_queue WHERE campaign_id = campaign.id)
+       ), versions AS (DELETE FROM rules_version USING draft WHERE campaign_id = draft.id)
+       DELETE FROM campaign USING draft WHERE campaign.id = draft.id`,
       [id],
     );
   } finally {
