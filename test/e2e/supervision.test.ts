@@ -153,7 +153,7 @@ describe('the emergency stop', () => {
     const { stopped } = await system.ok('POST', '/stop');
     expect(stopped).toEqual(expect.arrayContaining([talk.scene.campaign, rings.campaign, dials.campaign]));
     await rings.story('i q:q a:h(campaign_paused) q:d(campaign_paused)');
-    await dials.story('i q:q c:h(campaign_paused) a:k q:d(campaign_paused)');
+    await dials.story('i q:q a:k(campaign_paused) c:h(campaign_paused) q:d(campaign_paused)');
     await rings.agentIs('ready');
     await dials.agentIs('ready');
     expect(await rings.until('disabled')).toMatchObject({ ended_reason: 'campaign_ended' });
