@@ -38,6 +38,10 @@ const USER = 'dialwright';
 const DATABASE = 'dialwright';
 const PREFERRED_PORT = 54329;
 const LONGEST_LOG_BYTES = 20_000_000;
+/** A server that is asked whether it is ours may be another program. */
+const LOOKS_FOR_MS = 2_000;
+/** One that has answered answers again, on a busy machine not at once. */
+const CONNECTS_WITHIN_MS = 30_000;
 const START_WITHIN_MS = 120_000; // recovery after a power cut reads the log of everything since the last checkpoint
 
 export interface EmbeddedPostgres {
@@ -251,7 +255,7 @@ function postmaster({ data }: Place): { pid: number; port: number; ours: boolean
 async function answers(cluster: Cluster): Promise<boolean> {
   const sql = `select current_setting('data_directory') as data`;
   try {
-    const { rows } = await query<{ data: string }>(urlOf(cluster, 'postgres'), sql);
+    const { rows } = await query<{ data: string }>(urlOf(cluster, 'postgres'), sql, [], LOOKS_FOR_MS);
     return rows[0]?.data === cluster.data;
   } catch {
     return false;
@@ -272,8 +276,9 @@ async function query<T extends pg.QueryResultRow>(
   url: string,
   sql: string,
   values: unknown[] = [],
+  connectWithinMs = CONNECTS_WITHIN_MS,
 ): Promise<pg.QueryResult<T>> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: connectWithinMs });
   client.on('error', () => undefined); // the awaited call reports it
   try {
     await client.connect();

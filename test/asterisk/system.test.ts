@@ -193,7 +193,8 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
       const times = `SELECT setup_ms, alert_ms FROM call_events WHERE contact_id = $1 AND event_type = 'c'`;
       for (const { setup_ms, alert_ms } of (await system.sql.query(times, [scene.contacts[0]])).rows) {
         expect(setup_ms).toBeGreaterThan(0);
-        expect(alert_ms).toBeGreaterThan(0);
+        // One that is picked up at its first ring has rung for no time that could be measured; null is what is not known.
+        expect(alert_ms).toBeGreaterThanOrEqual(0);
       }
       expect(contact.calls).toHaveLength(1);
     });
