@@ -30,6 +30,8 @@ import { attribute } from './attributes.ts';
 
 /** Longest an update is waited for; after that its outcome is unknown to the caller (503). */
 const UPDATE_DEADLINE_MS = 10_000;
+/** The same for a start or a signal: what waits for a server that does not answer takes memory. */
+const TELL_DEADLINE_MS = 10_000;
 
 /** A contact's workflow of one round. */
 export interface ContactRef {
@@ -54,6 +56,7 @@ export interface Workflows {
 
 export function createWorkflows(client: Client, taskQueue: string): Workflows {
   const handle = ({ contactId, round }: ContactRef) => client.workflow.getHandle(contactWorkflowId(contactId, round));
+  const inTime = <T>(tell: () => Promise<T>): Promise<T> => client.withDeadline(Date.now() + TELL_DEADLINE_MS, tell);
   return {
     async startContact(input) {
       const attributes: SearchAttributePair[] = [
@@ -61,14 +64,15 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
         { key: attribute.contactState, value: input.dueAt === null ? 'queued' : 'waiting' },
       ];
       try {
-        await client.workflow.start('contact', {
+        const options = {
           taskQueue,
           workflowId: contactWorkflowId(input.contactId, input.round),
           workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
           args: [input],
           staticSummary: `Contact ${input.contactId} of campaign ${input.campaignId}, round ${input.round}`,
           typedSearchAttributes: new TypedSearchAttributes(attributes),
-        });
+        };
+        await inTime(() => client.workflow.start('contact', options));
         return 'started';
       } catch (error) {
         if (error instanceof WorkflowExecutionAlreadyStartedError) return 'existed';
@@ -80,7 +84,7 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
 
     async campaignChanged(campaignId) {
       try {
-        await client.workflow.signalWithStart('campaign', {
+        const options = {
           taskQueue,
           workflowId: campaignWorkflowId(campaignId),
           workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
@@ -89,7 +93,8 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
           signal: campaignMessages.changed,
           staticSummary: `Campaign ${campaignId}`,
           typedSearchAttributes: new TypedSearchAttributes([{ key: attribute.campaignId, value: campaignId }]),
-        });
+        };
+        await inTime(() => client.workflow.signalWithStart('campaign', options));
       } catch (error) {
         throw asAppError(error);
       }
@@ -97,7 +102,7 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
 
     async signal(contact, definition, argument) {
       try {
-        await handle(contact).signal(definition, argument);
+        await inTime(() => handle(contact).signal(definition, argument));
         return 'told';
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return 'closed';

@@ -167,6 +167,7 @@ function endingRoutes(deps: Deps): Route[] {
       params: bigIdParams,
       response: contact,
       fails: ['CONFLICT', 'CONTACT_CLOSED'],
+      whenLate: 'carried_out',
       async handle({ params: { id }, caller, requestKey }) {
         const row = await endContact(deps, id, { reason: 'disabled', by: by(caller) }, requestKey);
         if (row.state === 'done') {
@@ -182,6 +183,8 @@ function endingRoutes(deps: Deps): Route[] {
       summary: 'Take a contact off the list; its calls stay in the raw data',
       roles: MANAGERS,
       params: bigIdParams,
+      fails: ['CONTACT_CLOSED'],
+      whenLate: 'carried_out',
       async handle({ params: { id }, caller, requestKey }) {
         await endContact(deps, id, { reason: 'deleted', by: by(caller) }, requestKey);
         await db.pool.query(sql.markDeleted(db.clock.now(), id));

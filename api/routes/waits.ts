@@ -110,6 +110,7 @@ const checkRoute = (deps: Deps): Route =>
     params: idParams,
     response: campaignCheck,
     repeats: 'natural',
+    whenLate: 'waited_for',
     handle: async ({ params: { id } }) => ok(await check(deps, id)),
   });
 

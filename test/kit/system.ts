@@ -186,7 +186,8 @@ function parse(text: string): unknown {
   }
 }
 
-function startProcess(logFile: string, args: string[], env: Record<string, string>): Process {
+/** Node on these arguments, with this environment and no other; what it says is appended to `logFile`. */
+export function startProcess(logFile: string, args: string[], env: Record<string, string>): Process {
   let child: ChildProcess;
   let gone: Promise<void>;
   const launch = () => {
@@ -216,7 +217,7 @@ function startProcess(logFile: string, args: string[], env: Record<string, strin
   };
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };
