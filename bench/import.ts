@@ -58,7 +58,8 @@ async function manyRows(api: Product, say: Rig['say']): Promise<{ before: number
   let most = before;
   let isOver = false;
   const looking = (async () => {
-    for (; !isOver; await sleep(LOOK_EVERY_MS)) most = Math.max(most, await api.memory());
+    // A connection that was kept may just have been closed: the next look asks by another.
+    for (; !isOver; await sleep(LOOK_EVERY_MS)) most = Math.max(most, await api.memory().catch(() => 0));
   })();
   const took = await seconds(() => importFile(api, campaign, Readable.from(fileOf(MANY_ROWS)), MANY_ROWS));
   say(`${MANY_ROWS} rows in ${took.toFixed(1)} s, ${Math.round(most)} MB at most`);
@@ -139,7 +140,7 @@ function* makePeople(count: number): Generator<Person> {
   for (let n = 0; n < count; n++) {
     yield {
       id: `C-${1_000_000 + n}`,
-      phone: `+47${MOBILE[n % MOBILE.length]}${String(5 * Math.floor(n / MOBILE.length)).padStart(6, '0')}`,
+      phone: `+47${MOBILE[n % MOBILE.length]}${String(Math.floor(n / MOBILE.length)).padStart(6, '0')}`,
       phone2: n % 3 === 0 ? `+4670${1_000_000 + n * 8}` : null,
       zone: n % 4 === 0 ? null : 'Europe/Oslo',
       variables: [
