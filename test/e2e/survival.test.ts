@@ -51,9 +51,9 @@ async function whileAway(how: 'kill' | 'freeze', agent: Scene['agents'][number],
     if (how === 'kill') await system.worker.kill();
     else system.worker.signal('SIGSTOP');
     await meanwhile();
+  } finally {
     if (how === 'kill') await system.worker.restart();
     else system.worker.signal('SIGCONT');
-  } finally {
     stop();
   }
 }
@@ -191,6 +191,7 @@ describe('a recording', () => {
     const { call } = await s.ringing();
     await s.phone(s.agents[0]!.phone, 'answer');
     await s.until('dialling');
+    await phoneIs(anna, 'ringing'); // a worker that dies before it has dialled does not dial
     const answers = () => s.phone(anna, 'answer');
     if (talks) {
       await answers();
