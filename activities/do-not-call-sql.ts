@@ -152,6 +152,8 @@ export interface BeingCalled {
   /** Who listed it, and when. */
   by: string;
   listed_at: Date;
+  offer_id: string;
+  offered_at: Date;
   /** A decision to end the offer is stored. */
   is_decided: boolean;
 }
@@ -162,7 +164,8 @@ export interface BeingCalled {
  */
 export const beingCalled = (numbers: string[] | null): Sql => ({
   name: 'being_called',
-  text: `SELECT c.id, c.round, listed.added_by AS by, listed.added_at AS listed_at, o.withdrawn IS NOT NULL AS is_decided
+  text: `SELECT c.id, c.round, listed.added_by AS by, listed.added_at AS listed_at, o.id AS offer_id, o.created_at AS offered_at,
+           o.withdrawn IS NOT NULL AS is_decided
          FROM offer o
          JOIN contact c ON c.id = o.contact_id
          JOIN call k ON k.call_id = o.call_id

@@ -4,6 +4,7 @@ import helmet from 'helmet';
 import type { z } from 'zod';
 import { AppError } from '../domain/errors.ts';
 import { createAgentStreams } from './agent-streams.ts';
+import { type AnyInput, audited } from './audit.ts';
 import { type Auth, type Caller, createAuth } from './auth.ts';
 import { docsPage } from './docs.ts';
 import { doNotCallRoutes } from './do-not-call/routes.ts';
@@ -15,7 +16,9 @@ import { importRoutes, uploadTurns } from './imports/routes.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { asAppError, invalidInput, notFound, sendProblem } from './problems.ts';
+import { mayTakeLong, mustComeWithin } from './slow.ts';
 import { agentRoutes } from './routes/agents.ts';
+import { auditRoutes } from './routes/audit.ts';
 import { callEventRoutes } from './routes/call-events.ts';
 import { callRoutes } from './routes/calls.ts';
 import { campaignRoutes } from './routes/campaigns.ts';
@@ -24,6 +27,7 @@ import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { legalHoursRoutes } from './routes/legal-hours.ts';
 import { offerRoutes } from './routes/offers.ts';
+import { problemRoutes } from './routes/problems.ts';
 import { reopeningRoutes } from './routes/reopenings.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { supervisionRoutes } from './routes/supervision.ts';
@@ -31,11 +35,14 @@ import { rulesVersionRoutes } from './routes/rules-versions.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
 import { waitRoutes } from './routes/waits.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
+import { measureRepairs } from './repair-metrics.ts';
 import { measureWebhooks } from './webhook-metrics.ts';
 import { talkRoutes } from './routes/talks.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
+/** For a body of that size, also over a slow line. */
+const JSON_WITHIN_MS = 30_000;
 /** Answers are data: a browser that is made to show one as a page must load and run nothing. */
 const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 
@@ -61,18 +68,22 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...simulatorRoutes(deps),
     ...legalHoursRoutes(deps),
     ...keyRoutes(deps),
+    ...problemRoutes(deps),
+    ...auditRoutes(deps),
     ...healthRoutes(deps, metrics),
   ];
 }
 
-export function createApp(deps: Deps): Express {
+export function createApp(deps: Deps, bodyWithinMs = JSON_WITHIN_MS): Express {
   const app = express();
   const auth = createAuth(deps.db);
   const metrics = createMetrics();
   measureWebhooks(metrics.registry, deps.db);
+  measureRepairs(metrics.registry, deps.db);
   const routes = allRoutes(deps, metrics);
   app.disable('x-powered-by');
   app.disable('etag');
+  app.use(mustComeWithin(bodyWithinMs));
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: NOTHING_TO_SHOW } }));
   app.use('/docs', ...docsPage());
   app.use('/v1', (_req, res, next) => (res.set('Cache-Control', 'no-store'), next()));
@@ -89,7 +100,7 @@ const expressPath = (path: string): string => path.replace(/\{(\w+)\}/g, ':$1');
 
 function register(app: Express, deps: Deps, auth: Auth, metrics: Metrics, route: Route): void {
   const path = expressPath(route.path);
-  const reading = route.body ? [onlyJson, express.json({ limit: JSON_LIMIT, strict: false })] : [];
+  const reading = route.body ? [onlyJson, express.json({ limit: JSON_LIMIT, strict: false })] : route.consumes ? [mayTakeLong] : [];
   const handler = async (req: Request, res: Response) => send(res, await carryOut(deps, route, req, res));
   app[route.method](path, metrics.measure(route.path), auth.guard(route), ...reading, handler);
 }
@@ -106,7 +117,7 @@ async function carryOut(deps: Deps, route: Route, req: Request, res: Response): 
     req,
     res,
   };
-  const work = () => route.handle(input as Input<never, never, never>);
+  const work = () => audited(deps, route, input as AnyInput, () => route.handle(input as Input<never, never, never>));
   return key === undefined || route.repeats === 'natural' ? work() : once(deps.db, route, req, caller, key, work);
 }
 

@@ -45,8 +45,6 @@ export async function ensureAdminKey(db: Pick<Db, 'pool' | 'clock'>, plain: stri
   await db.pool.query(sql.ensureAdminKey(hashSecret(plain), db.clock.now()));
 }
 
-/** How long a key that was found is believed: a revoked one stops working within this time. */
-const BELIEVED_MS = 3_000;
 /** Failed attempts a minute from one address, before more are refused unread. */
 const FAILURES_A_MINUTE = 60;
 
@@ -56,7 +54,6 @@ export interface Auth {
 }
 
 export function createAuth(db: Pick<Db, 'pool' | 'clock'>): Auth {
-  const believed = new Map<string, { caller: Caller; until: number }>();
   const limit = rateLimit({
     windowMs: 60_000,
     limit: FAILURES_A_MINUTE,
@@ -75,16 +72,10 @@ export function createAuth(db: Pick<Db, 'pool' | 'clock'>): Auth {
     return ticketAllowed && typeof ticket === 'string' ? callerOfTicket(ticket) : null;
   }
 
+  /** Looked up for each request: whatever process revoked it, a key that is revoked has had its last one. */
   async function callerOfKey(hash: string): Promise<Caller | null> {
-    const now = performance.now();
-    const known = believed.get(hash);
-    if (known && known.until > now) return known.caller;
-    believed.delete(hash);
     const { rows } = await db.pool.query<{ id: number; role: Role; agent_id: number | null }>(sql.validKey(hash));
-    if (!rows[0]) return null;
-    const caller = { keyId: rows[0].id, role: rows[0].role, agentId: rows[0].agent_id };
-    believed.set(hash, { caller, until: now + BELIEVED_MS });
-    return caller;
+    return rows[0] ? { keyId: rows[0].id, role: rows[0].role, agentId: rows[0].agent_id } : null;
   }
 
   async function callerOfTicket(ticket: string): Promise<Caller | null> {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { systemClock } from '../config/clock.ts';
 import { type Config, ConfigError, loadConfig, requireRuntime, type RuntimeConfig } from '../config/config.ts';
-import { createLogger, type Logger } from '../config/log.ts';
+import { createLogger, type Logger, withoutShapes } from '../config/log.ts';
 import { createMatching } from '../matching/matching.ts';
 import { createPool, createPrisma } from '../prisma/client.ts';
 import type { Db } from '../prisma/tx.ts';
@@ -86,6 +86,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof ConfigError ? error.message : String((error as Error).stack ?? error)}\n`);
+  process.stderr.write(withoutShapes(`${error instanceof ConfigError ? error.message : String((error as Error).stack ?? error)}\n`));
   process.exit(1);
 });

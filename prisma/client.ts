@@ -8,6 +8,10 @@ export type { PrismaClient };
 // be wrong. It is a start-up option and not a SET, so that there is no moment at which a connection has it not.
 const UTC = '-c TimeZone=UTC';
 
+// A process that is frozen in a transaction holds its locks, the counter of positions among them: everybody would wait for
+// it. PostgreSQL ends the transaction instead, and whoever wakes up finds that it was never committed.
+const IDLE_IN_TRANSACTION = '-c idle_in_transaction_session_timeout=5s';
+
 export interface ConnectionOptions {
   /** Most connections this process opens at once. */
   max: number;
@@ -40,7 +44,7 @@ export function createPool(url: string, { max, name = 'dialwright' }: Connection
 function poolConfig(url: string, max: number, name: string): pg.PoolConfig {
   const parsed = new URL(url);
   // A connection string wins over the fields beside it, so what the URL says about options is joined with ours.
-  const options = [parsed.searchParams.get('options'), UTC].filter(Boolean).join(' ');
+  const options = [parsed.searchParams.get('options'), UTC, IDLE_IN_TRANSACTION].filter(Boolean).join(' ');
   parsed.searchParams.delete('options');
   parsed.searchParams.delete('schema'); // Prisma's own parameter, unknown to the server
   return { connectionString: parsed.href, options, max, application_name: name, connectionTimeoutMillis: 10_000 };

@@ -6,6 +6,7 @@ import { createCampaignActivities } from '../activities/campaigns.ts';
 import { createContactActivities } from '../activities/contacts.ts';
 import { createLegBook } from '../activities/legs.ts';
 import { createRepairs } from '../activities/repair.ts';
+import * as sql from '../activities/sql.ts';
 import { createTransferSteps } from '../activities/transfers.ts';
 import { systemClock } from '../config/clock.ts';
 import type { Phones, WorkerConfig } from '../config/config.ts';
@@ -17,13 +18,17 @@ import { createAsteriskTelephony } from '../telephony/asterisk/adapter.ts';
 import { createSimulatorTelephony } from '../telephony/simulator/adapter.ts';
 import type { Telephony } from '../telephony/telephony.ts';
 import { createWorkflows } from '../workflows/client.ts';
+import { createTemporalFence } from '../workflows/fence.ts';
 import { failuresAsCodes } from './failures.ts';
+import { keepFence, untilOpen } from './fence.ts';
 import { keepNode } from './node.ts';
 import { startSweep } from './sweep.ts';
 import { startWebhooks } from './webhooks.ts';
 
 /** Hot statements are short: more connections than this would only queue in PostgreSQL. */
 const POOL = 24;
+/** Said again and again meanwhile. */
+const TROUBLE_MS = 8_000;
 
 export interface RunningWorker {
   /** Resolves when the worker has ended, by `stop` or by a failure. */
@@ -40,12 +45,17 @@ export async function startWorker(
   const { temporalAddress: address, temporalNamespace: namespace, taskQueue } = config;
   const connection = await NativeConnection.connect({ address });
   const clientConnection = await Connection.connect({ address });
-  const workflows = createWorkflows(new Client({ connection: clientConnection, namespace }), taskQueue);
+  const client = new Client({ connection: clientConnection, namespace });
+  const workflows = createWorkflows(client, taskQueue);
   const db = {
     pool: createPool(config.databaseUrl, { max: POOL, name: `worker ${config.workerId}` }),
     prisma: createPrisma(config.databaseUrl, { max: 2 }),
     clock: systemClock,
+    worker: config.workerId,
   };
+  const limits = { maxCalls: config.telephonyMaxCalls ?? null, callsPerSecond: config.telephonyCallsPerSecond ?? null };
+  const fence = { db, temporal: createTemporalFence(client, taskQueue), log };
+  await untilOpen(fence, (why) => tellTrouble(db, config, limits, why));
   const matching = createMatching({ db, workflows, log });
   const legs = createLegBook({ db, matching, workflows, log });
   const contacts = createContactActivities({ db, matching, legs });
@@ -72,7 +82,7 @@ export async function startWorker(
   const node = keepNode({
     name: config.telephonyNode,
     holder: config.workerId,
-    limits: { maxCalls: config.telephonyMaxCalls ?? null, callsPerSecond: config.telephonyCallsPerSecond ?? null },
+    limits,
     namespace,
     connection,
     db,
@@ -91,9 +101,14 @@ export async function startWorker(
     log,
   });
   const run = worker.run();
+  let restored: string | null = null;
+  const beats = keepFence(fence, (why) => {
+    restored = why;
+    if (worker.getState() === 'RUNNING') worker.shutdown();
+  });
 
   const cleanUp = async () => {
-    await Promise.all([sweep.stop(), webhooks.stop()]);
+    await Promise.all([beats.stop(), sweep.stop(), webhooks.stop()]);
     log.info('sweep and webhooks stopped');
     await node.stop();
     log.info('telephony node given up');
@@ -101,7 +116,9 @@ export async function startWorker(
     await connection.close();
     log.info('worker stopped');
   };
-  const finished = run.finally(cleanUp);
+  const finished = run.finally(cleanUp).then(() => {
+    if (restored) throw new Error(`${restored}. This worker has ended; the next one waits for npm run reconcile`);
+  });
   return {
     finished,
     async stop() {
@@ -109,6 +126,13 @@ export async function startWorker(
       await finished;
     },
   };
+}
+
+/** Where people look, why nobody is called: beside the node (`/readyz`). */
+async function tellTrouble(db: Db, { telephonyNode, workerId }: WorkerConfig, limits: sql.NodeLimits, trouble: string) {
+  const now = db.clock.now();
+  const until = new Date(now.getTime() + TROUBLE_MS);
+  await db.pool.query(sql.holdNode(now, telephonyNode, workerId, until, { up: false, trouble }, limits));
 }
 
 async function narrowLegalHours(db: Db, log: Logger): Promise<void> {

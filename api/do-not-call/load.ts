@@ -12,6 +12,7 @@ import { busyIfDeadlocked, mustBeUsable } from '../imports/load.ts';
 import { type Problem, problemOf, Problems } from '../imports/problems.ts';
 import { readRows, Unreadable } from '../imports/read.ts';
 import type { BadRows } from '../imports/schemas.ts';
+import { uploadIsThere, waitForUpload } from '../imports/sql.ts';
 import { createNumberReader } from './rows.ts';
 import * as sql from './sql.ts';
 
@@ -51,7 +52,9 @@ const PAGE_SIZE = 1_000_000;
 export async function importNumbers(db: Pick<Db, 'pool' | 'clock'>, request: NumbersRequest): Promise<NumbersAnswer> {
   const answer = await inTx(db, async (tx) => {
     const problems = new Problems();
+    await tx.run(waitForUpload);
     const { rows, good } = await stageRows(tx, request, problems);
+    await tx.run(uploadIsThere);
     mustBeUsable(request, { rows, good }, problems);
     await tx.run(sql.analyzeStage);
     const { numbers, listed, contacts } = (await tx.row<sql.Counted>(sql.countStage))!;

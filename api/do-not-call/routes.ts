@@ -1,5 +1,4 @@
 /** The do-not-call list: read, add, take off, and files of numbers (docs/domain.md, "Do-not-call"). */
-import type { CastingContext } from 'csv-stringify';
 import type { Response } from 'express';
 import type { z } from 'zod';
 import { listNumbers } from '../../activities/do-not-call.ts';
@@ -8,7 +7,7 @@ import { readListed } from '../../domain/do-not-call.ts';
 import { lockNumbers } from '../../matching/sql.ts';
 import { inTx } from '../../prisma/tx.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
-import { CAST, sendCsv, wantsCsv } from '../csv.ts';
+import { sendCsv, wantsCsv } from '../csv.ts';
 import { created, type Deps, noContent, ok, page, readCursor, route, type Route } from '../http.ts';
 import { IDLE_MS, typeOf, uploaded } from '../imports/routes.ts';
 import { invalid, notFound } from '../problems.ts';
@@ -183,8 +182,5 @@ async function sendListings(
       yield* rest;
     }
   };
-  // Numbers stay as they are, to be read in again; what people have written must be no formula in a spreadsheet.
-  const plain = (text: string, { column }: CastingContext) =>
-    column === 'comment' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return sendCsv(res, 'do-not-call.csv', [...LISTING_COLUMNS], rows(), { cast: { ...CAST, string: plain } });
+  return sendCsv(res, 'do-not-call.csv', [...LISTING_COLUMNS], rows());
 }

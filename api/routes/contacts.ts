@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { lookAt } from '../../activities/do-not-call-sql.ts';
+import { repair, repairTools } from '../../activities/repair.ts';
 import { type LegCode, SIP_TABLE } from '../../domain/codes.ts';
 import { numbersOf } from '../../domain/do-not-call.ts';
 import { AppError } from '../../domain/errors.ts';
@@ -100,6 +101,7 @@ export function contactRoutes(deps: Deps): Route[] {
       description:
         'A contact that is there keeps its id, history and place. One that is disabled or done is not revived.',
       roles: MANAGERS,
+      subject: 'contact',
       params: keyParams,
       body: contactPut,
       response: contact,
@@ -182,6 +184,7 @@ function endingRoutes(deps: Deps): Route[] {
       summary: 'Take a contact off the list; its calls stay in the raw data',
       roles: MANAGERS,
       params: bigIdParams,
+      fails: ['CONTACT_CLOSED'],
       async handle({ params: { id }, caller, requestKey }) {
         await endContact(deps, id, { reason: 'deleted', by: by(caller) }, requestKey);
         await db.pool.query(sql.markDeleted(db.clock.now(), id));
@@ -326,12 +329,12 @@ async function write(tx: Tx, before: ContactRow, after: sql.ContactData): Promis
 
 /**
  * A contact that was just written: ended if a number of it is listed, which is looked at after that commit, since the list may
- * change at the same moment; else its campaign is told. Returns it as it is then.
+ * change at the same moment. Its campaign is told. Returns it as it is then.
  */
 async function afterWrite(deps: Deps, row: ContactRow): Promise<ContactRow> {
   const { rowCount } = await deps.db.pool.query(sql.listedNumber(numbersOf(row)));
-  if (rowCount === 0 || row.closed_at) await listChanged(deps, row.campaign_id);
-  else await endContactsOf(deps, numbersOf(row));
+  if (rowCount && !row.closed_at) await endContactsOf(deps, numbersOf(row));
+  await listChanged(deps, row.campaign_id);
   return find(deps, row.id);
 }
 
@@ -367,6 +370,9 @@ async function endContact(deps: Deps, id: string, ending: Ending, requestKey: st
       const after = await find(deps, id);
       if (!closed || after.state === 'disabled' || after.state === 'done') return after;
       if (after.state !== 'starting' && after.state !== 'new') {
+        // Its workflow is no more, so it is closed here.
+        const outcome = await repair(repairTools(deps), { contactId: id, round: row.round }, { closedBy: ending.by });
+        if (outcome === 'repaired') return find(deps, id);
         throw new AppError('CONTACT_CLOSED', 'nothing is under way for this contact', { state: after.state });
       }
     }

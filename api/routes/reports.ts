@@ -44,7 +44,7 @@ export function reportRoutes({ db }: Deps): Route[] {
       async handle({ query, req, res }) {
         const report = await inTurn(() => makeReport(db, kind, query));
         if (!wantsCsv(req, query.format)) return ok(report);
-        return sendCsv(res, `${kind}.csv`, COLUMNS[kind], report.items, { escape_formulas: true });
+        return sendCsv(res, `${kind}.csv`, COLUMNS[kind], report.items);
       },
     }),
   );

@@ -110,6 +110,7 @@ const checkRoute = (deps: Deps): Route =>
     params: idParams,
     response: campaignCheck,
     repeats: 'natural',
+    lasting: false,
     handle: async ({ params: { id } }) => ok(await check(deps, id)),
   });
 

@@ -52,8 +52,8 @@ export interface System {
   simulator: Process;
   worker: Process;
   apiProcess: Process;
-  /** Another worker, in its own process; on the same node, unless its settings name another. */
-  addWorker(id: string, settings?: Record<string, string>): Promise<Process>;
+  /** Another worker, in its own process; on the same node, unless its settings name another. `root`: with other code. */
+  addWorker(id: string, settings?: Record<string, string>, root?: string): Promise<Process>;
   /** Another switch, with phones and a record of its own: its address. */
   addSimulator(): Promise<string>;
   api<T = Json>(method: string, path: string, body?: unknown, options?: RequestOptions): Promise<ApiAnswer<T>>;
@@ -69,11 +69,18 @@ export interface SystemOptions {
   script?: unknown;
   /** Settings of all its processes. */
   settings?: Record<string, string>;
+  /** Of the API, and of the first worker, alone. */
+  apiSettings?: Record<string, string>;
+  workerSettings?: Record<string, string>;
+  /** Servers of its own, instead of a fresh database and the Temporal that all tests share. */
+  servers?: { databaseUrl: string; temporalAddress: string };
 }
 
-export async function startSystem({ speed = 20, script, settings: given = {} }: SystemOptions = {}): Promise<System> {
-  const databaseUrl = await freshDatabase();
+export async function startSystem(options: SystemOptions = {}): Promise<System> {
+  const { speed = 20, script, settings: given = {}, apiSettings = {}, workerSettings = {}, servers } = options;
+  const databaseUrl = servers?.databaseUrl ?? (await freshDatabase());
   const sql = new pg.Pool({ connectionString: databaseUrl, max: 4, options: '-c TimeZone=UTC' });
+  sql.on('error', () => undefined); // the server may be stopped meanwhile; the next query says so
   // Workflow ids carry these ids, and all tests share one Temporal namespace.
   const offset = Math.floor(Math.random() * 1_000_000_000) + 1;
   await sql.query(`ALTER SEQUENCE contact_id_seq RESTART WITH ${offset}; ALTER SEQUENCE campaign_id_seq RESTART WITH ${offset}`);
@@ -83,7 +90,7 @@ export async function startSystem({ speed = 20, script, settings: given = {} }: 
   const environment = {
     PATH: process.env.PATH!,
     DATABASE_URL: databaseUrl,
-    TEMPORAL_ADDRESS: inject('temporalAddress'),
+    TEMPORAL_ADDRESS: servers?.temporalAddress ?? inject('temporalAddress'),
     TASK_QUEUE: `dialwright-${offset}`,
     TELEPHONY_NODE: `sim-${offset}`,
     SIMULATOR_URL: `http://127.0.0.1:${simulatorPort}`,
@@ -97,11 +104,11 @@ export async function startSystem({ speed = 20, script, settings: given = {} }: 
   const scriptFile = path.join(dataDir, 'script.json');
   if (script) writeFileSync(scriptFile, JSON.stringify(script));
   const start = (name: string, file: string, args: string[] = [], more: Record<string, string> = {}) =>
-    startProcess(path.join(dataDir, `${name}.log`), [path.join(ROOT, file), ...args], { ...environment, ...more });
+    startProcess(path.join(dataDir, `${name}.log`), [path.resolve(ROOT, file), ...args], { ...environment, ...more });
 
   const simulator = start('simulator', 'telephony/simulator/main.ts', script ? [scriptFile] : []);
-  const worker = start('worker', 'worker/main.ts', [], { WORKER_ID: 'worker-1' });
-  const apiProcess = start('api', 'api/main.ts');
+  const worker = start('worker', 'worker/main.ts', [], { WORKER_ID: 'worker-1', ...workerSettings });
+  const apiProcess = start('api', 'api/main.ts', [], apiSettings);
   const processes = [simulator, worker, apiProcess];
 
   const api = async (method: string, urlPath: string, body?: unknown, options: RequestOptions = {}): Promise<ApiAnswer> => {
@@ -128,8 +135,8 @@ export async function startSystem({ speed = 20, script, settings: given = {} }: 
     simulator,
     worker,
     apiProcess,
-    async addWorker(id, settings = {}) {
-      const added = start(id, 'worker/main.ts', [], { WORKER_ID: id, ...settings });
+    async addWorker(id, settings = {}, root = ROOT) {
+      const added = start(id, path.join(root, 'worker/main.ts'), [], { WORKER_ID: id, ...settings });
       processes.push(added);
       return added;
     },
@@ -186,7 +193,8 @@ function parse(text: string): unknown {
   }
 }
 
-function startProcess(logFile: string, args: string[], env: Record<string, string>): Process {
+/** Node on these arguments, with this environment and no other; what it says is appended to `logFile`. */
+export function startProcess(logFile: string, args: string[], env: Record<string, string>): Process {
   let child: ChildProcess;
   let gone: Promise<void>;
   const launch = () => {
@@ -216,7 +224,7 @@ function startProcess(logFile: string, args: string[], env: Record<string, strin
   };
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };

@@ -1,0 +1,46 @@
+// What of a migration the release before can't live with, which still runs while it is applied (docs/operations.md, "Upgrading").
+
+/** A statement that takes something away, or refuses what older code writes. */
+const DESTRUCTIVE: readonly (readonly [RegExp, string])[] = [
+  [/\bDROP\s+(TABLE|COLUMN|FUNCTION|TYPE|SEQUENCE|VIEW|INDEX|CONSTRAINT|TRIGGER|SCHEMA|DEFAULT)\b/i, 'takes away what older code may use'],
+  [/\bRENAME\b/i, 'takes away the old name'],
+  [/\bTRUNCATE\b/i, 'takes rows away'],
+  [/\bDELETE\s+FROM\b/i, 'takes rows away'],
+  [/\bALTER\s+(COLUMN\s+)?"?\w+"?\s+(SET\s+DATA\s+)?TYPE\b/i, 'changes a type that older code reads and writes'],
+  [/\bSET\s+NOT\s+NULL\b/i, 'refuses rows of older code'],
+];
+/** On a table that the migration itself makes nothing of this can hurt. */
+const ON_OLD_TABLES: readonly (readonly [RegExp, string])[] = [
+  [/\bADD\s+COLUMN\s+(?:IF\s+NOT\s+EXISTS\s+)?"?\w+"?[^,]*\bNOT\s+NULL\b(?![^,]*\bDEFAULT\b)(?<!\bDEFAULT\b[^,]*)/i, 'refuses rows of older code'],
+  [/\bADD\s+CONSTRAINT\b/i, 'may refuse rows of older code'],
+  [/\bCREATE\s+UNIQUE\s+INDEX\b/i, 'may refuse rows of older code'],
+];
+
+/** Before a statement: it is a contract step, and why the release before does not mind. */
+const MARK = /--\s*contract:\s*\S/i;
+
+export interface Objection {
+  statement: string;
+  why: string;
+}
+
+/** Objections to a migration's SQL: statements that are destructive and not marked as a contract step. */
+export function objectionsTo(sql: string): Objection[] {
+  const made = [...sql.matchAll(/\bCREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?"?(\w+)"?/gi)].map(([, table]) => table!);
+  return statements(sql).flatMap((statement) => {
+    if (MARK.test(statement)) return [];
+    const text = statement.replaceAll(/--.*$/gm, '').trim();
+    const [, table] = /^(?:ALTER\s+TABLE(?:\s+ONLY)?|CREATE\s+UNIQUE\s+INDEX.*?\bON)\s+"?(\w+)"?/is.exec(text) ?? [];
+    const rules = table && made.includes(table) ? DESTRUCTIVE : [...DESTRUCTIVE, ...ON_OLD_TABLES];
+    const found = rules.find(([pattern]) => pattern.test(text));
+    return found ? [{ statement: text.replaceAll(/\s+/g, ' ').slice(0, 120), why: found[1] }] : [];
+  });
+}
+
+/** Each with the comments before it; what stands in quotes, or in a function's body, is none. */
+function statements(sql: string): string[] {
+  const plain = sql.replaceAll(/--.*$|\$(\w*)\$[\s\S]*?\$\1\$|'(?:[^']|'')*'/gm, (found) =>
+    found.startsWith('--') ? found.replaceAll(';', ',') : found.replaceAll(/[^\n]/g, '_'),
+  );
+  return plain.split(';').filter((statement) => statement.replaceAll(/--.*$/gm, '').trim() !== '');
+}
