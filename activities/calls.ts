@@ -421,7 +421,7 @@ const HANDED_OVER = 'handed over';
 
 /** A leg that an earlier try has written: nothing is wrong if that one has handed it over, or the leg is over. */
 export async function adopt(tx: Tx, leg: sql.LegRow): Promise<sql.LegRow> {
-  const { attempt, heartbeatDetails } = Context.current().info;
+  const { attempt, heartbeatDetails } = Context.current().info as { attempt: number; heartbeatDetails?: unknown };
   const isRepair = attempt > 1 && heartbeatDetails !== HANDED_OVER && !leg.ended_at;
   if (isRepair) await recordRepair(tx, { cause: 'leg_adopted', subject: `leg/${leg.id}` });
   return leg;

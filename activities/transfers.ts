@@ -6,7 +6,6 @@
  * The rows say what is to be so, and are written before the switch is asked. Whoever comes back after a crash reads them and
  * says the same to the switch once more.
  */
-import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { ResultReason } from '../domain/codes.ts';
 import { legId, MOST_NUMBER_TRANSFERS, transferLegId } from '../domain/ids.ts';

@@ -16,6 +16,7 @@ import { importRoutes, uploadTurns } from './imports/routes.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { asAppError, invalidInput, notFound, sendProblem } from './problems.ts';
+import { createPunctual, type Punctual } from './punctual.ts';
 import { mayTakeLong, mustComeWithin } from './slow.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { auditRoutes } from './routes/audit.ts';
@@ -89,7 +90,8 @@ export function createApp(deps: Deps, bodyWithinMs = JSON_WITHIN_MS): Express {
   app.use('/v1', (_req, res, next) => (res.set('Cache-Control', 'no-store'), next()));
   const document = openApiDocument(routes, VERSION);
   app.get('/openapi.json', (_req, res) => void res.json(document));
-  for (const route of routes) register(app, deps, auth, metrics, route);
+  const punctual = createPunctual();
+  for (const route of routes) register(app, { deps, auth, metrics, punctual }, route);
   for (const [path, methods] of methodsByPath(routes)) app.all(path, refuseMethod(methods));
   app.use((_req, _res, next) => next(notFound('path')));
   app.use(tellProblem(deps));
@@ -98,11 +100,24 @@ export function createApp(deps: Deps, bodyWithinMs = JSON_WITHIN_MS): Express {
 
 const expressPath = (path: string): string => path.replace(/\{(\w+)\}/g, ':$1');
 
-function register(app: Express, deps: Deps, auth: Auth, metrics: Metrics, route: Route): void {
+interface Parts {
+  deps: Deps;
+  auth: Auth;
+  metrics: Metrics;
+  punctual: Punctual;
+}
+
+function register(app: Express, { deps, auth, metrics, punctual }: Parts, route: Route): void {
   const path = expressPath(route.path);
+  const guard = auth.guard(route);
+  const known = async (req: Request, res: Response, next: NextFunction) => {
+    if (route.roles !== 'anyone') await punctual(res, 'given_up', () => guard(req, res));
+    next();
+  };
   const reading = route.body ? [onlyJson, express.json({ limit: JSON_LIMIT, strict: false })] : route.consumes ? [mayTakeLong] : [];
-  const handler = async (req: Request, res: Response) => send(res, await carryOut(deps, route, req, res));
-  app[route.method](path, metrics.measure(route.path), auth.guard(route), ...reading, handler);
+  const handler = async (req: Request, res: Response) =>
+    send(res, await punctual(res, route.whenLate, () => carryOut(deps, route, req, res)));
+  app[route.method](path, metrics.measure(route.path), known, ...reading, handler);
 }
 
 async function carryOut(deps: Deps, route: Route, req: Request, res: Response): Promise<Reply | 'sent'> {

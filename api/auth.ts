@@ -1,6 +1,6 @@
 /** Who is asking: API keys with roles, tickets for streams, and what each may do. */
 import { createHash, randomBytes } from 'node:crypto';
-import type { Request, RequestHandler } from 'express';
+import type { Request, Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import { AppError } from '../domain/errors.ts';
 import type { Db } from '../prisma/tx.ts';
@@ -49,8 +49,8 @@ export async function ensureAdminKey(db: Pick<Db, 'pool' | 'clock'>, plain: stri
 const FAILURES_A_MINUTE = 60;
 
 export interface Auth {
-  /** Puts the caller into `res.locals.caller`, or ends the request. */
-  guard(route: Route): RequestHandler;
+  /** Puts the caller into `res.locals.caller`. Throws UNAUTHENTICATED, TOO_MANY_REQUESTS, FORBIDDEN. */
+  guard(route: Route): (req: Request, res: Response) => Promise<void>;
 }
 
 export function createAuth(db: Pick<Db, 'pool' | 'clock'>): Auth {
@@ -84,24 +84,24 @@ export function createAuth(db: Pick<Db, 'pool' | 'clock'>): Auth {
   }
 
   return {
-    guard: (route) => async (req, res, next) => {
+    guard: (route) => async (req, res) => {
       const { roles } = route;
-      if (roles === 'anyone') return next();
+      if (roles === 'anyone') return;
       const caller = await findCaller(req, route.ticket === true);
       if (caller === null) {
         // Only failures count, so an address that many share is never shut out while its keys are good.
         res.set('WWW-Authenticate', 'Bearer realm="dialwright"');
         const detail = req.headers.authorization ? 'this key is not known or was revoked' : 'no key was given';
-        return limit(req, res, (error?: unknown) =>
-          next(error ?? new AppError('UNAUTHENTICATED', `${detail}; send Authorization: Bearer <API key>`)),
-        );
+        await new Promise<void>((resolve, reject) => {
+          void limit(req, res, (error?: unknown) => (error ? reject(error) : resolve()));
+        });
+        throw new AppError('UNAUTHENTICATED', `${detail}; send Authorization: Bearer <API key>`);
       }
       if (!roles.includes(caller.role)) {
         const may = roles.join(', ');
         throw new AppError('FORBIDDEN', `this needs a key of role ${may}; this key has the role ${caller.role}`);
       }
       res.locals.caller = caller;
-      next();
     },
   };
 }

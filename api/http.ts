@@ -83,6 +83,11 @@ export interface Route {
   lasting?: boolean;
   /** Of which kind the thing is that it changes, where the path begins with another; its id is the answer's. */
   subject?: Subject;
+  /**
+   * What becomes of a request that was not carried out in time, and so is answered 503: it is given up (default) · it is
+   * carried out all the same, as it keeps somebody from being called · no time is set, as it may read a whole list.
+   */
+  whenLate?: 'given_up' | 'carried_out' | 'waited_for';
   /** `sent`: the handler has written to `res` itself. */
   handle(input: Input<never, never, never>): Promise<Reply | 'sent'>;
 }

@@ -24,6 +24,8 @@ PORT, DATA_DIR, DIALWRIGHT_ADMIN_KEY, WEBHOOK_NETWORKS, LOG_LEVEL; docs/configur
 
 const POOL_SIZE = 20;
 const PRISMA_POOL_SIZE = 5;
+/** Longer than anybody waits to hear whether Temporal answers. */
+const CHECK_DEADLINE_MS = 5_000;
 
 /** The administrator's key: given, or made at the first start and kept where only this user can read it. */
 async function adminKey({ adminKey: given, dataDir }: Config, log: Logger): Promise<string> {
@@ -48,13 +50,15 @@ async function run(config: RuntimeConfig, log: Logger): Promise<void> {
 
   // Lazy: the API starts, and says why it is not ready, while Temporal is away.
   const connection = Connection.lazy({ address: config.temporalAddress });
+  const askTemporal = async () =>
+    void (await connection.workflowService.describeNamespace({ namespace: config.temporalNamespace }));
   const workflows = createWorkflows(new Client({ connection, namespace: config.temporalNamespace }), config.taskQueue);
   const server = await startApi(
     {
       db,
       workflows,
       matching: createMatching({ db, workflows, log }),
-      checkTemporal: async () => void (await connection.workflowService.describeNamespace({ namespace: config.temporalNamespace })),
+      checkTemporal: () => connection.withDeadline(Date.now() + CHECK_DEADLINE_MS, askTemporal),
       telephony: { simulatorUrl: config.telephony === 'simulator' ? (config.simulatorUrl ?? null) : null },
       addresses: createAddresses(config.webhookNetworks),
       listen: createListener(config.databaseUrl, log),

@@ -2,6 +2,7 @@
 import type { Response } from 'express';
 import { z } from 'zod';
 import { AppError, type ErrorCode, type ErrorDetails } from '../domain/errors.ts';
+import { TooLate } from '../prisma/deadline.ts';
 
 /** The codes of the product, and those that only HTTP has. */
 export type ProblemCode = ErrorCode | 'METHOD_NOT_ALLOWED' | 'INTERNAL';
@@ -87,6 +88,7 @@ export function invalidInput(error: z.ZodError, where: 'body' | 'query', root: s
 /** What any thrown thing is to the client; null for a defect of ours. */
 export function asAppError(error: unknown): AppError | null {
   if (error instanceof AppError) return error;
+  if (error instanceof TooLate) return new AppError('UNAVAILABLE', `${error.message}; repeat the request with the same Idempotency-Key`);
   if (isUnavailable(error)) {
     return new AppError('UNAVAILABLE', 'the database does not answer; repeat the request with the same Idempotency-Key');
   }

@@ -1,5 +1,6 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
+import { deadlineOf, TooLate } from './deadline.ts';
 import { PrismaClient } from './generated/client.ts';
 
 export type { PrismaClient };
@@ -34,11 +35,30 @@ export function createPrisma(url: string, { max, name = 'dialwright' }: Connecti
  * query sees the error.
  */
 export function createPool(url: string, { max, name = 'dialwright' }: ConnectionOptions): pg.Pool {
-  const pool = new pg.Pool(poolConfig(url, max, name));
+  const pool = new PunctualPool(poolConfig(url, max, name));
   pool.on('error', () => undefined);
   // The pool hears only those that are idle: one that breaks inside a transaction is to fail that, not the process.
   pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
+}
+
+type Connected = (error: Error | undefined, client: pg.PoolClient | undefined, release: (broken?: Error | boolean) => void) => void;
+
+/** A connection that comes too late is for others: what was to be done with it is not begun. Queries get theirs here, too. */
+class PunctualPool extends pg.Pool {
+  override connect(): Promise<pg.PoolClient>;
+  override connect(connected: Connected): void;
+  override connect(connected?: Connected): Promise<pg.PoolClient> | void {
+    if (!connected) {
+      return new Promise((resolve, reject) => this.connect((error, client) => (client ? resolve(client) : reject(error!))));
+    }
+    const isTooLate = deadlineOf();
+    super.connect((error, client, release) => {
+      if (!client || !isTooLate()) return connected(error, client, release);
+      release();
+      connected(new TooLate(), undefined, () => undefined);
+    });
+  }
 }
 
 function poolConfig(url: string, max: number, name: string): pg.PoolConfig {

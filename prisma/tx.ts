@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import type { Clock } from '../config/clock.ts';
+import { mustBeInTime } from './deadline.ts';
 import type { PrismaClient } from './generated/client.ts';
 import { writeEvents, type NewEvent } from './events.ts';
 
@@ -66,6 +67,7 @@ async function once<T>(db: Pick<Db, 'pool' | 'clock' | 'worker'>, work: (tx: Tx)
     await client.query('BEGIN');
     result = await work(open(client, db, events, callbacks));
     await writeEvents(client, events);
+    mustBeInTime();
     await client.query('COMMIT');
   } catch (error) {
     // A connection that can't even roll back is thrown away, not returned to the pool.

@@ -90,6 +90,6 @@ function restoreDeps(db: Db, workflows: Workflows, executions: RestoreDeps['exec
   const nobody = () => Promise.resolve(null);
   const matching = { matchAgent: nobody, matchCampaign: nobody, matchWaiting: nobody };
   const legs = createLegBook({ db, matching, workflows: { signal: () => Promise.resolve('told' as const) }, log });
-  const { conclude } = createContactActivities({ db, matching, legs });
-  return { db, legs, conclude, workflows, executions, log };
+  const activities = createContactActivities({ db, matching, legs });
+  return { db, legs, conclude: (call) => activities.conclude(call), workflows, executions, log };
 }

@@ -30,6 +30,8 @@ import { attribute } from './attributes.ts';
 
 /** Longest an update is waited for; after that its outcome is unknown to the caller (503). */
 const UPDATE_DEADLINE_MS = 10_000;
+/** The same for a start or a signal: what waits for a server that does not answer takes memory. */
+const TELL_DEADLINE_MS = 10_000;
 
 /** A contact's workflow of one round. */
 export interface ContactRef {
@@ -67,6 +69,7 @@ export interface Workflows {
 
 export function createWorkflows(client: Client, taskQueue: string): Workflows {
   const handle = ({ contactId, round }: ContactRef) => client.workflow.getHandle(contactWorkflowId(contactId, round));
+  const inTime = <T>(tell: () => Promise<T>): Promise<T> => client.withDeadline(Date.now() + TELL_DEADLINE_MS, tell);
   const asContact = (input: contactMessages.ContactInput) => {
     const attributes: SearchAttributePair[] = [
       { key: attribute.campaignId, value: input.campaignId },
@@ -83,7 +86,8 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
   return {
     async startContact(input) {
       try {
-        await client.workflow.start('contact', { ...asContact(input), workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE });
+        const options = { ...asContact(input), workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE };
+        await inTime(() => client.workflow.start('contact', options));
         return 'started';
       } catch (error) {
         if (error instanceof WorkflowExecutionAlreadyStartedError) return 'existed';
@@ -107,7 +111,7 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
 
     async campaignChanged(campaignId) {
       try {
-        await client.workflow.signalWithStart('campaign', {
+        const options = {
           taskQueue,
           workflowId: campaignWorkflowId(campaignId),
           workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
@@ -116,7 +120,8 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
           signal: campaignMessages.changed,
           staticSummary: `Campaign ${campaignId}`,
           typedSearchAttributes: new TypedSearchAttributes([{ key: attribute.campaignId, value: campaignId }]),
-        });
+        };
+        await inTime(() => client.workflow.signalWithStart('campaign', options));
       } catch (error) {
         throw asAppError(error);
       }
@@ -124,7 +129,7 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
 
     async signal(contact, definition, argument) {
       try {
-        await handle(contact).signal(definition, argument);
+        await inTime(() => handle(contact).signal(definition, argument));
         return 'told';
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) return 'closed';

@@ -54,6 +54,7 @@ export function doNotCallRoutes(deps: Deps, inTurn: Turns): Route[] {
       query: listingsQuery,
       response: listings,
       produces: ['text/csv'],
+      whenLate: 'waited_for',
       async handle({ query: { cursor, limit, since, format, prefix }, req, res }) {
         const filter = { ...(prefix !== undefined && { prefix }), ...(since !== undefined && { since: new Date(since) }) };
         const after = `+${readCursor(cursor)}`;
@@ -96,6 +97,7 @@ export function doNotCallRoutes(deps: Deps, inTurn: Turns): Route[] {
       response: numbersImportAnswer,
       fails: ['TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'],
       repeats: 'natural',
+      whenLate: 'waited_for',
       async handle({ query: { bad_rows: badRows, comment = null, ...query }, caller, req }) {
         typeOf(req, ['text/csv']);
         const file = { ...query, comment, badRows, by: by(caller), body: uploaded(req, IDLE_MS) };
@@ -126,6 +128,7 @@ function singleRoutes(deps: Deps): Route[] {
       body: newListing,
       response: listing,
       statuses: [200, 201],
+      whenLate: 'carried_out',
       async handle({ params, query, body: { comment }, caller }) {
         const number = readNumber(params.number, query.country);
         const { row, isNew } = await inTx(db, async (tx) => {

@@ -85,6 +85,7 @@ export function campaignRoutes(deps: Deps): Route[] {
       params: idParams,
       body: campaignChange,
       response: campaign,
+      whenLate: 'waited_for',
       async handle({ params: { id }, body, caller }) {
         const first = await firstByNewOrder(deps, id, body.rules);
         const hasNewRules = await inTx(db, (tx) => changeCampaign(deps, tx, id, body, by(caller), first));
@@ -107,6 +108,7 @@ export function campaignRoutes(deps: Deps): Route[] {
       roles: READERS,
       params: idParams,
       response: campaignStats,
+      whenLate: 'waited_for',
       handle: async ({ params }) => ok(await stats(deps, params.id)),
     }),
   ];
@@ -290,6 +292,8 @@ function controlRoute(deps: Deps, control: Control): Route {
     params: idParams,
     response: campaign,
     fails: ['CONFLICT'],
+    // To call nobody is never given up.
+    whenLate: control.to === 'running' ? 'given_up' : 'carried_out',
     async handle({ params: { id } }) {
       const changed = await inTx(deps.db, (tx) => carryOut(deps, tx, id, control));
       if (changed) await listChanged(deps, id);

@@ -169,6 +169,7 @@ function endingRoutes(deps: Deps): Route[] {
       params: bigIdParams,
       response: contact,
       fails: ['CONFLICT', 'CONTACT_CLOSED'],
+      whenLate: 'carried_out',
       async handle({ params: { id }, caller, requestKey }) {
         const row = await endContact(deps, id, { reason: 'disabled', by: by(caller) }, requestKey);
         if (row.state === 'done') {
@@ -185,6 +186,7 @@ function endingRoutes(deps: Deps): Route[] {
       roles: MANAGERS,
       params: bigIdParams,
       fails: ['CONTACT_CLOSED'],
+      whenLate: 'carried_out',
       async handle({ params: { id }, caller, requestKey }) {
         await endContact(deps, id, { reason: 'deleted', by: by(caller) }, requestKey);
         await db.pool.query(sql.markDeleted(db.clock.now(), id));

@@ -23,6 +23,7 @@ export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
       summary: 'The process is up',
       roles: 'anyone',
       response: alive,
+      whenLate: 'waited_for',
       handle: () => Promise.resolve(ok({ status: 'ok' })),
     }),
     route({
@@ -33,6 +34,7 @@ export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
       roles: 'anyone',
       response: readiness,
       statuses: [200, 503],
+      whenLate: 'waited_for',
       async handle() {
         const [postgresql, temporal, telephony] = await Promise.all([
           check(async () => void (await deps.db.pool.query('SELECT 1')), 'does not answer'),
@@ -51,6 +53,7 @@ export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
       roles: READERS,
       statuses: [200],
       produces: ['text/plain'],
+      whenLate: 'waited_for',
       async handle({ res }) {
         res.type(metrics.registry.contentType).send(await metrics.registry.metrics());
         return 'sent';

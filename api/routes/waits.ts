@@ -111,6 +111,7 @@ const checkRoute = (deps: Deps): Route =>
     response: campaignCheck,
     repeats: 'natural',
     lasting: false,
+    whenLate: 'waited_for',
     handle: async ({ params: { id } }) => ok(await check(deps, id)),
   });
 

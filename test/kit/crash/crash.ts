@@ -73,7 +73,7 @@ export async function crash(lane: Lane, { scenario, point, how }: Crash): Promis
 
 interface Recovery {
   isDone: boolean;
-  failure?: unknown;
+  failure?: Error;
 }
 
 function isDone({ isDone, failure }: Recovery): boolean {
@@ -95,7 +95,7 @@ function recover(lane: Lane, worker: CrashWorker, how: How): Recovery {
   };
   takeOver().then(
     () => (recovery.isDone = true),
-    (error: unknown) => (recovery.failure = error),
+    (error: Error) => (recovery.failure = error),
   );
   return recovery;
 }

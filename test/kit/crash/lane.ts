@@ -148,7 +148,7 @@ async function openApi({ url, db, workflows, simulatorUrl, log }: ApiParts) {
         body: body === undefined ? null : JSON.stringify(body),
       });
       const text = await response.text();
-      return { status: response.status, body: text ? (JSON.parse(text) as Json) : undefined };
+      return { status: response.status, body: text ? JSON.parse(text) : undefined };
     },
     async close() {
       clearInterval(renewing);
