@@ -28,7 +28,8 @@ async function talking(options: Partial<Parameters<typeof setScene>[1]> = {}) {
   const click = (what: string, body?: unknown, agent = 0) =>
     eventually(async () => {
       const answer = await system.api('POST', `/calls/${call}/${what}`, body, { key: scene.agents[agent]!.key });
-      return answer.status === 409 && answer.body.state === 'dialling' ? null : answer;
+      if (answer.status === 409 && answer.body.state === 'dialling') throw new Error(answer.body.detail as string);
+      return answer;
     });
   const clicks = (what: string, body?: unknown, agent = 0) =>
     eventually(async () => {
