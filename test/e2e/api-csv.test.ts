@@ -22,7 +22,7 @@ async function download(path: string): Promise<{ text: string; rows: Record<stri
 /** A cell as a spreadsheet splits it, at commas, semicolons or tabs outside quotes, begins with none of the signs. */
 function formulasIn(text: string): string[] {
   return [',', ';', '\t'].flatMap((delimiter) => {
-    const cells = parse<string[]>(text, { delimiter, relax_column_count: true, relax_quotes: true, quote: '"' }).flat();
+    const cells = parse(text, { delimiter, relax_column_count: true, relax_quotes: true, quote: '"' }).flat();
     return cells.filter((cell) => /^[=+\-@\t\r\n＝＋－＠]/.test(cell) && !/^\+\d{1,15}(,|$)/.test(cell));
   });
 }
