@@ -27,14 +27,21 @@ export interface Objection {
 /** Objections to a migration's SQL: statements that are destructive and not marked as a contract step. */
 export function objectionsTo(sql: string): Objection[] {
   const made = [...sql.matchAll(/\bCREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?"?(\w+)"?/gi)].map(([, table]) => table!);
+  const added = [...sql.matchAll(/\bADD\s+COLUMN\s+"?(\w+)"?\s+\w+\s*[;,]/gi)].map(([, column]) => column!);
   return statements(sql).flatMap((statement) => {
-    if (MARK.test(statement)) return [];
+    if (MARK.test(statement) || isOfNulls(statement, added)) return [];
     const text = statement.replaceAll(/--.*$/gm, '').trim();
     const [, table] = /^(?:ALTER\s+TABLE(?:\s+ONLY)?|CREATE\s+UNIQUE\s+INDEX.*?\bON)\s+"?(\w+)"?/is.exec(text) ?? [];
     const rules = table && made.includes(table) ? DESTRUCTIVE : [...DESTRUCTIVE, ...ON_OLD_TABLES];
     const found = rules.find(([pattern]) => pattern.test(text));
     return found ? [{ statement: text.replaceAll(/\s+/g, ' ').slice(0, 120), why: found[1] }] : [];
   });
+}
+
+/** A unique index with a column that is null in every row of older code: those rows never meet. */
+function isOfNulls(statement: string, added: string[]): boolean {
+  const [, columns = ''] = /^\s*CREATE\s+UNIQUE\s+INDEX[^(]*\(([^)]*)\)\s*$/im.exec(statement) ?? [];
+  return columns.split(',').some((column) => added.includes(column.trim().replaceAll('"', '')));
 }
 
 /** Each with the comments before it; what stands in quotes, or in a function's body, is none. */
