@@ -93,7 +93,7 @@ export function createAuth(db: Pick<Db, 'pool' | 'clock'>): Auth {
         res.set('WWW-Authenticate', 'Bearer realm="dialwright"');
         const detail = req.headers.authorization ? 'this key is not known or was revoked' : 'no key was given';
         await new Promise<void>((resolve, reject) => {
-          void limit(req, res, (error?: unknown) => (error ? reject(error) : resolve()));
+          void limit(req, res, (error?: unknown) => (error instanceof Error ? reject(error) : resolve()));
         });
         throw new AppError('UNAUTHENTICATED', `${detail}; send Authorization: Bearer <API key>`);
       }

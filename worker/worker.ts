@@ -1,6 +1,6 @@
 /** The worker process, wired: workflows, activities, its telephony node and the sweep; started and stopped in order. */
 import { Client, Connection } from '@temporalio/client';
-import { NativeConnection, Worker, type WorkflowBundleOption } from '@temporalio/worker';
+import { NativeConnection, Worker, type WorkerOptions, type WorkflowBundleOption } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { createCampaignActivities } from '../activities/campaigns.ts';
 import { createContactActivities } from '../activities/contacts.ts';
@@ -59,24 +59,12 @@ export async function startWorker(
   const matching = createMatching({ db, workflows, log });
   const legs = createLegBook({ db, matching, workflows, log });
   const contacts = createContactActivities({ db, matching, legs });
-  const worker = await Worker.create({
-    connection,
-    namespace,
-    taskQueue,
-    ...(options.workflowBundle
-      ? { workflowBundle: options.workflowBundle }
-      : { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname }),
-    activities: {
-      ...contacts,
-      ...createTransferSteps({ db, matching }),
-      ...createCampaignActivities({ db, matching, workflows, log }),
-    },
-    interceptors: { activity: [failuresAsCodes(log)] },
-    maxCachedWorkflows: config.contactsCached,
-    maxConcurrentWorkflowTaskExecutions: 100,
-    maxHeartbeatThrottleInterval: '5s',
-    shutdownGraceTime: '2s',
-  });
+  const activities = {
+    ...contacts,
+    ...createTransferSteps({ db, matching }),
+    ...createCampaignActivities({ db, matching, workflows, log }),
+  };
+  const worker = await Worker.create({ ...settings(config, log), ...bundle(options), connection, activities });
   // Whoever has looked at the demo first must not call people at night.
   if (config.phones.adapter !== 'simulator') await narrowLegalHours(db, log);
   const node = keepNode({
@@ -127,6 +115,21 @@ export async function startWorker(
     },
   };
 }
+
+function settings({ temporalNamespace: namespace, taskQueue, contactsCached }: WorkerConfig, log: Logger) {
+  return {
+    namespace,
+    taskQueue,
+    interceptors: { activity: [failuresAsCodes(log)] },
+    maxCachedWorkflows: contactsCached,
+    maxConcurrentWorkflowTaskExecutions: 100,
+    maxHeartbeatThrottleInterval: '5s',
+    shutdownGraceTime: '2s',
+  } satisfies Partial<WorkerOptions>;
+}
+
+const bundle = ({ workflowBundle }: { workflowBundle?: WorkflowBundleOption }) =>
+  workflowBundle ? { workflowBundle } : { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname };
 
 /** Where people look, why nobody is called: beside the node (`/readyz`). */
 async function tellTrouble(db: Db, { telephonyNode, workerId }: WorkerConfig, limits: sql.NodeLimits, trouble: string) {

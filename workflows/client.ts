@@ -68,7 +68,7 @@ export interface Workflows {
 }
 
 export function createWorkflows(client: Client, taskQueue: string): Workflows {
-  const handle = ({ contactId, round }: ContactRef) => client.workflow.getHandle(contactWorkflowId(contactId, round));
+  const handle = (contact: ContactRef) => client.workflow.getHandle(idOf(contact));
   const inTime = <T>(tell: () => Promise<T>): Promise<T> => client.withDeadline(Date.now() + TELL_DEADLINE_MS, tell);
   const asContact = (input: contactMessages.ContactInput) => {
     const attributes: SearchAttributePair[] = [
@@ -77,7 +77,7 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
     ];
     return {
       taskQueue,
-      workflowId: contactWorkflowId(input.contactId, input.round),
+      workflowId: idOf(input),
       args: [input],
       staticSummary: `Contact ${input.contactId} of campaign ${input.campaignId}, round ${input.round}`,
       typedSearchAttributes: new TypedSearchAttributes(attributes),
@@ -107,7 +107,7 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
       }
     },
 
-    takenUp: (contact, withinMs) => takenUp(client, contactWorkflowId(contact.contactId, contact.round), withinMs),
+    takenUp: (contact, withinMs) => takenUp(client, idOf(contact), withinMs),
 
     async campaignChanged(campaignId) {
       try {
@@ -137,56 +137,63 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
       }
     },
 
-    async standing(workflow) {
-      const id =
-        'campaignId' in workflow ? campaignWorkflowId(workflow.campaignId) : contactWorkflowId(workflow.contactId, workflow.round);
-      try {
-        const { status, raw } = await client.workflow.getHandle(id).describe();
-        if (status.name !== 'RUNNING') return 'closed';
-        return raw.pendingWorkflowTask || raw.pendingActivities?.length ? 'at_work' : 'waits';
-      } catch (error) {
-        if (error instanceof WorkflowNotFoundError) return 'closed';
-        throw asAppError(error);
-      }
-    },
+    standing: (workflow) =>
+      standing(client, 'campaignId' in workflow ? campaignWorkflowId(workflow.campaignId) : idOf(workflow)),
 
-    async *endedByForce(since) {
-      const query = [
-        `WorkflowType = 'contact' AND TaskQueue = '${taskQueue}'`,
-        `ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')`,
-        `CloseTime >= '${since.toISOString()}'`,
-      ].join(' AND ');
-      for await (const { workflowId, closeTime } of client.workflow.list({ query })) {
-        const contact = contactOfWorkflow(workflowId);
-        if (contact) yield { ...contact, endedAt: closeTime ?? since };
-      }
-    },
+    endedByForce: (since) => endedByForce(client, taskQueue, since),
 
-    async isRunning(contact) {
-      try {
-        return (await handle(contact).describe()).status.name === 'RUNNING';
-      } catch (error) {
-        if (error instanceof WorkflowNotFoundError) return false;
-        throw asAppError(error);
-      }
-    },
+    isRunning: async (contact) => (await standing(client, idOf(contact))) !== 'closed',
 
-    async update(contact, definition, argument, key) {
-      const askedAt = Date.now();
-      const deadline = askedAt + UPDATE_DEADLINE_MS;
-      const ask = (updateId: string) => () => handle(contact).executeUpdate(definition, { args: [argument], updateId });
-      for (let nth = 1; ; ) {
-        try {
-          return await client.withDeadline(deadline, ask(nth === 1 ? key : `${key}-${nth}`));
-        } catch (error) {
-          if (Date.now() >= deadline) throw asAppError(error);
-          // What an earlier request was told stands under its id: the deed is asked for under the next one.
-          if (wasUnknownAt(error) < askedAt) nth += 1;
-          else if (!isGivenUp(error)) throw asAppError(error);
-        }
-      }
-    },
+    update: (contact, definition, argument, key) => update(client, idOf(contact), definition, argument, key),
   };
+}
+
+const idOf = ({ contactId, round }: ContactRef): string => contactWorkflowId(contactId, round);
+
+async function standing(client: Client, workflowId: string): Promise<WorkflowStanding> {
+  try {
+    const { status, raw } = await client.workflow.getHandle(workflowId).describe();
+    if (status.name !== 'RUNNING') return 'closed';
+    return raw.pendingWorkflowTask || raw.pendingActivities?.length ? 'at_work' : 'waits';
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return 'closed';
+    throw asAppError(error);
+  }
+}
+
+async function* endedByForce(client: Client, taskQueue: string, since: Date): AsyncIterable<ContactRef & { endedAt: Date }> {
+  const query = [
+    `WorkflowType = 'contact' AND TaskQueue = '${taskQueue}'`,
+    `ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled')`,
+    `CloseTime >= '${since.toISOString()}'`,
+  ].join(' AND ');
+  for await (const { workflowId, closeTime } of client.workflow.list({ query })) {
+    const contact = contactOfWorkflow(workflowId);
+    if (contact) yield { ...contact, endedAt: closeTime ?? since };
+  }
+}
+
+async function update<R, A>(
+  client: Client,
+  workflowId: string,
+  definition: UpdateDefinition<R, [A]>,
+  argument: A,
+  key: string,
+): Promise<R> {
+  const askedAt = Date.now();
+  const deadline = askedAt + UPDATE_DEADLINE_MS;
+  const workflow = client.workflow.getHandle(workflowId);
+  const ask = (updateId: string) => () => workflow.executeUpdate(definition, { args: [argument], updateId });
+  for (let nth = 1; ; ) {
+    try {
+      return await client.withDeadline(deadline, ask(nth === 1 ? key : `${key}-${nth}`));
+    } catch (error) {
+      if (Date.now() >= deadline) throw asAppError(error);
+      // What an earlier request was told stands under its id: the deed is asked for under the next one.
+      if (wasUnknownAt(error) < askedAt) nth += 1;
+      else if (!isGivenUp(error)) throw asAppError(error);
+    }
+  }
 }
 
 /** When the workflow said that the outcome of an update is unknown, in epoch ms; else never. */

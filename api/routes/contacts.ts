@@ -141,19 +141,21 @@ export function contactRoutes(deps: Deps): Route[] {
       response: contact,
       fails: ['CONFLICT'],
       async handle({ params: { id }, body }) {
-        const { campaign_id } = await find(deps, id);
-        const campaign = await campaignOf(deps, campaign_id);
-        const changed = await inTx(db, async (tx) => {
-          const changes = await readNumbers(tx, body, campaign);
-          const row = await tx.row<ContactRow>(sql.lockContact(id));
-          if (!row || row.deleted_at) throw notFound('contact');
-          return write(tx, row, { ...row, ...changes });
-        });
-        return ok(contactJson(await afterWrite(deps, changed)));
+        return ok(contactJson(await afterWrite(deps, await change(deps, id, body))));
       },
     }),
     ...endingRoutes(deps),
   ];
+}
+
+async function change(deps: Deps, id: string, body: z.output<typeof contactChange>) {
+  const campaign = await campaignOf(deps, (await find(deps, id)).campaign_id);
+  return inTx(deps.db, async (tx) => {
+    const changes = await readNumbers(tx, body, campaign);
+    const row = await tx.row<ContactRow>(sql.lockContact(id));
+    if (!row || row.deleted_at) throw notFound('contact');
+    return write(tx, row, { ...row, ...changes });
+  });
 }
 
 /** Disable, delete, enable. */
