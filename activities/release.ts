@@ -27,7 +27,7 @@ export interface ReleaseDeps {
 }
 
 /** The end of a phone is on record a moment after the switch was told: so long the answer waits for it. */
-const OVER_WITHIN_MS = 2_000;
+const OVER_WITHIN_MS = 1_000;
 const LOOK_AGAIN_MS = 50;
 
 /**

@@ -42,8 +42,11 @@ import { talkRoutes } from './routes/talks.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
+/** Of what is read before it is known who asks. */
+const SHORT_JSON_LIMIT = '16kb';
 /** For a body of that size, also over a slow line. */
 const JSON_WITHIN_MS = 30_000;
+const TAKEN_WITHIN_MS = 60_000;
 /** Answers are data: a browser that is made to show one as a page must load and run nothing. */
 const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 
@@ -88,8 +91,8 @@ export function createApp(deps: Deps, bodyWithinMs = JSON_WITHIN_MS): Express {
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: NOTHING_TO_SHOW } }));
   app.use('/docs', ...docsPage());
   app.use('/v1', (_req, res, next) => (res.set('Cache-Control', 'no-store'), next()));
-  const document = openApiDocument(routes, VERSION);
-  app.get('/openapi.json', (_req, res) => void res.json(document));
+  const document = Buffer.from(JSON.stringify(openApiDocument(routes, VERSION)));
+  app.get('/openapi.json', (_req, res) => void mustBeTaken(res).type('json').send(document));
   const punctual = createPunctual();
   for (const route of routes) register(app, { deps, auth, metrics, punctual }, route);
   for (const [path, methods] of methodsByPath(routes)) app.all(path, refuseMethod(methods));
@@ -109,15 +112,23 @@ interface Parts {
 
 function register(app: Express, { deps, auth, metrics, punctual }: Parts, route: Route): void {
   const path = expressPath(route.path);
+  const { whenLate, roles, body, consumes } = route;
   const guard = auth.guard(route);
   const known = async (req: Request, res: Response, next: NextFunction) => {
-    if (route.roles !== 'anyone') await punctual(res, 'given_up', () => guard(req, res));
+    if (roles !== 'anyone') await punctual(res, 'given_up', () => guard(req, res));
     next();
   };
-  const reading = route.body ? [onlyJson, express.json({ limit: JSON_LIMIT, strict: false })] : route.consumes ? [mayTakeLong] : [];
-  const handler = async (req: Request, res: Response) =>
-    send(res, await punctual(res, route.whenLate, () => carryOut(deps, route, req, res)));
-  app[route.method](path, metrics.measure(route.path), known, ...reading, handler);
+  const answer = async (req: Request, res: Response) =>
+    send(res, await punctual(res, whenLate, () => carryOut(deps, route, req, res)));
+  // Nor is it given up while it is found out who asks: so its body, which is short, is read before.
+  const answerSurely = async (req: Request, res: Response) =>
+    send(res, await punctual(res, whenLate, () => guard(req, res).then(() => carryOut(deps, route, req, res))));
+  const json = (limit: string) => [onlyJson, express.json({ limit, strict: false })];
+  const handlers =
+    whenLate === 'carried_out'
+      ? [...(body ? json(SHORT_JSON_LIMIT) : []), answerSurely]
+      : [known, ...(body ? json(JSON_LIMIT) : consumes ? [mayTakeLong] : []), answer];
+  app[route.method](path, metrics.measure(route.path), ...handlers);
 }
 
 async function carryOut(deps: Deps, route: Route, req: Request, res: Response): Promise<Reply | 'sent'> {
@@ -151,9 +162,14 @@ function readInput(schema: z.ZodType, value: unknown, where: 'query' | 'body'): 
 
 function send(res: Response, reply: Reply | 'sent'): void {
   if (reply === 'sent') return;
-  res.status(reply.status).set(reply.headers ?? {});
+  mustBeTaken(res).status(reply.status).set(reply.headers ?? {});
   if (reply.body === undefined) res.end();
   else res.json(reply.body);
+}
+
+/** An answer that nobody reads is not kept for ever. */
+function mustBeTaken(res: Response): Response {
+  return res.setTimeout(TAKEN_WITHIN_MS, () => res.destroy());
 }
 
 function onlyJson(req: Request, _res: Response, next: NextFunction): void {
@@ -219,7 +235,7 @@ function fromHttpError({ status, type, body }: HttpError): AppError | null {
       return new AppError('INVALID', `the body ${reason}`, { issues: [{ field: 'body', reason }] });
     }
     case 'entity.too.large':
-      return new AppError('TOO_LARGE', `the body is larger than ${JSON_LIMIT}; long lists go through imports`);
+      return new AppError('TOO_LARGE', `the body is larger than ${JSON_LIMIT} (${SHORT_JSON_LIMIT} where nothing long is expected); long lists go through imports`);
     case 'charset.unsupported':
     case 'encoding.unsupported':
       return new AppError('UNSUPPORTED_MEDIA_TYPE', 'the body must be UTF-8, plain or gzip, deflate, br');

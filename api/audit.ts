@@ -3,6 +3,7 @@
  * it in workflows: so nothing is changed without one, and one without a status says that the outcome is unknown. What an
  * agent does itself has rows of its own in the raw data, with its name.
  */
+import { inAnyCase } from '../prisma/deadline.ts';
 import type { Db } from '../prisma/tx.ts';
 import { by } from './auth.ts';
 import type { Deps, Input, Reply, Route } from './http.ts';
@@ -46,8 +47,7 @@ export async function audited(
   if (subject === null || input.caller.role === 'agent' || input.query.dryRun === true) return work();
   const { id } = await write(db, route, subject, input);
   const close = (status: number, made?: unknown) =>
-    db.prisma.audit
-      .update({ where: { id }, data: { status, ...(typeof made === 'string' && { subjectId: made }) } })
+    inAnyCase(async () => await db.prisma.audit.update({ where: { id }, data: { status, ...(typeof made === 'string' && { subjectId: made }) } }))
       .catch((error: unknown) => log.warn({ err: error, audit: String(id) }, 'the outcome of a request is not on record'));
   try {
     const reply = await work();

@@ -11,9 +11,9 @@ export function wantsCsv(req: Request, format: 'json' | 'csv' | undefined): bool
 
 /**
  * What a spreadsheet takes for a formula (OWASP, "CSV Injection"), also by the wide signs of Asian keyboards; and after what cuts
- * cells in the spreadsheets of other countries.
+ * cells in the spreadsheets of other countries. Quotes may vanish with that cut, so that what is behind them begins the cell.
  */
-const FORMULA = /(?<=^|[;\t\r\n])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])/g;
+const FORMULA = /(?<=^|[;\t\r\n])(?="*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])/g;
 /** A number of E.164 is read by other programs, and comes to no more than itself in a spreadsheet: it stays as it is. */
 const NUMBER = /^\+\d{1,15}$/;
 

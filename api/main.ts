@@ -7,9 +7,10 @@ import { type Config, ConfigError, loadConfig, requireRuntime, type RuntimeConfi
 import { createLogger, type Logger, withoutShapes } from '../config/log.ts';
 import { createMatching } from '../matching/matching.ts';
 import { createPool, createPrisma } from '../prisma/client.ts';
+import { givenUp } from '../prisma/deadline.ts';
 import type { Db } from '../prisma/tx.ts';
 import { createAddresses } from '../webhooks/addresses.ts';
-import { createWorkflows } from '../workflows/client.ts';
+import { createWorkflows, type Workflows } from '../workflows/client.ts';
 import { ensureAdminKey, newKey } from './auth.ts';
 import { createListener } from './listener.ts';
 import { startApi } from './server.ts';
@@ -52,7 +53,8 @@ async function run(config: RuntimeConfig, log: Logger): Promise<void> {
   const connection = Connection.lazy({ address: config.temporalAddress });
   const askTemporal = async () =>
     void (await connection.workflowService.describeNamespace({ namespace: config.temporalNamespace }));
-  const workflows = createWorkflows(new Client({ connection, namespace: config.temporalNamespace }), config.taskQueue);
+  const client = new Client({ connection, namespace: config.temporalNamespace });
+  const workflows = punctualWorkflows(client, createWorkflows(client, config.taskQueue));
   const server = await startApi(
     {
       db,
@@ -77,6 +79,14 @@ async function run(config: RuntimeConfig, log: Logger): Promise<void> {
   await prisma.$disconnect();
   await pool.end();
   log.info('database connections closed');
+}
+
+/** A click that nobody waits for any more is taken back, unless Temporal has it already. */
+function punctualWorkflows(client: Client, workflows: Workflows): Workflows {
+  return {
+    ...workflows,
+    update: (...click) => client.withAbortSignal(givenUp(), () => workflows.update(...click)),
+  };
 }
 
 async function main(): Promise<void> {

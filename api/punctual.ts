@@ -19,7 +19,9 @@ export function createPunctual(): Punctual {
     const begun = performance.now();
     const left = ANSWERED_WITHIN_MS - ((res.locals.spentMs as number | undefined) ?? 0);
     try {
-      return await within(left, () => inTurn(work), { carriesOn: whenLate === 'carried_out' });
+      // What keeps people from being called waits for nobody.
+      if (whenLate === 'carried_out') return await within(left, work, { carriesOn: true });
+      return await within(left, () => inTurn(work));
     } finally {
       res.locals.spentMs = ANSWERED_WITHIN_MS - left + performance.now() - begun;
     }

@@ -1,7 +1,9 @@
 /** Repairs by cause, read when they are asked for: the workers that make them have no port. */
 import { Counter, type Registry } from 'prom-client';
 import { REPAIR_CAUSES } from '../domain/repairs.ts';
+import { within } from '../prisma/deadline.ts';
 import type { Db } from '../prisma/tx.ts';
+import { READ_WITHIN_MS } from './metrics.ts';
 import { countRepairs } from './repairs-sql.ts';
 
 export function measureRepairs(registry: Registry, db: Pick<Db, 'pool'>): void {
@@ -12,7 +14,7 @@ export function measureRepairs(registry: Registry, db: Pick<Db, 'pool'>): void {
     registers: [registry],
     async collect() {
       // Without a database all other figures are still given.
-      const counted = await db.pool.query<{ cause: string; n: number }>(countRepairs()).catch(() => null);
+      const counted = await within(READ_WITHIN_MS, () => db.pool.query<{ cause: string; n: number }>(countRepairs())).catch(() => null);
       counter.reset();
       if (!counted) return;
       // A cause that never occurred is 0, so that its first time is an increase.

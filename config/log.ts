@@ -16,7 +16,8 @@ const PRIVATE = [
 // of an error only what says which it is and where it happened: drivers hang the row, the request or its address onto it,
 const TOLD = ['code', 'errno', 'syscall', 'address', 'port', 'severity', 'schema', 'table', 'column', 'constraint', 'routine'];
 // and what can be told by its shape, wherever it stands: numbers of E.164, API keys, secrets of webhooks, passwords in URLs.
-const SHAPES = /\+\d{7,15}|\b(?:dw|whsec)_[\w+/=-]{16,}|(?<=:\/\/)[^/\s"@]*:[^/\s"@]*(?=@)/g;
+// The line is JSON by then: what stands before a key may be the `n` of a line break.
+const SHAPES = /\+\d{7,15}|(?:\b|(?<=\\[nrt]))(?:dw|whsec)_[\w+/=-]{16,}|(?<=:\/\/)[^/\s"@]*:[^/\s"@]*(?=@)/g;
 
 const CENSOR = '[private]';
 const DEEPEST = 5;

@@ -45,7 +45,7 @@ function parsed(answer: string): Answer {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const { stdout } = spawnSync('npm', ['audit', '--omit=dev', '--audit-level=high', '--json', ...ONCE], { encoding: 'utf8' });
+  const { stdout } = spawnSync('npm', ['audit', '--omit=dev', '--audit-level=high', '--json', ...ONCE], { encoding: 'utf8', maxBuffer: 64 << 20, timeout: 90_000 });
   const { passed, text } = verdictOf(stdout ?? '');
   console.log(text);
   process.exitCode = passed ? 0 : 1;

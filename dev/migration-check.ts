@@ -16,6 +16,10 @@ const ON_OLD_TABLES: readonly (readonly [RegExp, string])[] = [
   [/\bCREATE\s+UNIQUE\s+INDEX\b/i, 'may refuse rows of older code'],
 ];
 
+/** Of these there are many rows, and calls write them all the time. */
+const LARGE = ['contact', 'call', 'call_variables', 'offer', 'leg', 'call_events', 'agent_events', 'dispositions', 'wrap_ups', 'do_not_call'];
+const WRITES_WAIT = 'writes wait while it is made: CREATE INDEX CONCURRENTLY, in a migration of its own';
+
 /** Before a statement: it is a contract step, and why the release before does not mind. */
 const MARK = /--\s*contract:\s*\S/i;
 
@@ -34,7 +38,10 @@ export function objectionsTo(sql: string): Objection[] {
     const [, table] = /^(?:ALTER\s+TABLE(?:\s+ONLY)?|CREATE\s+UNIQUE\s+INDEX.*?\bON)\s+"?(\w+)"?/is.exec(text) ?? [];
     const rules = table && made.includes(table) ? DESTRUCTIVE : [...DESTRUCTIVE, ...ON_OLD_TABLES];
     const found = rules.find(([pattern]) => pattern.test(text));
-    return found ? [{ statement: text.replaceAll(/\s+/g, ' ').slice(0, 120), why: found[1] }] : [];
+    const [, indexed] = /^CREATE\s+INDEX\s+(?!CONCURRENTLY).*?\bON\s+"?(\w+)"?/is.exec(text) ?? [];
+    const isSlow = indexed !== undefined && LARGE.includes(indexed) && !made.includes(indexed);
+    const why = found?.[1] ?? (isSlow ? WRITES_WAIT : null);
+    return why ? [{ statement: text.replaceAll(/\s+/g, ' ').slice(0, 120), why }] : [];
   });
 }
 

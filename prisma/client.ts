@@ -1,6 +1,6 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
-import { deadlineOf, TooLate } from './deadline.ts';
+import { givenUp, TooLate } from './deadline.ts';
 import { PrismaClient } from './generated/client.ts';
 
 export type { PrismaClient };
@@ -24,8 +24,8 @@ export interface ConnectionOptions {
  * A Prisma client for ordinary reads and writes; claims, counters and bulk go through {@link createPool}.
  * Close it with `$disconnect()`.
  */
-export function createPrisma(url: string, { max, name = 'dialwright' }: ConnectionOptions): PrismaClient {
-  return new PrismaClient({ adapter: new PrismaPg(poolConfig(url, max, name)) });
+export function createPrisma(url: string, options: ConnectionOptions): PrismaClient {
+  return new PrismaClient({ adapter: new PrismaPg(createPool(url, options), { disposeExternalPool: true }) });
 }
 
 /**
@@ -52,9 +52,9 @@ class PunctualPool extends pg.Pool {
     if (!connected) {
       return new Promise((resolve, reject) => this.connect((error, client) => (client ? resolve(client) : reject(error!))));
     }
-    const isTooLate = deadlineOf();
+    const late = givenUp();
     super.connect((error, client, release) => {
-      if (!client || !isTooLate()) return connected(error, client, release);
+      if (!client || !late.aborted) return connected(error, client, release);
       release();
       connected(new TooLate(), undefined, () => undefined);
     });

@@ -1,6 +1,7 @@
 /**
- * Work that is waited for only so long. What it has not begun by then is not begun any more, and what it has not committed is
- * not committed: whoever was told that it was too late must not find it done afterwards, behind what was asked for since.
+ * Work that is waited for only so long. Until it has committed something it is given up then: what it has not begun is not begun
+ * any more, so that whoever was told that it was too late does not find it done afterwards, behind what was asked for since.
+ * From its first commit on it goes on to its end, since nothing may be left half done.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 
@@ -13,7 +14,8 @@ export class TooLate extends Error {
 }
 
 interface Deadline {
-  isOver: boolean;
+  isGivenUp: AbortController;
+  carriesOn: boolean;
 }
 const deadlines = new AsyncLocalStorage<Deadline>();
 
@@ -22,11 +24,11 @@ const deadlines = new AsyncLocalStorage<Deadline>();
  * `carriesOn`, to its end.
  */
 export async function within<T>(ms: number, work: () => Promise<T>, { carriesOn = false } = {}): Promise<T> {
-  const deadline: Deadline = { isOver: false };
+  const deadline: Deadline = { isGivenUp: new AbortController(), carriesOn };
   let timer: NodeJS.Timeout | undefined;
   const over = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      deadline.isOver = !carriesOn;
+      if (!deadline.carriesOn) deadline.isGivenUp.abort(new TooLate());
       reject(new TooLate());
     }, ms);
   });
@@ -40,13 +42,18 @@ export async function within<T>(ms: number, work: () => Promise<T>, { carriesOn 
 /** What is written down even when nobody waits any more: how it has ended, for whoever asks again. */
 export const inAnyCase = <T>(work: () => Promise<T>): Promise<T> => deadlines.exit(work);
 
-/** True when nobody waits any more for the work that asks. The answer stays that work's own, whoever calls the function. */
-export function deadlineOf(): () => boolean {
+/** Something was committed: what belongs to it is done as well, whether or not anybody waits. */
+export function carryOn(): void {
   const deadline = deadlines.getStore();
-  return () => deadline?.isOver === true;
+  if (!deadline) return;
+  deadline.carriesOn = true;
+  // The time may have run out while the commit was on its way.
+  deadline.isGivenUp = new AbortController();
 }
 
-/** Throws {@link TooLate} when nobody waits any more for the work that asks. */
-export function mustBeInTime(): void {
-  if (deadlines.getStore()?.isOver) throw new TooLate();
-}
+/** Aborted when the work that asks is given up. It stays that work's own, whoever calls the function; never: nobody gives it up. */
+export const givenUp = (): AbortSignal => deadlines.getStore()?.isGivenUp.signal ?? NEVER;
+const NEVER = new AbortController().signal;
+
+/** Throws {@link TooLate} when the work that asks was given up. */
+export const mustBeInTime = (): void => givenUp().throwIfAborted();

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import type { Clock } from '../config/clock.ts';
-import { mustBeInTime } from './deadline.ts';
+import { carryOn, mustBeInTime } from './deadline.ts';
 import type { PrismaClient } from './generated/client.ts';
 import { writeEvents, type NewEvent } from './events.ts';
 
@@ -69,6 +69,7 @@ async function once<T>(db: Pick<Db, 'pool' | 'clock' | 'worker'>, work: (tx: Tx)
     await writeEvents(client, events);
     mustBeInTime();
     await client.query('COMMIT');
+    carryOn();
   } catch (error) {
     // A connection that can't even roll back is thrown away, not returned to the pool.
     await client.query('ROLLBACK').catch((e: Error) => (broken = e));

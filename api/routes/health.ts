@@ -1,13 +1,13 @@
 /** Is the process up, can it work, and how does it do. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { READERS } from '../auth.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
 import type { Metrics } from '../metrics.ts';
+import { within } from '../../prisma/deadline.ts';
 import { alive, readiness } from '../schemas.ts';
 import * as sql from '../sql.ts';
 
 const TAG = 'Operation';
-const ANSWERS_WITHIN_MS = 2_000;
+const ANSWERS_WITHIN_MS = 1_500;
 
 interface Part {
   ok: boolean;
@@ -64,23 +64,12 @@ export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
 
 /** What went wrong inside is for the log, not for whoever asks without a key. */
 async function check(work: () => Promise<void>, why: string): Promise<Part> {
-  return inTime(work()).then(
+  return within(ANSWERS_WITHIN_MS, work).then(
     () => ({ ok: true }),
     () => ({ ok: false, why }),
   );
 }
 
-/** Rejects if it takes too long. */
-export async function inTime(work: Promise<void>): Promise<void> {
-  const late = new AbortController();
-  const timeout = sleep(ANSWERS_WITHIN_MS, undefined, { signal: late.signal }).then(() => Promise.reject(new Error('late')));
-  try {
-    await Promise.race([work, timeout]);
-  } finally {
-    late.abort();
-    timeout.catch(() => undefined);
-  }
-}
 
 /** One node is enough to call with; what is wrong with others is said all the same. */
 async function telephonyPart(deps: Deps): Promise<Part> {
@@ -89,8 +78,8 @@ async function telephonyPart(deps: Deps): Promise<Part> {
     const { rows } = await db.pool.query<sql.NodesReady>(sql.nodesReady(db.clock.now()));
     if (rows[0]!.n === 0) throw new Error('none');
   }, 'no node is connected to a switch');
-  const troubles = await db.pool
-    .query<{ name: string; trouble: string }>(sql.nodeTroubles(db.clock.now()))
+  const ask = () => db.pool.query<{ name: string; trouble: string }>(sql.nodeTroubles(db.clock.now()));
+  const troubles = await within(ANSWERS_WITHIN_MS, ask)
     .then(({ rows }) => rows.map(({ name, trouble }) => `${name}: ${trouble}`))
     .catch(() => []);
   return troubles.length > 0 ? { ...telephony, why: troubles.join('; ') } : telephony;

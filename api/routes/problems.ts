@@ -1,6 +1,7 @@
 /** What a person must look at now, and what the product has put right by itself. */
 import { AppError } from '../../domain/errors.ts';
 import { REPAIRS, type RepairCause } from '../../domain/repairs.ts';
+import { within } from '../../prisma/deadline.ts';
 import { knownMigrations } from '../../prisma/release.ts';
 import { MANAGERS, READERS } from '../auth.ts';
 import { type Deps, noContent, ok, route, type Route } from '../http.ts';
@@ -10,9 +11,10 @@ import { invalid, notFound } from '../problems.ts';
 import { listRepairs, type RepairRow } from '../repairs-sql.ts';
 import { listOf } from '../schemas.ts';
 import { nodeParams, problems, repair, type RepairJson, repairQuery } from '../schemas/problems.ts';
-import { inTime } from './health.ts';
 
 const TAG = 'Operation';
+/** So that there is time left to say that it does not answer. */
+const TEMPORAL_WITHIN_MS = 1_000;
 
 export function problemRoutes(deps: Deps): Route[] {
   const { db } = deps;
@@ -26,7 +28,7 @@ export function problemRoutes(deps: Deps): Route[] {
       description: 'Reckoned from how things are at this moment: what is over is not there any more.',
       roles: READERS,
       response: problems,
-      handle: async () => ok(await openProblems({ db, checkTemporal: () => inTime(deps.checkTemporal()), migrations })),
+      handle: async () => ok(await openProblems({ db, checkTemporal: () => within(TEMPORAL_WITHIN_MS, deps.checkTemporal), migrations })),
     }),
     route({
       method: 'get',

@@ -8,7 +8,7 @@ const api = await startTestApi();
 const { pool } = api.db;
 
 /** What they begin with, and one that begins within a cell where a semicolon separates. */
-const FORMULAS = ['=1+1', '+1+1', '-1+1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '＝1+1', '＋1', '－1', '＠1', "=cmd|' /C calc'!A0", '+47 22 86', 'a;=1+1', 'a\t=1', 'a\n-1'];
+const FORMULAS = ['=1+1', '+1+1', '-1+1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '＝1+1', '＋1', '－1', '＠1', "=cmd|' /C calc'!A0", '+47 22 86', 'a;=1+1', 'a;"=1', 'a\t=1', 'a\n-1'];
 /** The text as it was written. */
 const plain = (cell: string | undefined): string => cell!.replace(/(^|[;\t\r\n])'/g, '$1');
 const NUMBER = '+4722865099';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { deadlineOf, inAnyCase, mustBeInTime, TooLate, within } from '../../prisma/deadline.ts';
+import { carryOn, givenUp, inAnyCase, mustBeInTime, TooLate, within } from '../../prisma/deadline.ts';
 
 /** A promise, and what resolves it. */
 function gate(): { opens: Promise<void>; open: () => void } {
@@ -31,7 +31,7 @@ describe('work that is waited for only so long', () => {
   it('goes on if it carries on whatever the answer', async () => {
     const { opens, open } = gate();
     let isLate: boolean | undefined;
-    const left = within(1, () => opens.then(() => (isLate = deadlineOf()())), { carriesOn: true });
+    const left = within(1, () => opens.then(() => (isLate = givenUp().aborted)), { carriesOn: true });
     await expect(left).rejects.toBeInstanceOf(TooLate);
     open();
     await expect.poll(() => isLate).toBe(false);
@@ -53,14 +53,29 @@ describe('work that is waited for only so long', () => {
     await expect.poll(() => written).toBe(true);
   });
 
-  it('is told apart from work for which somebody waits, also where that calls it back', async () => {
-    const isTooLate: (() => boolean)[] = [];
+  it.each(['before', 'while'])('goes on to its end once it has committed something, %s the time was up', async (when) => {
     const { opens, open } = gate();
-    const left = within(1, () => (isTooLate.push(deadlineOf()), opens));
-    await expect(left).rejects.toBeInstanceOf(TooLate);
-    await within(1_000, () => (isTooLate.push(deadlineOf()), Promise.resolve()));
+    let isDone = false;
+    const work = async () => {
+      if (when === 'before') carryOn();
+      await opens;
+      if (when === 'while') carryOn();
+      mustBeInTime();
+      isDone = true;
+    };
+    await expect(within(1, work)).rejects.toBeInstanceOf(TooLate);
     open();
-    expect(isTooLate.map((ask) => ask())).toEqual([true, false]);
-    expect(deadlineOf()()).toBe(false);
+    await expect.poll(() => isDone).toBe(true);
+  });
+
+  it('is told apart from work for which somebody waits, also where that calls it back', async () => {
+    const asked: AbortSignal[] = [];
+    const { opens, open } = gate();
+    const left = within(1, () => (asked.push(givenUp()), opens));
+    await expect(left).rejects.toBeInstanceOf(TooLate);
+    await within(1_000, () => (asked.push(givenUp()), Promise.resolve()));
+    open();
+    expect(asked.map(({ aborted }) => aborted)).toEqual([true, false]);
+    expect(givenUp().aborted).toBe(false);
   });
 });

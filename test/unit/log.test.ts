@@ -25,7 +25,7 @@ describe('a log', () => {
     ["a webhook's secret", 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'],
   ])('has no %s in it, wherever it stands', (_what, word) => {
     const { text } = logged((log) => {
-      log.info({ word, deep: { deep: { deep: word } } }, `about ${word}`);
+      log.info({ word, deep: { deep: { deep: word } } }, `about\n${word}`);
       log.warn({ err: new Error(`about ${word}`, { cause: new Error(word) }) }, 'failed');
     });
     expect(text).not.toContain(word);

@@ -12,7 +12,4 @@ CREATE INDEX "repair_cause_at_id_idx" ON "repair"("cause", "at", "id");
 -- Since when a held node can't reach its switch; written with the lease.
 ALTER TABLE "node" ADD COLUMN "away_since" TIMESTAMPTZ(3);
 
--- What a person is to look at is found among the few legs that ended so, not among all there ever were.
-CREATE INDEX "leg_unclear" ON "leg" ("ended_at") WHERE "ciq" = 'c' AND "result_code" = 'e' AND "result_reason" IN ('unknown', 'switch_lost');
-CREATE INDEX "leg_objected" ON "leg" ("ended_at") WHERE "ciq" = 'c' AND "result_response" IN (607, 608);
 CREATE INDEX "import_unfinished" ON "import" ("campaign_id") WHERE "ended_at" IS NULL;
