@@ -283,9 +283,19 @@ const LOOK_ONCE_MORE_MS = 2_000;
 export async function tellUnsettled({ db, workflows, log }: UnsettledDeps): Promise<void> {
   const changedBefore = new Date(db.clock.now().getTime() - TELL_WITHIN_MS);
   const { rows } = await db.pool.query<Unsettled>(sql.unsettledCampaigns(changedBefore));
-  for (const campaign of rows) {
+  const idleOf = async (campaigns: Unsettled[]): Promise<Unsettled[]> => {
+    const idle: Unsettled[] = [];
+    for (const campaign of campaigns) {
+      const isAtWork = (await workflows.standing({ campaignId: String(campaign.id) })) === 'at_work';
+      if (!isAtWork && (await db.pool.query(sql.isUnsettled(campaign.id, campaign.revision))).rowCount) idle.push(campaign);
+    }
+    return idle;
+  };
+  // Nobody is at it, nor has just been: in two looks.
+  const idle = await idleOf(rows);
+  if (idle.length > 0) await sleep(LOOK_ONCE_MORE_MS);
+  for (const campaign of await idleOf(idle)) {
     try {
-      if (!(await isUnattended({ db, workflows }, campaign))) continue;
       await workflows.campaignChanged(String(campaign.id));
       await inTx(db, (tx) => recordRepair(tx, ofCampaign('campaign_unattended', campaign)));
     } catch (error) {
@@ -295,13 +305,3 @@ export async function tellUnsettled({ db, workflows, log }: UnsettledDeps): Prom
 }
 
 type Unsettled = Pick<sql.CampaignRow, 'id' | 'revision'>;
-
-/** Nobody is at it, nor has just been: in two looks. */
-async function isUnattended({ db, workflows }: Omit<UnsettledDeps, 'log'>, { id, revision }: Unsettled): Promise<boolean> {
-  const isIdle = async () =>
-    (await workflows.standing({ campaignId: String(id) })) !== 'at_work' &&
-    (await db.pool.query(sql.isUnsettled(id, revision))).rowCount === 1;
-  if (!(await isIdle())) return false;
-  await sleep(LOOK_ONCE_MORE_MS);
-  return isIdle();
-}

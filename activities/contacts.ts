@@ -168,6 +168,7 @@ export function createContactActivities(deps: ContactDeps) {
 /** A workflow's timer is late by less, whatever the load. */
 const OVERDUE_MS = 10_000;
 const PAGE = 500;
+const AT_ONCE = 16;
 
 interface OverdueDeps {
   db: Db;
@@ -181,7 +182,11 @@ interface OverdueDeps {
 export async function tellOverdue(deps: OverdueDeps): Promise<void> {
   const before = new Date(deps.db.clock.now().getTime() - OVERDUE_MS);
   const { rows } = await deps.db.pool.query<sql.Overdue>(sql.overdue(before, PAGE));
-  await Promise.all(rows.map((contact) => tellIfOverdue(deps, contact)));
+  const queue = rows.values();
+  const lane = async () => {
+    for (const contact of queue) await tellIfOverdue(deps, contact);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, lane));
 }
 
 async function tellIfOverdue({ db, workflows }: OverdueDeps, { id, round, wait_until }: sql.Overdue): Promise<void> {

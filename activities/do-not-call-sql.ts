@@ -171,7 +171,7 @@ export const beingCalled = (numbers: string[] | null): Sql => ({
          JOIN call k ON k.call_id = o.call_id
          CROSS JOIN LATERAL (SELECT added_by, added_at FROM do_not_call d WHERE d.number IN (c.phone_num, c.phone_2, k.number)
                              ORDER BY added_at LIMIT 1) AS listed
-         WHERE o.ended_at IS NULL AND o.state <> 'talking' AND c.closed_at IS NULL
+         WHERE o.ended_at IS NULL AND o.state <> 'talking' AND o.transfer_id IS NULL AND c.closed_at IS NULL
            AND ($1::text[] IS NULL OR c.phone_num = ANY($1) OR c.phone_2 = ANY($1) OR k.number = ANY($1))`,
   values: [numbers],
 });

@@ -4,10 +4,14 @@ import type { Sql } from '../prisma/tx.ts';
 
 // ---- the fence ------------------------------------------------------------------------------------------------------
 
+/** What was restored to an earlier time. */
+export type Restored = 'postgresql' | 'temporal' | 'both';
+
 export interface FenceRow {
   beat: number;
   beat_at: Date | null;
-  reconciling: boolean;
+  /** What a reconciliation that was begun has taken for restored. */
+  reconciling: Restored | null;
 }
 
 export const readFence: Sql = { name: 'read_fence', text: `SELECT beat, beat_at, reconciling FROM fence WHERE id = 1`, values: [] };
@@ -16,15 +20,24 @@ export const readFence: Sql = { name: 'read_fence', text: `SELECT beat, beat_at,
 export const countBeat = (now: Date, beat: number, before: Date): Sql => ({
   name: 'count_beat',
   text: `UPDATE fence SET beat = beat + 1, beat_at = $1
-         WHERE id = 1 AND beat = $2 AND NOT reconciling AND (beat_at IS NULL OR beat_at <= $3)`,
+         WHERE id = 1 AND beat = $2 AND reconciling IS NULL AND (beat_at IS NULL OR beat_at <= $3)`,
   values: [now, beat, before],
 });
 
-export const beginReconciling: Sql = { text: `UPDATE fence SET reconciling = true WHERE id = 1`, values: [] };
+export const beginReconciling = (restored: Restored): Sql => ({
+  text: `UPDATE fence SET reconciling = $1 WHERE id = 1`,
+  values: [restored],
+});
 export const endReconciling = (now: Date, beat: number): Sql => ({
-  text: `UPDATE fence SET reconciling = false, beat = $2, beat_at = $1 WHERE id = 1`,
+  text: `UPDATE fence SET reconciling = NULL, beat = $2, beat_at = $1 WHERE id = 1`,
   values: [now, beat],
 });
+
+/** A row while a worker is connected, by the name that worker.ts gives its connections. */
+export const workersConnected: Sql = {
+  text: `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'worker %' LIMIT 1`,
+  values: [],
+};
 
 // ---- what there is --------------------------------------------------------------------------------------------------
 
@@ -35,11 +48,12 @@ export interface ContactToJudge {
   state: ContactState;
   wait_reason: string | null;
   wait_until: Date | null;
+  ended_reason: string | null;
   closed_at: Date | null;
   call_id: string | null;
   offer_no: number;
 }
-const TO_JUDGE = `id, campaign_id, round, state, wait_reason, wait_until, closed_at, call_id, offer_no`;
+const TO_JUDGE = `id, campaign_id, round, state, wait_reason, wait_until, ended_reason, closed_at, call_id, offer_no`;
 
 export const openContacts = (after: string, limit: number): Sql => ({
   text: `SELECT ${TO_JUDGE} FROM contact WHERE id > $1 AND closed_at IS NULL ORDER BY id LIMIT $2`,
@@ -54,6 +68,14 @@ export const contactsById = (ids: string[]): Sql => ({
 export const knownLegs = (ids: string[]): Sql => ({ text: `SELECT id FROM leg WHERE id = ANY($1::text[])`, values: [ids] });
 
 export const campaigns: Sql = { text: `SELECT id, status FROM campaign ORDER BY id`, values: [] };
+
+/** Nobody is to call it any more; its row is closed when all that is known of its calls is written down. */
+export const markFinal = (now: Date, contactId: string, reason: string): Sql => ({
+  text: `UPDATE contact SET ended_reason = coalesce(ended_reason, $3), ended_by = coalesce(ended_by, 'system'),
+           ended_at = coalesce(ended_at, $1), updated_at = $1
+         WHERE id = $2 AND closed_at IS NULL`,
+  values: [now, contactId, reason],
+});
 
 export interface OfferUp {
   id: string;

@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { callId, callOfLeg, contactOfCall, contactWorkflowId, legId } from '../domain/ids.ts';
 import { dueAtOf, type End, type Evidence, type Finding, IN_CALL, judge } from '../domain/restore.ts';
 import { endCalls } from '../matching/queue.ts';
+import { lockNumbers } from '../matching/sql.ts';
 import { recordRepair } from '../prisma/repairs.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Workflows } from '../workflows/client.ts';
@@ -67,6 +68,8 @@ export interface Survey extends Scope {
 }
 
 const PAGE = 2_000;
+/** About what one worker on a small machine carries out beside calls; a signal ends the wait at once. */
+const STARTED_EVERY_MS = 5;
 /** Calls to Temporal under way at once. */
 const CONCURRENCY = 16;
 
@@ -169,20 +172,22 @@ export async function reconcile(deps: RestoreDeps, found: Survey, done: (differe
   for (const id of found.unknownCampaigns) await executions.end(`campaign/${id}`);
   const [first, rest] = [found.contacts.filter(isInCall), found.contacts.filter((each) => !isInCall(each))];
   for (const difference of first) await mend(deps, difference, done);
-  await pooled(rest, (difference) => mend(deps, difference, done));
+  // One by one, so that they take their first tasks while others are dialled, and not before anybody is.
+  let started = 0;
+  await pooled(rest, (difference) => mend(deps, difference, done, difference.measure === 'restart' ? (started += 1) * STARTED_EVERY_MS : 0));
   // Those that have lost their workflow, and rows that the feed had just begun with.
   for (const id of found.campaigns) await workflows.campaignChanged(String(id));
 }
 
 const isInCall = ({ what }: Difference): boolean => what === 'in_call';
 
-async function mend(deps: RestoreDeps, difference: Difference, done: (difference: Difference) => void): Promise<void> {
+async function mend(deps: RestoreDeps, difference: Difference, done: (difference: Difference) => void, delayMs = 0): Promise<void> {
   const { contactId, row, round, measure, open } = difference;
   if (row && round > row.round) await deps.db.pool.query(restoreSql.raiseRound(contactId, round));
   const at = { ...difference, row: row && { ...row, round } };
   if (measure === 'close') await close(deps, at);
   for (const left of open) if (measure !== 'restart' || left !== round) await deps.executions.end(contactWorkflowId(contactId, left));
-  if (measure === 'restart') await restart(deps, at.row!);
+  if (measure === 'restart') await restart(deps, at.row!, delayMs);
   done(difference);
 }
 
@@ -190,21 +195,26 @@ async function mend(deps: RestoreDeps, difference: Difference, done: (difference
 async function close(deps: RestoreDeps, { row, contactId, round, what, as, dials }: Difference): Promise<void> {
   const { db } = deps;
   if (!row) return;
+  const end = as ?? { state: 'disabled', reason: 'disabled' };
+  // First of all, so that whoever begins again finds that it was to be closed, whatever of its calls has been written down by then.
+  if (!row.closed_at) await db.pool.query(restoreSql.markFinal(db.clock.now(), contactId, end.reason));
   let untraced = 0;
   for (const [nth, dial] of dials.entries()) if (!(await trace(deps, contactId, dial, nth))) untraced += 1;
   if (!row.closed_at) await endCall(deps, row);
   await inTx(db, async (tx) => {
     if (untraced > 0) await tx.run(restoreSql.countUntraced(tx.now, contactId, untraced));
     const contact = await tx.row<sql.ContactRow>(sql.lockContact(contactId, round));
-    if (contact && !contact.closed_at) await closeRow(tx, contact, as ?? { state: 'disabled', reason: 'disabled' });
+    if (contact && !contact.closed_at) await closeRow(tx, contact, row.call_id, end);
     if (what !== 'ended' && !row.closed_at) await recordRepair(tx, { cause: 'restored', subject: `contact/${contactId}/${round}` });
     // The list may have lost the number with the contact's end.
     if (as?.reason === 'do_not_call') await listAgain(tx, contactId);
   });
 }
 
-async function closeRow(tx: Tx, contact: sql.ContactRow, { state, reason }: End): Promise<void> {
-  if (contact.call_id) await endCalls(tx, [contact.call_id], callReason(reason));
+/** `queuedCall`: its own, where a call that was lost is newer. */
+async function closeRow(tx: Tx, contact: sql.ContactRow, queuedCall: string | null, { state, reason }: End): Promise<void> {
+  const calls = [...new Set([queuedCall, contact.call_id])].filter((id) => id !== null);
+  if (calls.length > 0) await endCalls(tx, calls, callReason(reason));
   await tx.run(sql.closeContact(tx.now, contact.id, { state, reason, by: 'system' }));
 }
 
@@ -234,6 +244,7 @@ async function trace({ db, legs }: RestoreDeps, contactId: string, { legId: id, 
     const made = await tx.row<sql.NewLeg['offer'] & { number: string; caller_id: string | null }>(restoreSql.traceOffer(lost, nth));
     if (!made) return false;
     const { number, caller_id, ...offer } = made;
+    await tx.run(lockNumbers([number]));
     // A call has one such leg, and a number one that is open: what is there stays.
     if ((await tx.row(sql.contactLegOfCall(lost.callId))) || (await tx.row(sql.numberInUse(number)))) return false;
     const leg = { id, offer, ciq: 'c', legType: 'contact', attempt: lost.attempt, source: number } as const;
@@ -269,8 +280,8 @@ async function lostDialById(db: Db, contactId: string, id: string): Promise<rest
 
 const callNoOf = (id: string, contactId: string): number => Number(BigInt(id) - BigInt(callId(contactId, 1)) + 1n);
 
-/** A workflow that goes on from the row; one in a call adopts what is open of it, like any that was away. */
-async function restart(deps: RestoreDeps, row: restoreSql.ContactToJudge): Promise<void> {
+/** A workflow that goes on from the row; one in a call adopts what is open of it, like any that was away, and at once. */
+async function restart(deps: RestoreDeps, row: restoreSql.ContactToJudge, delayMs: number): Promise<void> {
   const { db, workflows, conclude, executions } = deps;
   const { id: contactId, round } = row;
   const { rows: offers } = await db.pool.query<restoreSql.OfferUp>(restoreSql.offersUp(contactId));
@@ -286,7 +297,8 @@ async function restart(deps: RestoreDeps, row: restoreSql.ContactToJudge): Promi
   }
   // Offers that are over stay so; the one that is open is still to be taken up.
   const carried = { offerNo: own ? own.offer_no - 1 : row.offer_no, stoppedOfferNo: 0, callId: row.call_id, timeline: [] };
-  await workflows.restartContact({ contactId, campaignId: String(row.campaign_id), round, dueAt, carried });
+  const startsAfterMs = IN_CALL.includes(row.state) ? 0 : delayMs;
+  await workflows.restartContact({ contactId, campaignId: String(row.campaign_id), round, dueAt, carried }, startsAfterMs);
   if (own) await workflows.signal({ contactId, round }, offered, { offerNo: own.offer_no });
   // A talk that others have taken over can't be taken up: as of any workflow ended by force, the sweep finishes the contact.
   if (isHandedOn) await executions.end(contactWorkflowId(contactId, round));
@@ -304,11 +316,19 @@ function* pages<T>(items: T[]): Generator<T[]> {
   for (let at = 0; at < items.length; at += PAGE) yield items.slice(at, at + PAGE);
 }
 
-/** Some at once; the first failure ends it. */
+/** Some at once; the first failure is thrown when nothing is under way any more. */
 async function pooled<T>(items: AsyncIterable<T> | Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
+  let hasFailed = false;
   const queue = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
   const lane = async () => {
-    for (let next = await queue.next(); !next.done; next = await queue.next()) await work(next.value);
+    for (let next = await queue.next(); !next.done && !hasFailed; next = await queue.next()) {
+      await work(next.value).catch((error: unknown) => {
+        hasFailed = true;
+        throw error;
+      });
+    }
   };
-  await Promise.all(Array.from({ length: CONCURRENCY }, lane));
+  const lanes = await Promise.allSettled(Array.from({ length: CONCURRENCY }, lane));
+  const failed = lanes.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
 }

@@ -57,13 +57,14 @@ async function deploy(client: pg.Client, url: string, log: Say): Promise<void> {
   const options = [patient.searchParams.get('options'), `-c lock_timeout=${WAITS_FOR_TABLE}`].filter(Boolean);
   patient.searchParams.set('options', options.join(' '));
   for (let left = TRIES; ; left--) {
+    const { rows } = await client.query<{ since: Date }>('select now() as since');
     try {
       await runPrisma(['migrate', 'deploy'], patient.href);
       return;
     } catch (error) {
       if (left <= 1 || !(error as Error).message.includes('canceling statement due to lock timeout')) throw error;
       log('A table is in use; the migration is tried again');
-      await client.query(`delete from _prisma_migrations where finished_at is null and rolled_back_at is null`);
+      await client.query(`delete from _prisma_migrations where finished_at is null and rolled_back_at is null and started_at >= $1`, [rows[0]!.since]);
     }
   }
 }

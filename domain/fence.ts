@@ -13,8 +13,8 @@ export type Standing =
   | 'temporal_lost';
 
 /** `temporal`: its number; null: it has none. */
-export function standingOf({ beat, reconciling }: { beat: number; reconciling: boolean }, temporal: number | null): Standing {
-  if (reconciling) return 'reconciling';
+export function standingOf({ beat, reconciling }: { beat: number; reconciling: string | null }, temporal: number | null): Standing {
+  if (reconciling !== null) return 'reconciling';
   if (temporal === null) return beat === 0 ? 'new' : 'temporal_lost';
   if (temporal > beat) return 'postgresql_older';
   return temporal < beat - 1 ? 'temporal_older' : 'in_step';

@@ -56,8 +56,8 @@ export const REPAIRS = {
     look: 'whether the API has died, or Temporal was away, when the number was listed',
   },
   agent_lost: {
-    found: "an agent's stream or heartbeats had stayed away for 30 s",
-    done: 'the agent was logged off, or is after the call; an offer that rang was withdrawn',
+    found: "an agent's stream or heartbeats had stayed away for 30 s, the phone ringing or a call on",
+    done: 'the agent is logged off after the call; an offer that rang was withdrawn',
     look: "the agent's connection; with many at once, whether the API was away",
   },
   agent_held: {

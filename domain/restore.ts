@@ -8,6 +8,8 @@ export interface RestoredRow {
   round: number;
   state: ContactState;
   wait_reason: string | null;
+  /** It was to be finished; `closed_at`: it is. */
+  ended_reason: string | null;
   closed_at: Date | null;
 }
 
@@ -63,7 +65,7 @@ export function judge(row: RestoredRow | null, { open, ended, dials }: Evidence,
   if (dials > 0) return { what: 'dialled', measure: 'close', as };
   if (row.closed_at) return open.length > 0 ? { what: 'left_over', measure: 'end', as: null } : null;
   if (isOlder && as) return { what: 'ended', measure: 'close', as };
-  if (isOlder && IN_CALL.includes(row.state)) return { what: 'in_call', measure: 'close', as: null };
+  if (isOlder && (IN_CALL.includes(row.state) || row.ended_reason)) return { what: 'in_call', measure: 'close', as: null };
   const own = open.find(({ round }) => round === row.round);
   if (!own) return NOT_STARTED.includes(row.state) && open.length === 0 ? null : { what: 'no_workflow', measure: 'restart', as: null };
   // Only of who is queued does a workflow know nothing that could be of another time.

@@ -104,8 +104,9 @@ async function serveLostAgents(deps: TellDeps): Promise<void> {
     const ringing = await inTx(deps.db, async (tx) => {
       const agent = await tx.row<AgentRow>(sql.lockAgent(id));
       if (!agent?.lease_until || agent.lease_until > tx.now || agent.state === 'logged_off') return false;
-      await repairedAgent(tx, 'agent_lost', id, agent.lease_until);
       if (AGENT_ENGAGED.includes(agent.state)) {
+        // Of others it is daily life: a browser was closed.
+        await repairedAgent(tx, 'agent_lost', id, agent.lease_until);
         await tx.run(sql.wishNextState(tx.now, id, 'logged_off', null));
         return agent.state === 'reserved';
       }

@@ -11,7 +11,7 @@ import type { TemporalFence } from '../workflows/fence.ts';
 import { repeat } from './sweep.ts';
 
 /** What is lost by less than this is not seen: as of a crash, it is what unique indexes and reconciliation are for. */
-export const BEAT_MS = 10_000;
+const BEAT_MS = 10_000;
 const LOOK_EVERY_MS = 2_000;
 /** So often it is out of step, before it is believed: a number may be on its way. */
 const LOOKS = 3;

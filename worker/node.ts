@@ -109,14 +109,17 @@ export function keepNode(deps: NodeDeps): NodeKeeper {
     }
   })();
 
+  let stopped: Promise<void> | undefined;
+  async function stop(): Promise<void> {
+    stopping = true;
+    wake?.();
+    await loop;
+    if (held) await handOver(held);
+    await db.pool.query(sql.leaveNode(db.clock.now(), name, holder)).catch(() => undefined);
+  }
+
   return {
-    async stop() {
-      stopping = true;
-      wake?.();
-      await loop;
-      if (held) await handOver(held);
-      await db.pool.query(sql.leaveNode(db.clock.now(), name, holder)).catch(() => undefined);
-    },
+    stop: () => (stopped ??= stop()),
   };
 }
 

@@ -10,13 +10,14 @@ import { type Outcome, reconcileRestored, type ReconcileOptions } from './reconc
 
 const HELP = `Brings PostgreSQL and Temporal into line after one of them, or both, was restored from a backup. Stop workers and API first.
 
-  npm run reconcile -- [--dry-run] [--json] [--restored WHAT] [--dialled FILE]...
+  npm run reconcile -- [--dry-run] [--json] [--restored WHAT] [--dialled FILE]... [--without-record]
 
   --dry-run         lists what is different and changes nothing
   --json            one JSON object instead of lines
   --restored WHAT   postgresql, temporal or both. Needed where both were restored; else it is seen which one is older
   --dialled FILE    a switch's own record of calls, in which ids of legs stand: Asterisk's Master.csv,
                     simulator-dials.jsonl. Who was dialled by it is not dialled again
+  --without-record  there is no such record, and Temporal no longer knows everybody who was dialled
 
   DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TASK_QUEUE as for the workers
 `;
@@ -77,15 +78,17 @@ function optionsOf(args: string[]): ReconcileOptions & { isJson: boolean; isHelp
       'dry-run': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       restored: { type: 'string' },
-      dialled: { type: 'string', multiple: true, default: [] },
+      dialled: { type: 'string', multiple: true },
+      'without-record': { type: 'boolean', default: false },
     },
   });
   const { restored = null } = values;
   const isKnown = (word: string | null): word is ReconcileOptions['restored'] =>
     word === null || ['postgresql', 'temporal', 'both'].includes(word);
   if (!isKnown(restored)) throw new ConfigError(['--restored: expected postgresql, temporal or both']);
-  const dialled = values.dialled.flatMap((file) => contactLegsIn(readFileSync(file, 'utf8')));
-  return { restored, dialled, isDryRun: values['dry-run'], isJson: values.json, isHelp: values.help };
+  const dialled = values.dialled?.flatMap((file) => contactLegsIn(readFileSync(file, 'utf8'))) ?? null;
+  const isWithoutRecord = values['without-record'];
+  return { restored, dialled, isWithoutRecord, isDryRun: values['dry-run'], isJson: values.json, isHelp: values.help };
 }
 
 async function main(): Promise<void> {

@@ -92,6 +92,7 @@ export async function startWorker(
   let restored: string | null = null;
   const beats = keepFence(fence, (why) => {
     restored = why;
+    void node.stop();
     if (worker.getState() === 'RUNNING') worker.shutdown();
   });
 

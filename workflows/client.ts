@@ -49,8 +49,11 @@ export type WorkflowStanding = 'at_work' | 'waits' | 'closed';
 export interface Workflows {
   /** Starts a contact's workflow; `existed` when this round was started before. */
   startContact(input: contactMessages.ContactInput): Promise<'started' | 'existed'>;
-  /** Starts it anew from its row, ending what may run of this round: it was of another time (after a restore). */
-  restartContact(input: contactMessages.ContactInput): Promise<void>;
+  /**
+   * Starts it anew from its row, ending what may run of this round: it was of another time (after a restore). Its first task
+   * comes so much later, or with its first signal.
+   */
+  restartContact(input: contactMessages.ContactInput, startsAfterMs: number): Promise<void>;
   /** Waits, so long at most, until a worker has carried out the first task of a contact's workflow; false if none has. */
   takenUp(contact: ContactRef, withinMs: number): Promise<boolean>;
   /** Tells the campaign's workflow to bring every row into line, starting it if need be. */
@@ -95,10 +98,11 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
       }
     },
 
-    async restartContact(input) {
+    async restartContact(input, startsAfterMs) {
       try {
         await client.workflow.start('contact', {
           ...asContact(input),
+          ...(startsAfterMs > 0 && { startDelay: startsAfterMs }),
           workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
           workflowIdConflictPolicy: WorkflowIdConflictPolicy.TERMINATE_EXISTING,
         });
@@ -138,11 +142,11 @@ export function createWorkflows(client: Client, taskQueue: string): Workflows {
     },
 
     standing: (workflow) =>
-      standing(client, 'campaignId' in workflow ? campaignWorkflowId(workflow.campaignId) : idOf(workflow)),
+      inTime(() => standing(client, 'campaignId' in workflow ? campaignWorkflowId(workflow.campaignId) : idOf(workflow))),
 
     endedByForce: (since) => endedByForce(client, taskQueue, since),
 
-    isRunning: async (contact) => (await standing(client, idOf(contact))) !== 'closed',
+    isRunning: async (contact) => (await inTime(() => standing(client, idOf(contact)))) !== 'closed',
 
     update: (contact, definition, argument, key) => update(client, idOf(contact), definition, argument, key),
   };

@@ -50,7 +50,7 @@ const PAGE_SIZE = 1_000_000;
 
 /** Lists a file of numbers as a whole or not at all. Throws AppError: INVALID with every bad row, TOO_LARGE, UNAVAILABLE. */
 export async function importNumbers(db: Pick<Db, 'pool' | 'clock'>, request: NumbersRequest): Promise<NumbersAnswer> {
-  const answer = await inTx(db, async (tx) => {
+  return inTx(db, async (tx) => {
     const problems = new Problems();
     await tx.run(waitForUpload);
     const { rows, good } = await stageRows(tx, request, problems);
@@ -65,8 +65,6 @@ export async function importNumbers(db: Pick<Db, 'pool' | 'clock'>, request: Num
     const counts = { rows, added, already_listed: numbers - added, repeated: good - numbers, skipped: rows - good, contacts };
     return { dry_run: request.dryRun, ...counts, problems: problems.first };
   });
-  if (!request.dryRun) await db.pool.query(sql.analyzeList);
-  return answer;
 }
 
 async function stageRows(tx: Tx, request: NumbersRequest, problems: Problems): Promise<{ rows: number; good: number }> {

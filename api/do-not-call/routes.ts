@@ -102,7 +102,10 @@ export function doNotCallRoutes(deps: Deps, inTurn: Turns): Route[] {
         typeOf(req, ['text/csv']);
         const file = { ...query, comment, badRows, by: by(caller), body: uploaded(req, IDLE_MS) };
         const done = await inTurn(() => importNumbers(db, file));
-        if (!query.dryRun) await endCallsTo(deps, null);
+        if (!query.dryRun) {
+          await endCallsTo(deps, null);
+          await db.pool.query(sql.analyzeList);
+        }
         return ok(done);
       },
     }),

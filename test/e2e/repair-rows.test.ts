@@ -105,15 +105,25 @@ describe('an agent', () => {
     expect(await causes()).toEqual([`agent_held agent/${agent}`]);
   });
 
-  it('whose lease lapses is on record once each time', async () => {
+  it('who is free and whose lease lapses is logged off: nothing to be repaired', async () => {
     await begin();
     await queue.rows(`UPDATE campaign SET status = 'paused'`);
-    for (const times of [1, 2]) {
-      await ready();
-      queue.clock.pass(31);
-      await sweep();
-      expect(await causes()).toEqual(Array.from({ length: times }, () => `agent_lost agent/${agent}`));
-    }
+    await ready();
+    queue.clock.pass(31);
+    await sweep();
+    expect(await queue.rows(`SELECT state, cause FROM agent`)).toEqual([{ state: 'logged_off', cause: 'agent_lost' }]);
+    expect(await causes()).toEqual([]);
+  });
+
+  it('whose lease lapses in a call is on record once', async () => {
+    await begin();
+    await ready();
+    const call = await dial(workers[0], (await queue.offerOf(agent))!);
+    await call.answer();
+    queue.clock.pass(31);
+    await sweep();
+    await sweep();
+    expect(await causes()).toEqual([`agent_lost agent/${agent}`]);
   });
 
   it('who logs off by the time of day is nothing to be repaired; one whom nobody has logged off for 10 min is', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { standingOf } from '../../domain/fence.ts';
 
-const at = (beat: number, temporal: number | null, reconciling = false) => standingOf({ beat, reconciling }, temporal);
+const at = (beat: number, temporal: number | null, reconciling: string | null = null) => standingOf({ beat, reconciling }, temporal);
 
 describe('the fence', () => {
   it('is open while both have counted alike, or PostgreSQL has just counted', () => {
@@ -25,6 +25,6 @@ describe('the fence', () => {
   });
 
   it('is shut until a reconciliation is through', () => {
-    expect(at(7, 7, true)).toBe('reconciling');
+    expect(at(7, 7, 'both')).toBe('reconciling');
   });
 });

@@ -5,6 +5,7 @@ const row = (state: RestoredRow['state'], more: Partial<RestoredRow> = {}): Rest
   round: 1,
   state,
   wait_reason: null,
+  ended_reason: null,
   closed_at: null,
   ...more,
 });

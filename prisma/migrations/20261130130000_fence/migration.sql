@@ -4,7 +4,7 @@ CREATE TABLE "fence" (
     "id" INTEGER NOT NULL DEFAULT 1,
     "beat" INTEGER NOT NULL DEFAULT 0,
     "beat_at" TIMESTAMPTZ(3),
-    "reconciling" BOOLEAN NOT NULL DEFAULT false,
+    "reconciling" TEXT,
 
     CONSTRAINT "fence_pkey" PRIMARY KEY ("id")
 );
