@@ -185,6 +185,14 @@ describe('what was given up', () => {
   });
 });
 
+it('that Temporal does not answer is among the problems, which are told all the same', async () => {
+  temporal.hold();
+  const { status, body } = await ask(api, 'GET', '/problems');
+  expect(status).toBe(200);
+  expect(body.items.map(({ kind }: Json) => kind)).toContain('temporal_away');
+  await temporal.mend();
+});
+
 describe('memory', () => {
   it('1,500 requests at once to a frozen PostgreSQL: each is answered in time', { timeout: 60_000 }, async () => {
     const before = api.memoryMb();

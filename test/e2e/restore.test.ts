@@ -183,6 +183,9 @@ describe('PostgreSQL is older than Temporal', () => {
     const planned = await reconcile('--dry-run');
     expect(planned).toMatchObject({ standing: 'postgresql_older', isDryRun: true });
     expect((await system.sql.query(`SELECT count(*)::int AS n FROM repair`)).rows[0].n).toBe(0);
+    // One that was interrupted goes on as it was begun.
+    await system.sql.query(`UPDATE fence SET reconciling = 'postgresql'`);
+    await expect(reconcile('--restored', 'temporal')).rejects.toThrow('begun with --restored postgresql');
     const outcome = await reconcile();
     expect(outcome.contacts).toEqual(planned.contacts);
     expect(saidOf(outcome, talked)).toBe('dialled close');
@@ -239,6 +242,7 @@ describe('both are of the same earlier time', () => {
     await stopProduct();
     await Promise.all([servers.postgres.restore(), servers.temporal.restore()]);
 
+    await expect(reconcile('--restored', 'both')).rejects.toThrow('--without-record');
     const outcome = await reconcile('--restored', 'both', '--dialled', record);
     expect(saidOf(outcome, talked)).toBe('dialled close');
     expect(saidOf(outcome, queued)).toBeNull();

@@ -37,6 +37,7 @@ describe('a database that is older than Temporal', () => {
     ['in a call then, finished since', row('talking'), ended, 'ended close answered'],
     ['in a call then, and open', row('offered'), waiting, 'in_call close'],
     ['wrapping up then', row('wrap_up'), waiting, 'in_call close'],
+    ['about to be finished, as by a reconciliation that was interrupted', row('queued', { ended_reason: 'disabled' }), queued, 'in_call close'],
     ['waiting for a retry', retry, waiting, 'other_time restart'],
     ['queued then, waiting since', row('queued'), waiting, 'other_time restart'],
     ['started since', row('new'), queued, null],
