@@ -99,10 +99,10 @@ export function asAppError(error: unknown): AppError | null {
 const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENOENT']);
 /**
  * SQLSTATE: 08 connection · 57P01..57P05 shutting down or starting · 53 out of connections or memory · 40001, 40P01 still
- * in conflict after every repeat · 55P03 a lock was waited for in vain · 25006 the server has become a standby · 25P03 we
- * stood still in a transaction.
+ * in conflict after every repeat · 55P03 a lock was waited for in vain · 55000 the database takes no connections, by order ·
+ * 25006 the server has become a standby · 25P03 we stood still in a transaction.
  */
-const SQLSTATE = /^(08...|57P0\d|53...|40001|40P01|55P03|25006|25P03)$/;
+const SQLSTATE = /^(08...|57P0\d|53...|40001|40P01|55P03|55000|25006|25P03)$/;
 /** Prisma: can't reach, timed out, closed the connection, no connection free; P2034 write conflict. */
 const PRISMA = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2034']);
 /** What PostgreSQL itself has said stands deep inside, under a code that says no more than "database error". */

@@ -202,7 +202,7 @@ describe('too much of everything', () => {
         // With a key, as it makes the body go into hashes.
         const headers = { ...json, 'Idempotency-Key': `deep-${nested.length}` };
         const { status } = await api.call(route.method, at, undefined, { raw: nested, headers });
-        expect([400, 404], `${route.method} ${at}`).toContain(status);
+        expect([400, 404, ...(route.whenLate === 'carried_out' ? [413] : [])], `${route.method} ${at}`).toContain(status);
       }
     }
   });
