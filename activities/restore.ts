@@ -132,6 +132,8 @@ async function gather({ db, executions, log }: RestoreDeps, { isOlder, since, di
     if (!isOlder || (run.isOpen && !run.wasOffered)) return;
     const { dials, closed } = await executions.told(run);
     for (const dial of dials) {
+      // The database of then knows of it: there is no leg where it was not sent.
+      if (since && dial.at < since.getTime()) continue;
       const id = legId(dial.callId, dial.offerNo, 'contact');
       legs.set(id, { legId: id, trace: dial });
     }

@@ -45,23 +45,27 @@ const report = (difference: Difference) => {
   return { contact: contactId, round, campaign: row?.campaign_id ?? null, what, measure, done: didOf(difference), dials: calls };
 };
 
-function lines({ contacts, toPause, unknownCampaigns, looked }: Survey): string[] {
+function line(difference: Difference): string {
+  const { contact, round, what, done, dials } = report(difference);
+  const when = dials.map(({ leg, at }) => `${leg}${at ? ` at ${at}` : ''}`).join(', ');
+  return `contact/${contact}/${round}: ${MEANS[what]}${when && ` (${when})`}: ${done}`;
+}
+
+/** Each contact only of a dry run: the others were told when they were done. */
+function lines({ contacts, toPause, unknownCampaigns, looked }: Survey, isDryRun: boolean): string[] {
   const counts = Object.entries(Object.groupBy(contacts, ({ what }) => what)).map(([what, all]) => `${all.length} ${what}`);
   return [
-    ...contacts.map(report).map(({ contact, round, what, done, dials }) => {
-      const when = dials.map(({ leg, at }) => `${leg}${at ? ` at ${at}` : ''}`).join(', ');
-      return `contact/${contact}/${round}: ${MEANS[what]}${when && ` (${when})`}: ${done}`;
-    }),
+    ...(isDryRun ? contacts.map(line) : []),
     ...toPause.map((id) => `campaign/${id}: paused; what people have decided since the database was saved is lost`),
     ...unknownCampaigns.map((id) => `campaign/${id}: is not in the database: workflow ended`),
     `${looked} contacts looked at; different: ${counts.join(', ') || 'none'}`,
   ];
 }
 
-function text({ standing, savedAt, survey }: Outcome): string[] {
+function text({ standing, savedAt, survey }: Outcome, isDryRun: boolean): string[] {
   if (!survey) return ['PostgreSQL and Temporal are in step: there is nothing to do. Where both were restored, say --restored both.'];
   const why = standing === 'in_step' || standing === 'new' ? 'Restored, as you say' : STANDING_MEANS[standing];
-  return [`${why}; workers last worked with this database ${savedAt ? `at ${savedAt.toISOString()}` : 'at no time'}`, ...lines(survey)];
+  return [`${why}; workers last worked with this database ${savedAt ? `at ${savedAt.toISOString()}` : 'at no time'}`, ...lines(survey, isDryRun)];
 }
 
 function json({ standing, savedAt, survey }: Outcome, isDryRun: boolean): string {
@@ -97,8 +101,9 @@ async function main(): Promise<void> {
   const config = requireServers(loadConfig());
   // What is printed is the list.
   const log = createLogger('reconcile', 'silent');
-  const outcome = await reconcileRestored(config, options, log, () => undefined);
-  process.stdout.write(`${isJson ? json(outcome, options.isDryRun) : text(outcome).join('\n')}\n`);
+  const tell = (difference: Difference) => void (isJson || process.stdout.write(`${line(difference)}\n`));
+  const outcome = await reconcileRestored(config, options, log, tell);
+  process.stdout.write(`${isJson ? json(outcome, options.isDryRun) : text(outcome, options.isDryRun).join('\n')}\n`);
 }
 
 main().catch((error: unknown) => {

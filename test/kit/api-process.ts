@@ -46,6 +46,7 @@ export async function startApiProcess({ settings = {}, via = (url) => Promise.re
     DATABASE_URL: await via(databaseUrl),
     TEMPORAL_ADDRESS: inject('temporalAddress'),
     TASK_QUEUE: `dialwright-${offset}`,
+    SIMULATOR_URL: 'http://127.0.0.1:9', // nobody asks it for anything
     DATA_DIR: dataDir,
     PORT: String(port),
     DIALWRIGHT_ADMIN_KEY: ADMIN_KEY,

@@ -2,6 +2,7 @@
  * The whole product as it runs in production: API, workers and the simulated switch as processes of their own, on a fresh
  * database and the shared Temporal server. Processes can be killed and frozen one by one.
  */
+import { randomUUID } from 'node:crypto';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, createWriteStream, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -76,6 +77,10 @@ export interface SystemOptions {
   servers?: { databaseUrl: string; temporalAddress: string };
 }
 
+const LATE = { withinMs: 30_000, everyMs: 500 };
+const isLate = ({ status, body }: ApiAnswer): boolean =>
+  (status === 503 && String(body?.detail).startsWith('it takes too long')) || (status === 409 && body?.state === 'running');
+
 export async function startSystem(options: SystemOptions = {}): Promise<System> {
   const { speed = 20, script, settings: given = {}, apiSettings = {}, workerSettings = {}, servers } = options;
   const databaseUrl = servers?.databaseUrl ?? (await freshDatabase());
@@ -148,7 +153,13 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     },
     api,
     async ok(method, urlPath, body, options) {
-      const answer = await api(method, urlPath, body, options);
+      // As a client should: what a busy machine did not carry out in time is asked for again, under the same key.
+      const key = method === 'POST' && typeof body !== 'string' ? { idempotencyKey: randomUUID() } : {};
+      const answer = await eventually(async () => {
+        const answer = await api(method, urlPath, body, { ...key, ...options });
+        if (isLate(answer)) throw new Error(`${method} ${urlPath}: ${answer.status} ${answer.body.detail}`);
+        return answer;
+      }, LATE);
       if (answer.status >= 300) throw new Error(`${method} ${urlPath}: ${answer.status} ${JSON.stringify(answer.body)}`);
       return answer.body;
     },
