@@ -93,7 +93,7 @@ export function createApp(deps: Deps, bodyWithinMs = JSON_WITHIN_MS): Express {
   app.use('/v1', (_req, res, next) => (res.set('Cache-Control', 'no-store'), next()));
   const document = Buffer.from(JSON.stringify(openApiDocument(routes, VERSION)));
   app.get('/openapi.json', (_req, res) => void mustBeTaken(res).type('json').send(document));
-  const punctual = createPunctual();
+  const punctual = createPunctual(deps.log);
   for (const route of routes) register(app, { deps, auth, metrics, punctual }, route);
   for (const [path, methods] of methodsByPath(routes)) app.all(path, refuseMethod(methods));
   app.use((_req, _res, next) => next(notFound('path')));
@@ -121,8 +121,11 @@ function register(app: Express, { deps, auth, metrics, punctual }: Parts, route:
   const answer = async (req: Request, res: Response) =>
     send(res, await punctual(res, whenLate, () => carryOut(deps, route, req, res)));
   // Nor is it given up while it is found out who asks: so its body, which is short, is read before.
-  const answerSurely = async (req: Request, res: Response) =>
-    send(res, await punctual(res, whenLate, () => guard(req, res).then(() => carryOut(deps, route, req, res))));
+  const answerSurely = async (req: Request, res: Response) => {
+    const { params } = req; // Express takes them away when the answer is that it is late
+    const work = () => guard(req, res).then(() => carryOut(deps, route, Object.assign(req, { params }), res));
+    send(res, await punctual(res, whenLate, work));
+  };
   const json = (limit: string) => [onlyJson, express.json({ limit, strict: false })];
   const handlers =
     whenLate === 'carried_out'

@@ -46,6 +46,7 @@ export async function makeCall(api: { db: { pool: Pool } }, options: CallOptions
   );
   const offerId = offer.rows[0]!.id;
   const legs = talked || ended ? (['agent', 'contact'] as const) : (['agent'] as const);
+  await pool.query('UPDATE call SET next_sequence = $2 WHERE call_id = $1', [callId, 3 + legs.length]);
   for (const party of legs) {
     const answered = party === 'agent' ? talked || ended : talked || code === 'k';
     await pool.query(

@@ -272,7 +272,7 @@ describe('with a million contacts in the queue', () => {
 
   it('what a person must look at is found by a probe for each queue and its hours', async () => {
     const now = queue.clock.now();
-    await client.query(`BEGIN; UPDATE agent SET state = 'logged_off'; UPDATE hours_window SET why = 'outside_hours' WHERE open_until IS NULL`);
+    await client.query(`BEGIN; UPDATE agent SET state = 'logged_off'; UPDATE hours_window SET why = 'outside_hours', opens_at = NULL WHERE open_until IS NULL`);
     try {
       for (const mode of MODES) {
         for (const [name, find] of Object.entries({ unservedCampaigns, neverOpen })) {

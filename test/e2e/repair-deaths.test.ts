@@ -168,9 +168,8 @@ describe('a workflow that is ended by hand', () => {
 });
 
 describe('an agent', () => {
-  it('who goes without a word: agent_lost', async () => {
-    const scene = await setScene(system, { contacts: [], start: false });
-    await scene.ready();
+  it('who goes without a word while the phone rings: agent_lost', async () => {
+    const { scene } = await ringing();
     const { id } = scene.agents[0]!;
     await scene.agentIs('logged_off', 0, 45_000);
     const { items } = await system.ok('GET', `/repairs?cause=agent_lost&from=${from.toISOString()}`);

@@ -12,7 +12,7 @@ let system: System;
 /** The ways to Temporal of the API and of the worker that calls. */
 let api: Wire;
 let worker: Wire;
-/** It sweeps, and carries out no workflow of ours. */
+/** It sweeps too, and has no switch. */
 let sweeper: Process;
 const BUSY = '+4722500001';
 let next = 22700100;
@@ -29,8 +29,8 @@ beforeAll(async () => {
   const script = { contacts: [{ weight: 1, behaviour: phone({ kind: 'manual' }) }], numbers };
   system = await startSystem({ speed: 1, script, apiSettings: address(api), workerSettings: address(worker) });
   // Of a switch that is not there: no offer goes to it.
-  const elsewhere = { TASK_QUEUE: `${system.taskQueue}-elsewhere`, TELEPHONY_NODE: `${system.taskQueue}-elsewhere` };
-  sweeper = await system.addWorker('worker-2', { ...elsewhere, SIMULATOR_URL: 'http://127.0.0.1:9' });
+  const elsewhere = { TELEPHONY_NODE: `${system.taskQueue}-elsewhere`, SIMULATOR_URL: 'http://127.0.0.1:9' };
+  sweeper = await system.addWorker('worker-2', elsewhere);
   await eventually(async () => (await system.sql.query(`SELECT 1 FROM node`)).rowCount === 2, { withinMs: 30_000 });
 }, 120_000);
 const scenes: Scene[] = [];

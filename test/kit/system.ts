@@ -155,11 +155,9 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     async ok(method, urlPath, body, options) {
       // As a client should: what a busy machine did not carry out in time is asked for again, under the same key.
       const key = method === 'POST' && typeof body !== 'string' ? { idempotencyKey: randomUUID() } : {};
-      const answer = await eventually(async () => {
-        const answer = await api(method, urlPath, body, { ...key, ...options });
-        if (isLate(answer)) throw new Error(`${method} ${urlPath}: ${answer.status} ${answer.body.detail}`);
-        return answer;
-      }, LATE);
+      const ask = () => api(method, urlPath, body, { ...key, ...options });
+      let answer = await ask();
+      if (isLate(answer)) await eventually(async () => !isLate((answer = await ask())), LATE);
       if (answer.status >= 300) throw new Error(`${method} ${urlPath}: ${answer.status} ${JSON.stringify(answer.body)}`);
       return answer.body;
     },

@@ -1,8 +1,8 @@
 /** Whether anything in the database has changed. */
 import type { Pool } from 'pg';
 
-/** A request that is refused leaves its answer for its repeats, and an import that is refused is on record. */
-const LEFT_BY_REFUSALS = ['idempotent_request', 'import'];
+/** A request that is refused leaves its answer for its repeats, and that it was made; an import that is refused is on record. */
+const LEFT_BY_REFUSALS = ['idempotent_request', 'audit', 'import'];
 
 const sumOf = (table: string): string => `count(*) || ' rows, ' || coalesce(sum(hashtextextended("${table}"::text, 0)), 0)`;
 
