@@ -104,6 +104,12 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
       },
       { withinMs: RECOVERY_MS },
     );
+  /** Neither hears the other any more; until then what was said before still counts as heard. */
+  const apart = (one: SipPhone, other: SipPhone) =>
+    eventually(() => {
+      const [oneCall, otherCall] = [one.calls.at(-1)!, other.calls.at(-1)!];
+      return oneCall.loudest([otherCall.tone]) === null && otherCall.loudest([oneCall.tone]) === null;
+    });
   const over = (...phones: SipPhone[]) =>
     eventually(() => phones.every((phone) => phone.calls.at(-1)!.state === 'ended'), { withinMs: FREE_MS });
   /** Kills the worker and starts it again; the agent stays logged on. */
@@ -333,6 +339,7 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
 
       await click(scene, 'transfer', { mode: 'attended', to: { agent_id: id } });
       await rings(other());
+      await apart(softphone.phone, contact);
       await other().reject();
 
       await hearEachOther(contact);
