@@ -95,7 +95,9 @@ describe('a talk', () => {
     await clicks('dtmf', { digits: '9#' });
     expect(await legAt(contact)).toMatchObject({ keysHeard: '4111*9#' });
     const { rows: kept } = await system.sql.query(`SELECT digits FROM keys_to_send WHERE call_id = $1`, [call]);
-    expect(kept).toEqual([{ digits: null }, { digits: null }]);
+    // One more for each time that the workflow had not been told of the answer yet.
+    expect(kept.length).toBeGreaterThanOrEqual(2);
+    expect(kept.filter(({ digits }) => digits !== null)).toEqual([]);
     await scene.phone(contact, 'hang-up');
   });
 
@@ -251,6 +253,9 @@ const agentRows = async (scene: Scene, agent: number) =>
   );
 const dispose = (call: string, action: string, key: string) =>
   system.ok('POST', `/calls/${call}/disposition`, { action, topics: [] }, { key });
+/** The rows may say before the workflow that the talk is over. */
+const extend = (call: string, key: string) =>
+  eventually(async () => (await system.api('POST', `/calls/${call}/extend-wrap-up`, { seconds: 60 }, { key })).status === 200);
 const openOffer = async (scene: Scene, agent: number) => {
   const { rows: found } = await system.sql.query(`SELECT id FROM offer WHERE agent_id = $1 AND ended_at IS NULL`, [scene.agents[agent]!.id]);
   return found[0].id as string;
@@ -280,12 +285,12 @@ describe('a talk transferred to an agent', () => {
     await scene.phone(second.phone, 'answer');
     await scene.agentIs('connected', 1);
     await legIs(contact, { onHold: false, sound: null });
-    await system.ok('POST', `/calls/${call}/extend-wrap-up`, { seconds: 60 }, { key: first.key });
+    await extend(call, first.key);
     await scene.ready(0);
     await scene.phone(contact, 'hang-up');
     await scene.until('wrap_up');
     await scene.agentIs('wrap_up', 1);
-    await system.ok('POST', `/calls/${call}/extend-wrap-up`, { seconds: 60 }, { key: second.key });
+    await extend(call, second.key);
     expect((await scene.contact()).state).toBe('wrap_up');
     await dispose(call, 'done', second.key);
 

@@ -82,7 +82,7 @@ export async function setScene(system: System, options: SceneOptions): Promise<S
       return true;
     }).then(() => undefined),
     contact: (index = 0) => ok('GET', `/contacts/${scene.contacts[index]}`),
-    until: (state, index = 0, withinMs = 15_000) =>
+    until: (state, index = 0, withinMs = 30_000) =>
       eventually(
         async () => {
           const contact = await scene.contact(index);
@@ -93,7 +93,7 @@ export async function setScene(system: System, options: SceneOptions): Promise<S
         },
         { withinMs },
       ),
-    agentIs: (state, index = 0, withinMs = 15_000) =>
+    agentIs: (state, index = 0, withinMs = 30_000) =>
       eventually(
         async () => {
           const agent = await ok('GET', `/agents/${agents[index]!.id}`);
