@@ -1,13 +1,13 @@
-/** What the phones of test/kit/sip do that no well-behaved switch provokes; the rest is in test/asterisk. */
+/** What the phones of dev/sip do that no well-behaved switch provokes; the rest is in test/asterisk. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { requestOf, type SipMessage, token, viaOf } from '../../dev/sip/message.ts';
+import { SipPhones } from '../../dev/sip/phones.ts';
+import { samplesOf, tonePackets, toneSamples, tonesIn, writeTone } from '../../dev/sip/tone.ts';
+import { HOST, SipTransport } from '../../dev/sip/transport.ts';
 import { eventually } from '../kit/eventually.ts';
-import { requestOf, type SipMessage, token, viaOf } from '../kit/sip/message.ts';
-import { SipPhones } from '../kit/sip/phones.ts';
-import { samplesOf, tonePackets, toneSamples, tonesIn, writeTone } from '../kit/sip/tone.ts';
-import { HOST, SipTransport } from '../kit/sip/transport.ts';
 
 const SDP = `v=0\r\no=- 1 1 IN IP4 ${HOST}\r\ns=-\r\nc=IN IP4 ${HOST}\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n`;
 
