@@ -5,6 +5,7 @@ import { type Dial, inLanes } from '../bench/kit.ts';
 import { callOfLeg, contactWorkflowId } from '../domain/ids.ts';
 import { type Ended, History } from './history.ts';
 import { MAX_ATTEMPTS } from './people.ts';
+import { dialsOfInvites, type Invite, type SentLeg } from './invites.ts';
 import type { Stage } from './stage.ts';
 import type { Told } from './witnesses.ts';
 
@@ -16,24 +17,44 @@ export interface Check {
   violations: string[];
 }
 
-/** A leg as a switch has it, and which switch. */
-type SwitchDial = Dial & { to: string; endedAt: number | null; node: string };
+/** A leg as a switch has it. */
+type SwitchDial = Dial & { to: string; endedAt: number | null };
 
 const PAGE = 1_000;
 const LANES = 16;
 
 /** All that the switches have dialled. */
-export async function dialsOf({ switches }: Stage): Promise<SwitchDial[]> {
-  const all = switches.map(async (url) => {
-    const found: SwitchDial[] = [];
-    for (;;) {
-      const response = await fetch(`${url}/dials?after=${found.at(-1)?.seq ?? 0}&limit=${PAGE}`);
-      const { dials } = (await response.json()) as { dials: Omit<SwitchDial, 'node'>[] };
-      found.push(...dials.map((dial) => ({ ...dial, node: url })));
-      if (dials.length < PAGE) return found;
-    }
+export async function dialsOf(stage: Stage): Promise<SwitchDial[]> {
+  const all = stage.switches.map(async ({ node, record, bySip }): Promise<SwitchDial[]> => {
+    if (!bySip) return allOf<SwitchDial>(record);
+    const invites = await allOf<Invite>(record);
+    return dialsOfInvites(invites, await legsOfNode(stage, node), (at) => stage.wasAway(node, at));
   });
   return (await Promise.all(all)).flat();
+}
+
+async function allOf<T extends { seq: number }>(record: string): Promise<T[]> {
+  const found: T[] = [];
+  for (;;) {
+    const response = await fetch(`${record}/dials?after=${found.at(-1)?.seq ?? 0}&limit=${PAGE}`);
+    const { dials } = (await response.json()) as { dials: T[] };
+    found.push(...dials);
+    if (dials.length < PAGE) return found;
+  }
+}
+
+async function legsOfNode({ sql }: Stage, node: string): Promise<SentLeg[]> {
+  const { rows } = await sql.query<{ id: string; destination: string; created_at: Date; not_after: Date; ended_at: Date | null }>(
+    'SELECT id, destination, created_at, not_after, ended_at FROM leg WHERE node = $1',
+    [node],
+  );
+  return rows.map(({ id, destination, created_at: createdAt, not_after: notAfter, ended_at: endedAt }) => ({
+    id,
+    destination,
+    createdAt: +createdAt,
+    notAfter: +notAfter,
+    endedAt: endedAt && +endedAt,
+  }));
 }
 
 // ---- while calls are made, some time after the last fault ------------------------------------------------------------
@@ -233,8 +254,8 @@ const LEFT_OVER = `
 /** One line each. */
 export async function leftOver({ sql, switches }: Stage): Promise<string[]> {
   const { rows } = await sql.query<{ what: string }>(LEFT_OVER);
-  const legs = switches.map(async (url) => {
-    const answer = (await (await fetch(`${url}/legs`)).json()) as { legs: { legId: string }[] };
+  const legs = switches.map(async ({ record }) => {
+    const answer = (await (await fetch(`${record}/legs`)).json()) as { legs: { legId: string }[] };
     return answer.legs.map(({ legId }) => `leg ${legId} goes on at its switch`);
   });
   return [...rows.map(({ what }) => what), ...(await Promise.all(legs)).flat()];

@@ -29,6 +29,14 @@ export const PHONES: ScriptInput = {
   agents: { alerting: 0.3, then: { kind: 'answers', after: [1, 8] } },
 };
 
+/** At a real switch they have ways of their own: some are hung up, busy, or ring out. */
+export const AGENT_PHONES: ScriptInput['contacts'] = [
+  { weight: 82, behaviour: { alerting: 0.3, then: { kind: 'answers', after: [1, 8] } } },
+  { weight: 10, behaviour: { alerting: 0.3, then: { kind: 'answers', after: [1, 8], talks: [2, 40] } } },
+  { weight: 4, behaviour: { alerting: null, then: fails([0.3, 2], 486) } },
+  { weight: 4, behaviour: { alerting: 0.3, then: { kind: 'silent' } } },
+];
+
 const AGENTS: AgentBehaviour = {
   think: [0, 2],
   // Most let the phone be picked up; the click of the others meets its answer now and then.

@@ -4,7 +4,7 @@ import { until } from '../bench/kit.ts';
 import { ApiProblem } from '../dev/api-client.ts';
 import type { Say } from '../dev/process.ts';
 import * as checks from './checks.ts';
-import { makeList, PHONES, startAgents } from './people.ts';
+import { makeList, startAgents } from './people.ts';
 import { countFaults, type Fault, planOf } from './plan.ts';
 import { Stage } from './stage.ts';
 import { type Reader, startAsker, startReader } from './witnesses.ts';
@@ -15,6 +15,8 @@ export interface Options {
   seed: number;
   contacts: number;
   agents: number;
+  /** The second switch is a real Asterisk. */
+  asterisk: boolean;
 }
 
 export interface Report {
@@ -43,7 +45,7 @@ interface Ground {
 /** Rejects with the reason of `stopped` when that aborts, and when the stage can't be set or never comes to rest. */
 export async function play(options: Options, ground: Ground): Promise<Report> {
   const { say, stopped } = ground;
-  const stage = await Stage.open({ ...ground, script: PHONES });
+  const stage = await Stage.open({ ...ground, asterisk: options.asterisk });
   const broken = new AbortController();
   try {
     const campaign = await makeList(stage, options.contacts);
@@ -149,14 +151,15 @@ async function judge(stage: Stage, options: Options, faults: readonly Fault[], r
     await checks.readerMissedNothing(stage, reader.told),
     await checks.endsAreExplained(stage, reader.told),
   ];
-  const { seconds, kills, seed, contacts, agents } = options;
+  const { seconds, kills, seed, contacts, agents, asterisk } = options;
+  const real = asterisk ? ' --asterisk' : '';
   return {
     seed,
     faults: countFaults(faults),
     figures: await figuresOf(stage, dials, reader),
     checks: all,
     violations: all.reduce((n, { violations }) => n + violations.length, 0),
-    repeat: `npm run chaos -- --seconds ${seconds} --kills ${kills} --seed ${seed} --contacts ${contacts} --agents ${agents}`,
+    repeat: `npm run chaos -- --seconds ${seconds} --kills ${kills} --seed ${seed} --contacts ${contacts} --agents ${agents}${real}`,
   };
 }
 

@@ -10,20 +10,21 @@ import type { Say } from '../dev/process.ts';
 import { whenReady } from '../dev/ready.ts';
 import { Servers } from '../dev/servers.ts';
 import { Supervisor } from '../dev/supervisor.ts';
-import type { ScriptInput } from '../telephony/simulator/script.ts';
-import { ADMIN_KEY, Cast, PROCESSES, SPEED, type Started, Wires } from './cast.ts';
+import { ADMIN_KEY, ASTERISK, Cast, PROCESSES, SPEED, type Started, Wires } from './cast.ts';
 import type { Fault, Victims } from './plan.ts';
 
 const READY_WITHIN_MS = 90_000;
 const LOOK_EVERY_MS = 250;
+/** After a fault of a switch, or of the way to it, all is told that has happened there meanwhile. */
+const TOLD_WITHIN_MS = 10_000;
 
 export interface StageOptions {
   /** Everything is kept there. */
   dataDir: string;
   say: Say;
   stopped: AbortSignal;
-  /** How the phones behave. */
-  script: ScriptInput;
+  /** The second switch is a real one. */
+  asterisk: boolean;
 }
 
 export class Stage {
@@ -41,6 +42,8 @@ export class Stage {
   #sql!: pg.Pool;
   #temporal!: Client;
   #isOver = false;
+  /** What was done to whom and when, epoch ms; infinite: it goes on. */
+  readonly #harms: { victim: string; from: number; to: number }[] = [];
 
   /** Rejects when it can't be set; `close` is needed all the same. */
   static async open(options: StageOptions): Promise<Stage> {
@@ -62,13 +65,14 @@ export class Stage {
   }
 
   async #open(): Promise<void> {
-    const { stopped, script } = this.#options;
+    const { stopped, asterisk, say } = this.#options;
     const addresses = await this.#servers.start();
     stopped.throwIfAborted();
     this.#sql = new pg.Pool({ connectionString: addresses.databaseUrl, max: 4, options: '-c TimeZone=UTC' });
     this.#sql.on('error', () => undefined); // PostgreSQL is killed, too
     this.#temporal = new Client({ connection: await Connection.connect({ address: addresses.temporalAddress }) });
-    this.#started = await new Cast(this.#supervisor, this.#wires, addresses, this.dataDir).start(script);
+    const cast = new Cast({ supervisor: this.#supervisor, wires: this.#wires, addresses, dataDir: this.dataDir, say });
+    this.#started = await cast.start(asterisk);
     this.#api = new ApiClient(this.#started.api, ADMIN_KEY, stopped);
     const waiting = { withinMs: READY_WITHIN_MS, signal: stopped };
     await whenReady(this.#started.api, ({ ready, telephony }) => ready && telephony.ok, waiting);
@@ -84,7 +88,7 @@ export class Stage {
   }
 
   /** Where the switches' own records are. */
-  get switches(): readonly string[] {
+  get switches(): Started['switches'] {
     return this.#started.switches;
   }
 
@@ -110,18 +114,36 @@ export class Stage {
     return this.#supervisor.stop(name);
   }
 
-  /** Keeps PostgreSQL and Temporal running; the product's processes are started again by the supervisor. */
+  /** Keeps PostgreSQL, Temporal and Asterisk running; the product's processes are started again by the supervisor. */
   async revive(): Promise<void> {
-    while (!this.#isOver) {
-      await this.#servers.revive();
-      await sleep(LOOK_EVERY_MS);
-    }
+    const kept = [this.#servers, this.#started.asterisk].filter((one) => one !== null);
+    await Promise.all(
+      kept.map(async (one) => {
+        while (!this.#isOver) {
+          await one.revive();
+          await sleep(LOOK_EVERY_MS);
+        }
+      }),
+    );
   }
 
   // ---- faults ----------------------------------------------------------------------------------------------------------
 
   /** Resolves when the fault is over. */
   async harm(fault: Fault): Promise<void> {
+    const harm = { victim: fault.victim, from: Date.now(), to: Infinity };
+    this.#harms.push(harm);
+    await this.#inflict(fault);
+    harm.to = Date.now();
+  }
+
+  /** Whether a switch, or the way to it, was under a fault then (epoch ms): what it was asked it may have done later. */
+  wasAway(node: string, at: number): boolean {
+    const concerns = (victim: string): boolean => victim === node || victim.endsWith(`→ ${node}`);
+    return this.#harms.some(({ victim, from, to }) => concerns(victim) && from <= at && at <= to + TOLD_WITHIN_MS);
+  }
+
+  async #inflict(fault: Fault): Promise<void> {
     const { how, victim, forMs } = fault;
     if (how === 'kill') return this.#kill(victim);
     if (how === 'freeze') return this.#freeze(fault);
@@ -153,12 +175,14 @@ export class Stage {
     this.mend();
     this.#supervisor.kill();
     this.#wires.close();
+    await this.#started?.asterisk?.stop();
     await Promise.all([this.#sql?.end(), this.#temporal?.connection.close()]).catch(() => undefined);
     this.#servers.kill();
   }
 
   #pid(name: string): number | undefined {
     if (name === 'postgres' || name === 'temporal') return this.#servers.pids[name];
+    if (name === ASTERISK && this.#started.asterisk) return this.#started.asterisk.pid;
     return this.#supervisor.pid(name);
   }
 

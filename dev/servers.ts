@@ -116,7 +116,7 @@ function withoutPassword(url: string): string {
 }
 
 /** A server that this start brings, whether or not it found it running. */
-class Embedded<Server extends { pid: number; stop: () => Promise<void> }> {
+export class Embedded<Server extends { pid: number; stop: () => Promise<void> }> {
   #name: string;
   #say: Say;
   #launch: () => Promise<Server>;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { History } from '../../chaos/history.ts';
+import { dialsOfInvites, type Invite, type SentLeg } from '../../chaos/invites.ts';
 import { countFaults, planOf } from '../../chaos/plan.ts';
 import type { Told } from '../../chaos/witnesses.ts';
 
@@ -37,6 +38,66 @@ describe('the plan of a run', () => {
     for (const { how, victim } of faults) {
       expect(how === 'kill' || how === 'freeze' ? victims.processes : victims.wires).toContain(victim);
     }
+  });
+});
+
+describe('the leg that an INVITE was for', () => {
+  const NUMBER = '+4722100000';
+  let seq = 0;
+  const invite = (at: number, endedAt: number | null = at + 1_000, to = NUMBER): Invite => ({
+    seq: (seq += 1),
+    at,
+    party: 'contact',
+    to,
+    answeredAt: null,
+    endedAt,
+  });
+  const leg = (id: string, createdAt: number, changes: Partial<SentLeg> = {}): SentLeg => ({
+    id,
+    destination: NUMBER,
+    createdAt,
+    notAfter: createdAt + 5_000,
+    endedAt: createdAt + 5_000,
+    ...changes,
+  });
+  const legsOf = (invites: Invite[], legs: SentLeg[]): string[] =>
+    dialsOfInvites(invites, legs, () => false).map(({ legId }) => legId.replace(/, by .*/, ''));
+
+  it('is the one of its number and time', () => {
+    const legs = [leg('first', 1_000), leg('second', 20_000), leg("another's", 1_000, { destination: '+4722100001' })];
+    expect(legsOf([invite(20_100), invite(1_100)], legs)).toEqual(['first', 'second']);
+  });
+
+  it('is none that another INVITE was for already', () => {
+    expect(legsOf([invite(1_100), invite(1_900)], [leg('first', 1_000)])).toEqual(['first', 'unknown']);
+  });
+
+  it.each([
+    ['before it was on record', 999, {}],
+    ['long after it might be sent', 8_001, {}],
+    ['long after it was over', 3_501, { endedAt: 1_500 }],
+    ['at another number', 1_100, { destination: '2001' }],
+  ])('is none %s', (_when, at, changes) => {
+    expect(legsOf([invite(at)], [leg('first', 1_000, changes)])).toEqual(['unknown']);
+  });
+
+  it('is the one whose time is up first, where two offers follow each other at once', () => {
+    const legs = [leg('second', 1_600), leg('first', 1_000, { endedAt: 1_500 })];
+    expect(legsOf([invite(1_700), invite(1_900)], legs)).toEqual(['first', 'second']);
+  });
+
+  it("names the INVITE that is nobody's", () => {
+    const [dial] = dialsOfInvites([invite(0)], [], () => false);
+    expect(dial!.legId).toBe('unknown, by an INVITE to +4722100000 at 1970-01-01T00:00:00.000Z');
+  });
+
+  it('has ended when its phone has heard so, but for the way there; of what nobody could end, nothing is said', () => {
+    const endOf = (invited: Invite, wasAway = false): number | null =>
+      dialsOfInvites([invited], [leg('first', 1_000)], () => wasAway)[0]!.endedAt;
+    expect(endOf(invite(1_100, 4_000))).toBe(3_500);
+    expect(endOf(invite(1_100, 1_200))).toBe(1_100);
+    expect(endOf(invite(1_100, null))).toBeNull();
+    expect(endOf(invite(1_100, 4_000), true)).toBeNull();
   });
 });
 
