@@ -249,7 +249,7 @@ export class SipCall {
   after(seconds: number, act: () => void | Promise<void>): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      void (async () => act())().catch(this.#around.failed);
+      void (async () => act())().catch((error: unknown) => this.#around.failed(error));
     }, seconds * 1000);
     this.#timers.add(timer);
   }
