@@ -13,7 +13,8 @@ import { startSystem, type System } from '../kit/system.ts';
 
 /** From the death of a switch until its agents are free (docs/architecture.md, "When something dies"). */
 const FREE_WITHIN_MS = 10_000;
-const SECOND = 'asterisk-2';
+/** Node names are task queues of the Temporal that other test files use, too. */
+const SECOND = `second-${process.pid}`;
 const answers: BehaviourInput = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'answers', after: 0.1, talks: null } };
 const confirms: BehaviourInput = {
   ...answers,

@@ -10,7 +10,8 @@ import { type Process, startSystem, type System } from '../kit/system.ts';
 
 /** The legs of a node that nobody holds are ended after 30 s (activities/legs.ts); its lease had 8 s to run. */
 const GIVEN_UP_WITHIN_MS = 45_000;
-const SECOND = 'second-switch';
+/** Node names are task queues of the Temporal that other test files use, too. */
+const SECOND = `second-${process.pid}`;
 /** From the death of a switch until its agents are free (docs/architecture.md, "When something dies"). */
 const FREE_WITHIN_MS = 10_000;
 /** Phones that ring until somebody picks them up. */
