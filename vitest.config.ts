@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** One tier of tests: `test/<name>/`. What the servers of a tier are is written in test/kit/global.ts. */
@@ -21,8 +20,6 @@ export default defineConfig({
   test: {
     // The Temporal SDK's native part does not survive worker threads that come and go.
     pool: 'forks',
-    // Most tests wait for what others do: two at a time use two cores well.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
     passWithNoTests: true,
     teardownTimeout: 20_000, // servers are ended, and their data removed
     projects: [
