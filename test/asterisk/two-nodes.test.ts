@@ -9,12 +9,11 @@ import { MortalAsterisk } from '../kit/asterisk-worker.ts';
 import { eventually } from '../kit/eventually.ts';
 import { type Scene, setScene } from '../kit/scene.ts';
 import { type SipPhone, SipPhones } from '../kit/sip/phones.ts';
-import { startSystem, type System } from '../kit/system.ts';
+import { ownNode, startSystem, type System } from '../kit/system.ts';
 
 /** From the death of a switch until its agents are free (docs/architecture.md, "When something dies"). */
 const FREE_WITHIN_MS = 10_000;
-/** Node names are task queues of the Temporal that other test files use, too. */
-const SECOND = `second-${process.pid}`;
+const SECOND = ownNode('second');
 const answers: BehaviourInput = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'answers', after: 0.1, talks: null } };
 const confirms: BehaviourInput = {
   ...answers,

@@ -5,14 +5,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { type Scene, setScene } from '../kit/scene.ts';
-import { startSystem, type System } from '../kit/system.ts';
+import { ownNode, startSystem, type System } from '../kit/system.ts';
 
 const MAX_CALLS = 4;
 const PER_SECOND = 5;
 /** Legs are sent evenly, but a busy machine may send one late and those after it on time: by less than a second. */
 const MOST_IN_A_SECOND = 2 * PER_SECOND;
-/** Node names are task queues of the Temporal that other test files use, too. */
-const PACED = `paced-${process.pid}`;
+const PACED = ownNode('paced');
 const AGENTS = 16;
 const CONTACTS = 60;
 const PHONE = { trying: 0, alerting: 0.05, media: 0 };

@@ -6,12 +6,11 @@ import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { eventually } from '../kit/eventually.ts';
 import { type Scene, setScene } from '../kit/scene.ts';
-import { type Process, startSystem, type System } from '../kit/system.ts';
+import { type Process, ownNode, startSystem, type System } from '../kit/system.ts';
 
 /** The legs of a node that nobody holds are ended after 30 s (activities/legs.ts); its lease had 8 s to run. */
 const GIVEN_UP_WITHIN_MS = 45_000;
-/** Node names are task queues of the Temporal that other test files use, too. */
-const SECOND = `second-${process.pid}`;
+const SECOND = ownNode('second');
 /** From the death of a switch until its agents are free (docs/architecture.md, "When something dies"). */
 const FREE_WITHIN_MS = 10_000;
 /** Phones that ring until somebody picks them up. */

@@ -125,7 +125,6 @@ describe.concurrent('a workflow that is terminated by hand', { timeout: 150_000 
 });
 
 describe('a switch that is away when its worker comes back', () => {
-
   it('has lost its legs after some seconds: the agent is free, the call back at its place', async () => {
     const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
     await scene.ready();

@@ -71,6 +71,9 @@ export interface SystemOptions {
   settings?: Record<string, string>;
 }
 
+/** Node names are task queues of the Temporal that all test files use. */
+export const ownNode = (name: string): string => `${name}-${process.pid}`;
+
 export async function startSystem({ speed = 20, script, settings: given = {} }: SystemOptions = {}): Promise<System> {
   const databaseUrl = await freshDatabase();
   const sql = new pg.Pool({ connectionString: databaseUrl, max: 4, options: '-c TimeZone=UTC' });
