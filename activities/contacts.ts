@@ -12,6 +12,7 @@ import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
 import { closeWindows } from '../matching/hours-sql.ts';
 import { callsNow, type Held, holdStatus, RESCHEDULE_RANK } from '../matching/sql.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Workflows } from '../workflows/client.ts';
 import { moved } from '../workflows/contact/messages.ts';
@@ -167,12 +168,35 @@ export function createContactActivities(deps: ContactDeps) {
 /** A workflow's timer is late by less, whatever the load. */
 const OVERDUE_MS = 10_000;
 const PAGE = 500;
+const AT_ONCE = 16;
 
-/** The sweep's share of this room: contacts whose time has come and whose workflow, not told that it was moved, waits on. */
-export async function tellOverdue({ db, workflows }: { db: Db; workflows: Pick<Workflows, 'signal'> }): Promise<void> {
-  const before = new Date(db.clock.now().getTime() - OVERDUE_MS);
-  const { rows } = await db.pool.query<{ id: string; round: number }>(sql.overdue(before, PAGE));
-  await Promise.all(rows.map(({ id, round }) => workflows.signal({ contactId: id, round }, moved, {})));
+interface OverdueDeps {
+  db: Db;
+  workflows: Pick<Workflows, 'signal' | 'standing'>;
+}
+
+/**
+ * The sweep's share of this room: contacts whose time has come and whose workflow, not told that it was moved, waits on. One
+ * whose workflow only has not come round to it, as many were due at once or no worker was there, is left to it.
+ */
+export async function tellOverdue(deps: OverdueDeps): Promise<void> {
+  const before = new Date(deps.db.clock.now().getTime() - OVERDUE_MS);
+  const { rows } = await deps.db.pool.query<sql.Overdue>(sql.overdue(before, PAGE));
+  const queue = rows.values();
+  const lane = async () => {
+    for (const contact of queue) await tellIfOverdue(deps, contact);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+}
+
+async function tellIfOverdue({ db, workflows }: OverdueDeps, { id, round, wait_until }: sql.Overdue): Promise<void> {
+  const contact = { contactId: id, round };
+  if ((await workflows.standing(contact)) !== 'waits') return;
+  // It may have come round to it just before it was asked.
+  if (!(await db.pool.query(sql.isWaitingUntil(id, round, wait_until))).rowCount) return;
+  if ((await workflows.signal(contact, moved, {})) === 'closed') return;
+  const repair = { cause: 'contact_overdue', subject: `contact/${id}/${round}`, occasion: wait_until.toISOString() } as const;
+  await inTx(db, (tx) => recordRepair(tx, repair));
 }
 
 async function lock(tx: Tx, contactId: string, round: number): Promise<sql.ContactRow> {

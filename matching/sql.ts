@@ -61,7 +61,7 @@ export const RESCHEDULE_RANK = 1;
 
 /** The number that contact `c` is called on next, and its hours profile; as in the indexes. */
 export const NEXT_NUMBER = `(CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END)`;
-const NEXT_HOURS = `(CASE c.next_phone WHEN 2 THEN c.hours_2 ELSE c.hours_1 END)`;
+export const NEXT_HOURS = `(CASE c.next_phone WHEN 2 THEN c.hours_2 ELSE c.hours_1 END)`;
 
 /** What a contact is picked with. */
 const CANDIDATE = `c.id, c.call_id, c.round, c.offer_no, c.attempts, c.queue_rank, c.priority, c.place`;
@@ -429,7 +429,7 @@ export const agentsLeaving = (now: Date, before: Date): Sql => ({
 /** The open offer of an agent, with what is needed to reach its workflow. */
 export const offerOfAgent = (agentId: number): Sql => ({
   name: 'offer_of_agent',
-  text: `SELECT o.offer_no, o.contact_id, c.round FROM offer o JOIN contact c ON c.id = o.contact_id
+  text: `SELECT o.id, o.offer_no, o.contact_id, c.round FROM offer o JOIN contact c ON c.id = o.contact_id
          WHERE o.agent_id = $1 AND o.ended_at IS NULL`,
   values: [agentId],
 });
@@ -711,9 +711,4 @@ export const closeLostContact = (now: Date, contactId: string, round: number): S
            ended_at = $1, closed_at = $1, wait_reason = NULL, wait_until = NULL, updated_at = $1
          WHERE id = $2 AND round = $3 AND closed_at IS NULL`,
   values: [now, contactId, round],
-});
-
-export const recordRepair = (now: Date, cause: string, subject: string): Sql => ({
-  text: `INSERT INTO repair (at, cause, subject) VALUES ($1, $2, $3)`,
-  values: [now, cause, subject],
 });

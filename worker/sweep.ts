@@ -15,7 +15,7 @@ import type { Workflows } from '../workflows/client.ts';
 
 const EVERY_MS = 1_000;
 /** What is told at once and repeated seldom (a long feed takes minutes), and what only people's hands bring about. */
-const SELDOM = 15;
+const SELDOM_MS = 15_000;
 
 export interface SweepDeps {
   db: Db;
@@ -29,7 +29,7 @@ export interface SweepDeps {
 }
 
 export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
-  const loops = [repeat((round) => sweep(deps, round)), repeat(() => pace(deps)), repeat(listings(deps))];
+  const loops = [repeat(() => sweep(deps)), repeat(() => seldom(deps)), repeat(() => pace(deps)), repeat(listings(deps))];
   return {
     async stop() {
       await Promise.all(loops.map((loop) => loop.stop()));
@@ -84,22 +84,30 @@ function listings(deps: SweepDeps): () => Promise<number> {
 }
 
 /** Step by step: one that fails is repeated with the next sweep and keeps no other from its work. */
-async function sweep(deps: SweepDeps, round: number): Promise<number> {
-  const { log, matching, legs, node, repair } = deps;
-  const always = {
+async function sweep(deps: SweepDeps): Promise<number> {
+  const { matching, legs, node } = deps;
+  await carryOut(deps, {
     stops: () => carryOutStops(deps),
     ...matchingSteps(deps, matching),
     'ended talks': () => legs.deliverEndedTalks(),
     'offers not rung': () => endUnrungOffers(deps),
     'lost nodes': () => tellNodeLost(deps, node),
-  };
-  const seldom = {
+  });
+  return EVERY_MS;
+}
+
+/** What asks Temporal about each thing takes its time, and keeps nobody from being freed. */
+async function seldom(deps: SweepDeps): Promise<number> {
+  await carryOut(deps, {
     'unsettled campaigns': () => tellUnsettled(deps),
     'overdue contacts': () => tellOverdue(deps),
-    repairs: repair,
-  };
-  for (const [step, run] of Object.entries(round % SELDOM === 0 ? { ...always, ...seldom } : always)) {
+    repairs: deps.repair,
+  });
+  return SELDOM_MS;
+}
+
+async function carryOut({ log }: SweepDeps, steps: Record<string, () => Promise<void>>): Promise<void> {
+  for (const [step, run] of Object.entries(steps)) {
     await run().catch((error: unknown) => log.warn({ err: error, step }, 'a step of the sweep failed; it is repeated'));
   }
-  return EVERY_MS;
 }

@@ -110,6 +110,8 @@ const checkRoute = (deps: Deps): Route =>
     params: idParams,
     response: campaignCheck,
     repeats: 'natural',
+    lasting: false,
+    whenLate: 'waited_for',
     handle: async ({ params: { id } }) => ok(await check(deps, id)),
   });
 

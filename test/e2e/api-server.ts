@@ -8,7 +8,7 @@ import type { Deps, Route } from '../../api/http.ts';
 import { createListener } from '../../api/listener.ts';
 import { createMetrics } from '../../api/metrics.ts';
 import { problemSchema } from '../../api/problems.ts';
-import { startApi } from '../../api/server.ts';
+import { type Place, startApi } from '../../api/server.ts';
 import { systemClock } from '../../config/clock.ts';
 import { createMatching } from '../../matching/matching.ts';
 import { createPool, createPrisma } from '../../prisma/client.ts';
@@ -34,6 +34,8 @@ export function fakeWorkflows(): FakeWorkflows {
     onUpdate: () => undefined,
     away: null,
     startContact: () => Promise.resolve('started'),
+    restartContact: () => Promise.resolve(),
+    isRunning: () => Promise.resolve(false),
     takenUp: () => Promise.resolve(true),
     campaignChanged(id) {
       if (fake.away) return Promise.reject(fake.away);
@@ -41,6 +43,7 @@ export function fakeWorkflows(): FakeWorkflows {
       return Promise.resolve();
     },
     signal: () => Promise.resolve('told'),
+    standing: () => Promise.resolve('waits'),
     async *endedByForce() {},
     async update(contact, definition, argument, key) {
       const { name } = definition;
@@ -63,6 +66,7 @@ export interface Answer {
 
 export interface Api {
   url: string;
+  databaseUrl: string;
   db: Db;
   workflows: FakeWorkflows;
   deps: Deps;
@@ -82,7 +86,8 @@ export interface CallOptions {
   raw?: string | Buffer;
 }
 
-export async function startTestApi(overrides: Partial<Deps> = {}): Promise<Api> {
+/** `place`: other limits than usual. */
+export async function startTestApi(overrides: Partial<Deps> = {}, place: Partial<Place> = {}): Promise<Api> {
   const url = await freshDatabase();
   const pool = createPool(url, { max: 10, name: 'test' });
   const prisma = createPrisma(url, { max: 3, name: 'test' });
@@ -102,11 +107,12 @@ export async function startTestApi(overrides: Partial<Deps> = {}): Promise<Api> 
   };
   const admin = `dw_admin_${randomUUID()}`;
   await ensureAdminKey(db, admin);
-  const server = await startApi(deps, { host: '127.0.0.1', port: 0 });
+  const server = await startApi(deps, { host: '127.0.0.1', port: 0, ...place });
   const routes = allRoutes({ ...deps, listen: { subscribe: () => undefined, close: () => Promise.resolve() } }, createMetrics());
   let closed = false;
   const api: Api = {
     url: server.url,
+    databaseUrl: url,
     db,
     workflows,
     deps,

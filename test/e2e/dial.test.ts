@@ -138,6 +138,15 @@ describe('the dial', () => {
     expect(await outcome).toEqual({ kind: 'failed', code: 'h', reason: 'agent_hang_up' });
   });
 
+  it('is ended by a decision whose maker has died before the switch was asked', async () => {
+    const outcome = dial();
+    await eventually(async () => (await simulator.legAt(CONTACT))?.phase === 'alerting');
+
+    await queue.rows(`UPDATE offer SET withdrawn = 'agent_cancel' WHERE id = $1`, [offer.id]);
+
+    expect(await outcome).toEqual({ kind: 'failed', code: 'h', reason: 'agent_cancel' });
+  });
+
   it('ends as abandoned when the answer crosses the hang-up, with no time spoken', async () => {
     await simulator.behave(CONTACT, { trying: 0, alerting: 0, crosses: true, then: { kind: 'manual' } });
     const outcome = dial();

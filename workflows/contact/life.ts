@@ -566,11 +566,14 @@ export class ContactLife {
   }
 
   checkTransfer(message: messages.TransferWanted): void {
+    if (this.transfer?.transferId === message.transferId) return;
     this.checkHold(message);
   }
 
   /** Answered when the contact is left with music: from then on the agent's hanging up does not end the contact's leg. */
   async transferTalk({ transferId, agentId }: messages.TransferWanted): Promise<messages.Done> {
+    // Asked for before, by who was told that it is unknown.
+    if (this.transfer?.transferId === transferId) return this.untilUnlinked(this.transfer);
     const { offerId } = this.offer!;
     this.isTransferring = true;
     const { at, offer } = await this.orUnavailable(() => steps.beginTransfer({ transferId, offerId })).finally(
@@ -580,12 +583,14 @@ export class ContactLife {
     this.story.note(`agent ${agentId} transfers the talk to ${to} (transfer ${transferId})`);
     // The contact may have hung up meanwhile: the rows have ended it then.
     if (this.phase !== 'talking') return { done: true };
-    const transfer = { transferId, agentId, offer, isQueued: at === 'queued', isUnlinked: false, isTakenBack: false };
-    this.transfer = transfer;
+    const isQueued = at === 'queued';
+    this.transfer = { transferId, agentId, offer, isQueued, isUnlinked: false, isTakenBack: false };
+    return this.untilUnlinked(this.transfer);
+  }
+
+  private async untilUnlinked(transfer: Transfer): Promise<messages.Done> {
     const isBegun = () => transfer.isUnlinked || this.transfer !== transfer || this.phase !== 'talking';
-    if (!(await condition(isBegun, UNLINK_WITHIN_MS))) {
-      refuse('UNAVAILABLE', 'the telephony node did not answer in time', this.phase);
-    }
+    if (!(await condition(isBegun, UNLINK_WITHIN_MS))) this.refuseAsUnknown();
     return { done: true };
   }
 
@@ -720,8 +725,13 @@ export class ContactLife {
     } catch (error) {
       if (!(error instanceof ActivityFailure)) throw error;
       if (error.cause instanceof ApplicationFailure && error.cause.type === 'CONFLICT') throw error.cause;
-      throw ApplicationFailure.nonRetryable('the telephony node did not answer in time', 'UNAVAILABLE', this.phase);
+      this.refuseAsUnknown();
     }
+  }
+
+  /** With the time, by which a repeat is told from what was said before. */
+  private refuseAsUnknown(): never {
+    throw ApplicationFailure.nonRetryable('the telephony node did not answer in time', 'UNAVAILABLE', this.phase, Date.now());
   }
 
   /** A signal that asked for what can't be had, or made no sense: noted for the operator, nothing else. */
