@@ -114,14 +114,13 @@ describe.skipIf(await whyNoAsterisk())('the whole product on a real Asterisk', {
     eventually(() => phones.every((phone) => phone.calls.at(-1)!.state === 'ended'), { withinMs: FREE_MS });
   /** Kills the worker and starts it again; the agent stays logged on. */
   const killWorker = async (scene: Scene, meanwhile: () => Promise<unknown> = () => Promise.resolve()) => {
-    const { id, key } = scene.agents[0]!;
-    const beat = setInterval(() => void system.api('POST', `/agents/${id}/heartbeat`, undefined, { key }), 5_000);
+    const stop = scene.staysOn();
     try {
       await system.worker.kill();
       await meanwhile();
       await system.worker.restart();
     } finally {
-      clearInterval(beat);
+      stop();
     }
   };
 

@@ -49,9 +49,7 @@ async function dials(): Promise<DialledLeg[]> {
 /** They stay logged on until the test is over. */
 async function ready(s: Scene): Promise<void> {
   for (let n = 0; n < s.agents.length; n++) await s.ready(n);
-  const beat = ({ id, key }: Scene['agents'][number]) => void system.api('POST', `/agents/${id}/heartbeat`, undefined, { key });
-  const beats = setInterval(() => s.agents.forEach(beat), 5_000);
-  onTestFinished(() => clearInterval(beats));
+  onTestFinished(s.staysOn());
 }
 
 it(`${RACES} listings while the contact is being offered and dialled (seed ${SEED})`, async () => {

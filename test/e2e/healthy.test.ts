@@ -10,12 +10,10 @@ import { type Json, startSystem, type System } from '../kit/system.ts';
 
 const AGENTS = 12;
 const CONTACTS = 120;
-const HEARTBEAT_MS = 5_000;
 /** What is looked for seldom is looked for every 15 s: twice after the last call. */
 const QUIET_MS = 32_000;
 
 let system: System;
-let heartbeats: NodeJS.Timeout | undefined;
 beforeAll(async () => {
   const phone = (then: unknown) => ({ trying: 0.1, alerting: [0.3, 2], media: 0.1, then });
   const contacts = [
@@ -28,7 +26,6 @@ beforeAll(async () => {
   await system.addWorker('worker-2');
 }, 90_000);
 afterAll(async () => {
-  clearInterval(heartbeats);
   await system?.stop();
 });
 
@@ -62,9 +59,7 @@ it('leaves no repair and no problem', async () => {
   const rules = { max_attempts: 2, wrap_up_sec: 1, rest_sec: 1, reoffer_after_sec: 2, ring_sec: 15, missed_limit: 100, retry };
   const scene = await setScene(system, { agents: AGENTS, contacts, rules });
   await Promise.all(scene.agents.map((_, n) => wants(scene, n, 'ready')));
-  heartbeats = setInterval(() => {
-    for (const [n, { id }] of scene.agents.entries()) void asAgent(scene, n, 'POST', `/agents/${id}/heartbeat`).catch(() => undefined);
-  }, HEARTBEAT_MS);
+  scene.staysOn();
 
   const control = (what: string) => system.ok('POST', `/campaigns/${scene.campaign}/${what}`);
   const left = async () => {

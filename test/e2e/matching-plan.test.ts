@@ -71,6 +71,11 @@ async function load(): Promise<void> {
      FROM generate_series(1, $2::bigint + $5 * 1000) AS n`,
     [now, QUEUED, big, small, SMALL, PROFILES],
   );
+  await run(
+    `INSERT INTO hours_profile (id, zones, country, earliest, latest)
+     SELECT p, '{}', 'NO', lpad(p::text, 2, '0') || ':00', '' FROM generate_series(1, $1::int) AS p`,
+    [PROFILES],
+  );
   // The hours of the last profile are shut.
   await run(
     `INSERT INTO hours_window (campaign_id, profile_id, open_until, legal_until, due_at)

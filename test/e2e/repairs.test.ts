@@ -21,7 +21,6 @@ beforeAll(async () => {
   connection = await Connection.connect({ address: inject('temporalAddress') });
 }, 90_000);
 afterAll(async () => {
-  clearInterval(beat);
   await connection?.close();
   await system?.stop();
 });
@@ -43,18 +42,12 @@ async function repairsOf(scene: Scene): Promise<string[]> {
   return rows.map(({ subject }) => subject).filter((subject) => subject.startsWith(`contact/${scene.contacts[0]}/`));
 }
 
-const stays: Scene[] = [];
 /** Its agents stay logged on, however long a repair takes. */
 async function sceneThatStays(options: SceneOptions): Promise<Scene> {
   const scene = await setScene(system, options);
-  stays.push(scene);
+  scene.staysOn();
   return scene;
 }
-const beat = setInterval(() => {
-  for (const { id, key } of stays.flatMap(({ agents }) => agents)) {
-    void system.api('POST', `/agents/${id}/heartbeat`, undefined, { key }).catch(() => undefined);
-  }
-}, 5_000);
 
 describe.concurrent('a workflow that is terminated by hand', { timeout: 150_000 }, () => {
   it('while the contact waits: the contact is disabled, and enabled again it is called', async () => {

@@ -37,16 +37,8 @@ const phoneIs = (phone: string, state: string, withinMs = 10_000) =>
     { withinMs },
   );
 
-/** The agent keeps the lease while the worker is away: the API renews it. */
-function heartbeats(agent: Scene['agents'][number]): () => void {
-  const timer = setInterval(() => {
-    void system.api('POST', `/agents/${agent.id}/heartbeat`, undefined, { key: agent.key });
-  }, 5_000);
-  return () => clearInterval(timer);
-}
-
-async function whileAway(how: 'kill' | 'freeze', agent: Scene['agents'][number], meanwhile: () => Promise<void>) {
-  const stop = heartbeats(agent);
+async function whileAway(how: 'kill' | 'freeze', scene: Scene, meanwhile: () => Promise<void>) {
+  const stop = scene.staysOn();
   try {
     if (how === 'kill') await system.worker.kill();
     else system.worker.signal('SIGSTOP');
@@ -71,7 +63,7 @@ describe.each(['kill', 'freeze'] as const)('%s', (how) => {
     const s = await scene(anna);
     await s.ringing();
     const { phone } = s.agents[0]!;
-    await whileAway(how, s.agents[0]!, async () => {
+    await whileAway(how, s, async () => {
       await phoneIs(phone, 'ringing');
       await longAway();
       await s.phone(phone, 'answer');
@@ -92,7 +84,7 @@ describe.each(['kill', 'freeze'] as const)('%s', (how) => {
     const s = await setScene(system, { contacts: [{ phone_num: anna }], rules: { agent_ring_sec: 5, reoffer_after_sec: 600 } });
     await s.ready();
     await s.ringing();
-    await whileAway(how, s.agents[0]!, async () => {
+    await whileAway(how, s, async () => {
       await phoneIs(s.agents[0]!.phone, 'idle', 10_000);
       await longAway();
     });
@@ -109,7 +101,7 @@ describe.each(['kill', 'freeze'] as const)('%s', (how) => {
     await s.phone(s.agents[0]!.phone, 'answer');
     await s.until('dialling');
     await phoneIs(anna, 'ringing');
-    await whileAway(how, s.agents[0]!, async () => {
+    await whileAway(how, s, async () => {
       await longAway();
       await s.phone(anna, 'answer');
     });
@@ -129,7 +121,7 @@ describe.each(['kill', 'freeze'] as const)('%s', (how) => {
     await s.until('dialling');
     await s.phone(anna, 'answer');
     await s.until('talking');
-    await whileAway(how, s.agents[0]!, async () => {
+    await whileAway(how, s, async () => {
       await longAway();
       await s.phone(anna, 'hang-up');
     });
@@ -148,7 +140,7 @@ describe.each(['kill', 'freeze'] as const)('%s', (how) => {
     const moment = Math.floor(Math.random() * 60);
     const from = performance.now();
     await eventually(() => performance.now() - from >= moment, { everyMs: 1 });
-    await whileAway(how, s.agents[0]!, async () => {
+    await whileAway(how, s, async () => {
       await answered;
       await longAway();
     });
@@ -199,7 +191,7 @@ describe('a recording', () => {
       // The answer does not come again.
       await eventually(async () => (await ask('/healthz')).factsWaiting === 0);
     }
-    await whileAway('kill', s.agents[0]!, async () => {
+    await whileAway('kill', s, async () => {
       if (!talks) await answers();
       else await system.sql.query(`UPDATE leg SET recording = 'call-' || call_id WHERE call_id = $1 AND ciq = 'c'`, [call]);
     });

@@ -482,16 +482,14 @@ describe('a talk transferred to a queue', () => {
 
 describe('the worker dies', { timeout: 120_000 }, () => {
   const RECOVERY_MS = 40_000;
-  /** Agents stay logged on: the API renews it. */
   const away = async (scene: Scene, meanwhile: () => Promise<void>) => {
-    const beat = () => scene.agents.forEach(({ id, key }) => void system.api('POST', `/agents/${id}/heartbeat`, undefined, { key }));
-    const timer = setInterval(beat, 5_000);
+    const stop = scene.staysOn();
     try {
       await system.worker.kill();
       await meanwhile();
       await system.worker.restart();
     } finally {
-      clearInterval(timer);
+      stop();
     }
   };
   const attended = async () => {

@@ -18,6 +18,8 @@ export interface Scene {
   contacts: string[];
   /** The agent logs on and is ready. */
   ready(agent?: number): Promise<void>;
+  /** Its agents stay logged on, as their desktops would keep them, until the function that is returned is called. */
+  staysOn(): () => void;
   /** The open offer of this agent, once the phone rings. */
   ringing(agent?: number): Promise<{ offer: string; call: string; contact: string }>;
   phone(number: string, what: 'answer' | 'reject' | 'hang-up' | 'digit', body?: unknown): Promise<void>;
@@ -32,6 +34,8 @@ export interface Scene {
 }
 
 let extension = 100;
+/** Well within an agent's lease of 30 s. */
+const HEARTBEAT_MS = 5_000;
 
 export async function setScene(system: System, options: SceneOptions): Promise<Scene> {
   const { ok, sql } = system;
@@ -64,6 +68,12 @@ export async function setScene(system: System, options: SceneOptions): Promise<S
     async ready(index = 0) {
       const { id, key } = agents[index]!;
       await ok('PUT', `/agents/${id}/state`, { state: 'ready' }, { key });
+    },
+    staysOn() {
+      const beat = ({ id, key }: Scene['agents'][number]) => system.api('POST', `/agents/${id}/heartbeat`, undefined, { key });
+      const timer = setInterval(() => agents.forEach((agent) => void beat(agent).catch(() => undefined)), HEARTBEAT_MS);
+      timer.unref();
+      return () => clearInterval(timer);
     },
     async ringing(index = 0) {
       const { id, phone } = agents[index]!;
