@@ -171,8 +171,9 @@ async function offerAndContext(tx: Tx, offerId: string) {
 /** The agent's leg, written before it is sent; or what has become of the offer already. */
 async function beginRinging(tx: Tx, offerId: string): Promise<Begun<RingOutcome>> {
   const { offer, context } = await offerAndContext(tx, offerId);
-  if (offer.ended_at) return { offer, outcome: offerOver(offer) };
+  // Be it that all is over by now: whether the contact was dialled, and what came of that, `dial` knows.
   if (offer.state !== 'offered') return { offer, outcome: { kind: 'answered' } };
+  if (offer.ended_at) return { offer, outcome: offerOver(offer) };
   const id = legId(offer.call_id, offer.offer_no, 'agent');
   const found = await tx.row<sql.LegRow>(sql.readLeg(id));
   if (found) return { offer, outcome: null, context, leg: await adopt(tx, found), fresh: false };

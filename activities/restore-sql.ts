@@ -188,8 +188,11 @@ export const countLost = (now: Date, contactId: string, callId: string): Sql => 
   values: [now, contactId, callId],
 });
 
+/** Dials that have no row, beside those that have one: a repeat counts none of them twice. */
 export const countUntraced = (now: Date, contactId: string, dials: number): Sql => ({
-  text: `UPDATE contact SET attempts = attempts + $3, updated_at = $1 WHERE id = $2 AND closed_at IS NULL`,
+  text: `UPDATE contact SET updated_at = $1,
+           attempts = greatest(attempts, $3 + (SELECT count(*)::int FROM leg WHERE contact_id = $2 AND leg_type = 'contact'))
+         WHERE id = $2`,
   values: [now, contactId, dials],
 });
 

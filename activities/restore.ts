@@ -202,9 +202,9 @@ async function close(deps: RestoreDeps, { row, contactId, round, what, as, dials
   if (!row.closed_at) await db.pool.query(restoreSql.markFinal(db.clock.now(), contactId, end.reason));
   let untraced = 0;
   for (const [nth, dial] of dials.entries()) if (!(await trace(deps, contactId, dial, nth))) untraced += 1;
+  if (untraced > 0) await db.pool.query(restoreSql.countUntraced(db.clock.now(), contactId, untraced));
   if (!row.closed_at) await endCall(deps, row);
   await inTx(db, async (tx) => {
-    if (untraced > 0) await tx.run(restoreSql.countUntraced(tx.now, contactId, untraced));
     const contact = await tx.row<sql.ContactRow>(sql.lockContact(contactId, round));
     if (contact && !contact.closed_at) await closeRow(tx, contact, row.call_id, end);
     if (what !== 'ended' && !row.closed_at) await recordRepair(tx, { cause: 'restored', subject: `contact/${contactId}/${round}` });

@@ -165,6 +165,20 @@ describe('the dial', () => {
   });
 });
 
+it('asked for, as the ring, by a workflow that comes only after the talk: they have talked, and nobody is called again', async () => {
+  const outcome = dial();
+  await eventually(() => simulator.legAt(CONTACT));
+  await simulator.phone(CONTACT, 'answer');
+  expect(await outcome).toEqual({ kind: 'talking' });
+  await agentHangsUp();
+  await eventually(async () => expect(await story()).toBe('i q:q a:k c:k(agent_hang_up)'));
+
+  expect(await run(() => activities().ring({ offerId: offer.id }))).toEqual({ kind: 'answered' });
+  expect(await dial()).toEqual({ kind: 'talking' });
+  expect(await dialledToContact()).toBe(1);
+  expect(await queue.rows('SELECT cause FROM repair')).toEqual([]);
+});
+
 describe('a number that the campaign must not dial any more', () => {
   it.each([
     ['of a country that its rule does not name', `UPDATE campaign SET rules = rules || '{"countries": ["SE"]}'`],
