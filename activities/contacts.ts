@@ -87,9 +87,9 @@ export type ContactActivities = ReturnType<typeof createContactActivities>;
 export function createContactActivities(deps: ContactDeps) {
   const { db, matching } = deps;
   return {
-    /** The contact's open offer; null when there is none (any more). */
+    /** The contact's offer that is to be taken up; null when there is none (any more). */
     async openOffer({ contactId }: ContactRefInput): Promise<OpenOffer | null> {
-      const offer = (await db.pool.query<sql.OpenOfferRow>(sql.openOfferOf(contactId))).rows[0];
+      const offer = (await db.pool.query<sql.OpenOfferRow>(sql.offerToTakeUp(contactId))).rows[0];
       if (!offer) return null;
       const { id, offer_no, call_id, agent_id, node, attempt } = offer;
       return { offerId: id, offerNo: offer_no, callId: call_id, agentId: String(agent_id), node, attempt };

@@ -172,6 +172,20 @@ export const openOfferOf = (contactId: string): Sql => ({
   values: [contactId],
 });
 
+/**
+ * The offer that a contact's workflow is to take up: the open one or, for a workflow that was started anew meanwhile, the one
+ * that is over and from which nothing has been concluded yet.
+ */
+export const offerToTakeUp = (contactId: string): Sql => ({
+  name: 'offer_to_take_up',
+  text: `SELECT o.id, o.offer_no, o.call_id, o.agent_id, o.node, k.attempt, o.withdrawn
+         FROM contact c JOIN offer o ON o.contact_id = c.id AND o.transfer_id IS NULL JOIN call k ON k.call_id = o.call_id
+         WHERE c.id = $1
+           AND (o.ended_at IS NULL OR o.call_id = c.call_id AND c.state IN ('dialling', 'talking', 'wrap_up'))
+         ORDER BY o.offer_no DESC LIMIT 1`,
+  values: [contactId],
+});
+
 // ---- legs -----------------------------------------------------------------------------------------------------------
 
 export interface LegRow {
