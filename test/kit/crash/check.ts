@@ -4,8 +4,11 @@
  */
 import { contactWorkflowId, campaignWorkflowId, callOfLeg, contactOfCall } from '../../../domain/ids.ts';
 import type { Dial } from '../../../telephony/simulator/dial-record.ts';
+import { eventually } from '../eventually.ts';
 import { storyOf } from '../scene.ts';
 import type { Stage } from './play.ts';
+
+const COMPLETES_WITHIN_MS = 15_000;
 
 export async function whatIsWrong(stage: Stage): Promise<string[]> {
   const { rows } = await stage.lane.db.pool.query<{ wrong: string }>(WRONG, [
@@ -63,7 +66,11 @@ async function ofEnd({ lane, contactId, scenario }: Stage): Promise<string[]> {
 
 async function ofTemporal({ lane, contactId, now, scene }: Stage): Promise<string[]> {
   const { workflow } = lane.client;
-  const contact = await workflow.getHandle(contactWorkflowId(contactId, now.contact.round)).describe();
+  const handle = workflow.getHandle(contactWorkflowId(contactId, now.contact.round));
+  // It completes after the rows that say so.
+  const isOver = async () => (await handle.describe()).status.name !== 'RUNNING';
+  await eventually(isOver, { withinMs: COMPLETES_WITHIN_MS, everyMs: 200 }).catch(() => undefined);
+  const contact = await handle.describe();
   const campaign = await workflow.getHandle(campaignWorkflowId(scene.campaign)).describe();
   const wrong: string[] = [];
   if (contact.status.name !== 'COMPLETED') wrong.push(`the contact's workflow is ${contact.status.name}`);

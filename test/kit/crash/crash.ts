@@ -17,7 +17,7 @@ export interface Crash {
 const FROZEN_MS = 16_000;
 /** What was frozen has so long to do harm, and a point so long to come after the call is over. */
 const AFTERWARDS_MS = 1_000;
-const CALM_WITHIN_MS = 45_000;
+const CALM_WITHIN_MS = 90_000;
 const RECOVERED_WITHIN_MS = 90_000;
 /** What an idle worker passes within this it passes again and again. */
 const IDLE_MS = 3_000;
