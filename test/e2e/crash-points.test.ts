@@ -73,7 +73,7 @@ function crashEverywhere(): Promise<void> {
       outcomes.set(one, promise);
       return async (lane, index) => {
         const wrong = await wrongAfter(lane, one);
-              resolve(wrong);
+        resolve(wrong);
         if (wrong === null) return;
         // What is stuck must not be blamed on the next one.
         await lane.close();
