@@ -154,10 +154,12 @@ export const SCENARIOS: readonly Scenario[] = [
       const leave = stage.click('leave', `/agents/${agents[0]!.id}/state`, { state: 'paused' }, 'PUT');
       const callNow = stage.click('call now', `/contacts/${stage.contactId}/call-now`);
       const pause = stage.click('pause', `/campaigns/${campaign}/pause`);
+      const resume = stage.click('resume', `/campaigns/${campaign}/resume`);
       return [
-        isPutOff && stage.next(leave, callNow),
+        // What has had its effect is clicked until it is answered.
+        (isPutOff || stage.began('call now')) && stage.next(leave, callNow),
         state === 'queued' && stage.did('call now') && stage.next(pause),
-        wait_reason === 'campaign_not_running' && stage.click('resume', `/campaigns/${campaign}/resume`),
+        (wait_reason === 'campaign_not_running' || stage.began('resume')) && resume,
         state === 'queued' && stage.did('resume') && offerAndDisable(stage),
       ];
     },
