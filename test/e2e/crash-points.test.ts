@@ -46,7 +46,7 @@ beforeAll(async () => {
   const everything = plan(recorded.toSorted(order), await idlePoints(lanes[0]!), { seed: SEED, share: SHARE_FROZEN });
   planned = everything.filter(({ point }) => inWords(point).includes(ONLY));
   void crashEverywhere();
-}, 180_000);
+}, 300_000);
 
 afterAll(async () => {
   await Promise.all(lanes.map((lane) => lane.close()));
@@ -94,7 +94,8 @@ async function wrongAfter(lane: Lane, one: Planned): Promise<string | null> {
 
 describe('the calls that are crashed', () => {
   it('reach every activity and transaction of a call', () => {
-    expect(reachedBy(recorded.flatMap(({ runs }) => runs.flat()))).toEqual(REACHED.toSorted());
+    const reached = reachedBy(recorded.flatMap(({ runs }) => runs.flat()));
+    expect(REACHED.filter((name) => !reached.includes(name))).toEqual([]);
   });
 });
 

@@ -1,6 +1,7 @@
 /**
  * An upgrade under way: a worker of the last release beside one of today's, on the database that today's migrations have made.
- * Each takes calls over from the other. Skipped where there is no release yet (`RELEASE=<commit>` names any commit).
+ * Each takes calls over from the other. The last release is the newest tag `v*`; before there is one, what stood before the last
+ * migration, where the code of then and the rows of now differ most. `RELEASE=<commit>` names any commit.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
@@ -12,12 +13,17 @@ import { type Scene, setScene } from '../kit/scene.ts';
 import { type Process, startSystem, type System } from '../kit/system.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-const release = process.env.RELEASE ?? newestTag();
+const lastMigration = () => git('log', '--first-parent', '--max-count=1', '--format=%H', '--', 'prisma/migrations');
+const release =
+  process.env.RELEASE ??
+  git('describe', '--tags', '--abbrev=0', '--match', 'v*') ??
+  git('rev-parse', '--verify', '--quiet', `${lastMigration()}^`);
+if (!release) process.stderr.write('Tests with the last release are skipped: this clone has no tag v*, and not the last migration\'s parent\n');
 
-function newestTag(): string | null {
+/** Null when it fails: of a clone that is shallow, or of files without one. */
+function git(...args: string[]): string | null {
   try {
-    const git = ['describe', '--tags', '--abbrev=0', '--match', 'v*'];
-    return execFileSync('git', git, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    return execFileSync('git', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   } catch {
     return null;
   }

@@ -81,8 +81,16 @@ export interface SystemOptions {
 export const ownNode = (name: string): string => `${name}-${process.pid}`;
 
 const LATE = { withinMs: 30_000, everyMs: 500 };
-const isLate = ({ status, body }: ApiAnswer): boolean =>
+/** Not carried out in time, or still being carried out: the repeat, under the same key, gets the answer. */
+export const isLate = ({ status, body }: Pick<ApiAnswer, 'status' | 'body'>): boolean =>
   (status === 503 && String(body?.detail).startsWith('it takes too long')) || (status === 409 && body?.state === 'running');
+
+/** As a client should: what a busy machine did not carry out in time is asked for again, under the same key. */
+export async function carriedOut<A extends Pick<ApiAnswer, 'status' | 'body'>>(ask: () => Promise<A>): Promise<A> {
+  let answer = await ask();
+  if (isLate(answer)) await eventually(async () => !isLate((answer = await ask())), LATE);
+  return answer;
+}
 
 export async function startSystem(options: SystemOptions = {}): Promise<System> {
   const { speed = 20, script, settings: given = {}, apiSettings = {}, workerSettings = {}, servers } = options;
@@ -156,11 +164,8 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     },
     api,
     async ok(method, urlPath, body, options) {
-      // As a client should: what a busy machine did not carry out in time is asked for again, under the same key.
       const key = method === 'POST' && typeof body !== 'string' ? { idempotencyKey: randomUUID() } : {};
-      const ask = () => api(method, urlPath, body, { ...key, ...options });
-      let answer = await ask();
-      if (isLate(answer)) await eventually(async () => !isLate((answer = await ask())), LATE);
+      const answer = await carriedOut(() => api(method, urlPath, body, { ...key, ...options }));
       if (answer.status >= 300) throw new Error(`${method} ${urlPath}: ${answer.status} ${JSON.stringify(answer.body)}`);
       return answer.body;
     },

@@ -1,6 +1,7 @@
 /** One crash: a call, a worker that stops dead at a point of it, and what comes of it all. */
+import type { RepairCause } from '../../../domain/repairs.ts';
 import { eventually } from '../eventually.ts';
-import { whatIsWrong } from './check.ts';
+import { OF_A_DEAD_WORKER, whatIsWrong } from './check.ts';
 import type { Lane } from './lane.ts';
 import { type Scenario, sceneOf, Stage } from './play.ts';
 import type { CrashWorker } from './worker.ts';
@@ -17,7 +18,7 @@ export interface Crash {
 const FROZEN_MS = 16_000;
 /** What was frozen has so long to do harm, and a point so long to come after the call is over. */
 const AFTERWARDS_MS = 1_000;
-const CALM_WITHIN_MS = 45_000;
+const CALM_WITHIN_MS = 90_000;
 const RECOVERED_WITHIN_MS = 90_000;
 /** What an idle worker passes within this it passes again and again. */
 const IDLE_MS = 3_000;
@@ -50,7 +51,7 @@ export async function pointsOf(lane: Lane, scenario: Scenario): Promise<string[]
   await worker.begin();
   await stage.play((isOver) => isOver, CALM_WITHIN_MS);
   await pass(AFTERWARDS_MS);
-  await mustBeRight(stage);
+  await mustBeRight(stage, []);
   return worker.points;
 }
 
@@ -67,7 +68,7 @@ export async function crash(lane: Lane, { scenario, point, how }: Crash): Promis
     if (isOver) overSince ??= performance.now();
     return overSince !== null && performance.now() - overSince > AFTERWARDS_MS;
   }, RECOVERED_WITHIN_MS);
-  await mustBeRight(stage);
+  await mustBeRight(stage, OF_A_DEAD_WORKER);
   return recovery !== null;
 }
 
@@ -109,7 +110,7 @@ async function mustHoldNothing({ db }: Lane): Promise<void> {
   if (rows[0]) throw new Error(`the frozen worker still holds its locks, after ${rows[0].query}`);
 }
 
-async function mustBeRight(stage: Stage): Promise<void> {
-  const wrong = await whatIsWrong(stage);
+async function mustBeRight(stage: Stage, explained: readonly RepairCause[]): Promise<void> {
+  const wrong = await whatIsWrong(stage, explained);
   if (wrong.length > 0) throw new Error(wrong.join('\n'));
 }

@@ -2,6 +2,7 @@
  * An installation of its own: database, switch and API in this process, and workers that may crash. Many of them share one
  * PostgreSQL and one Temporal, so that many crashes are waited for at the same time.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -16,14 +17,14 @@ import { createMatching } from '../../../matching/matching.ts';
 import { createPool, createPrisma } from '../../../prisma/client.ts';
 import type { Db } from '../../../prisma/tx.ts';
 import { DialRecord } from '../../../telephony/simulator/dial-record.ts';
-import { type BehaviourInput, scriptSchema } from '../../../telephony/simulator/script.ts';
+import { type BehaviourInput, type Script, scriptSchema } from '../../../telephony/simulator/script.ts';
 import { startSimulatorServer } from '../../../telephony/simulator/server.ts';
 import { SimulatedSwitch } from '../../../telephony/simulator/switch.ts';
 import { createAddresses } from '../../../webhooks/addresses.ts';
 import { createWorkflows, type Workflows } from '../../../workflows/client.ts';
 import { freshDatabase } from '../database.ts';
 import { eventually } from '../eventually.ts';
-import type { Json } from '../system.ts';
+import { carriedOut, type Json } from '../system.ts';
 import type { Scene } from './play.ts';
 import { CrashWorker } from './worker.ts';
 
@@ -63,6 +64,11 @@ export interface Lane {
   close(): Promise<void>;
 }
 
+/** Phones answer, agents' and others, unless a scenario says otherwise. */
+const answers: BehaviourInput = { trying: 0, alerting: 0.1, media: 0, then: { kind: 'answers', after: 0.2 } };
+const scriptOf = (numbers: Record<string, BehaviourInput | BehaviourInput[]> = {}): Script =>
+  scriptSchema.parse({ agents: answers, contacts: [{ weight: 1, behaviour: answers }], numbers });
+
 /** `compileCache`: a directory that all workers share, so that each starts sooner. */
 export async function openLane(connection: Connection, compileCache: string): Promise<Lane> {
   const url = await freshDatabase();
@@ -92,13 +98,14 @@ export async function openLane(connection: Connection, compileCache: string): Pr
     ...{ db, simulated, record, workflows, client, logFile, workers, startWorker, oneWorker },
     ...{ agents: api.agents, ask: api.ask, scenes: new Map() },
     async ok(method, urlPath, body) {
-      const answer = await api.ask(method, urlPath, body);
+      const key = method === 'POST' ? randomUUID() : undefined;
+      const answer = await carriedOut(() => api.ask(method, urlPath, body, key));
       if (answer.status >= 300) throw new Error(`${method} ${urlPath}: ${answer.status} ${JSON.stringify(answer.body)}`);
       return answer.body;
     },
     behave(number, behaviour) {
       phones[number] = behaviour;
-      simulated.script = scriptSchema.parse({ numbers: phones });
+      simulated.script = scriptOf(phones);
     },
     async close() {
       await Promise.all(workers.map((worker) => worker.kill()));
@@ -113,7 +120,7 @@ export async function openLane(connection: Connection, compileCache: string): Pr
 
 async function openSwitch(log: Logger) {
   const record = new DialRecord(null, log);
-  const simulated = new SimulatedSwitch({ script: scriptSchema.parse({}), record, log });
+  const simulated = new SimulatedSwitch({ script: scriptOf(), record, log });
   const { port, close } = await startSimulatorServer({ simulated, record, host: '127.0.0.1', port: 0, log });
   return { simulated, record, url: `http://127.0.0.1:${port}`, close };
 }

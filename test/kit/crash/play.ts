@@ -8,6 +8,7 @@ import type { ContactState, AgentState } from '../../../domain/states.ts';
 import type { TransferState } from '../../../domain/transfers.ts';
 import type { BehaviourInput } from '../../../telephony/simulator/script.ts';
 import { eventually } from '../eventually.ts';
+import { isLate } from '../system.ts';
 import type { Lane } from './lane.ts';
 
 export interface Agent {
@@ -48,7 +49,7 @@ export interface Now {
 export interface Act {
   /** Done once by that name. */
   name: string;
-  /** `key` is the same until there is an answer. Resolves to a status of HTTP. */
+  /** `key` is the same until there is an answer. Resolves to a status of HTTP, 503 for none. */
   run(key: string): Promise<number>;
 }
 
@@ -133,6 +134,8 @@ export class Stage {
   }
 
   did = (name: string): boolean => this.#done.has(name);
+  /** It may have had its effect, though there is no answer yet. */
+  began = (name: string): boolean => this.#done.has(name) || this.#keys.has(name);
 
   /** Adds the contact and plays until all is over, and `step` says, told each time whether it is, that it may end. */
   async play(step: (isOver: boolean) => boolean, withinMs: number): Promise<void> {
@@ -145,7 +148,7 @@ export class Stage {
         for (const act of this.#acts()) this.#begin(act);
         const unfinished = this.#unfinished();
         const mayEnd = step(unfinished.length === 0);
-        if (unfinished.length > 0) throw new Error([...unfinished, ...[...this.#refused].map(([name, status]) => `${name}: ${status}`)].join(', '));
+        if (unfinished.length > 0) throw new Error(`${this.scenario.name}: ${[...unfinished, ...this.#whatWasDone()].join(', ')}`);
         return mayEnd;
       },
       { withinMs, everyMs: 100 },
@@ -155,7 +158,13 @@ export class Stage {
 
   /** A click, by the API. */
   click(name: string, urlPath: string, body?: unknown, method = 'POST'): Act {
-    return { name, run: async (key) => (await this.lane.ask(method, urlPath, body, method === 'POST' ? key : undefined)).status };
+    return {
+      name,
+      run: async (key) => {
+        const answer = await this.lane.ask(method, urlPath, body, method === 'POST' ? key : undefined);
+        return isLate(answer) ? 503 : answer.status;
+      },
+    };
   }
 
   /** A click in the present call, done once in it. */
@@ -217,6 +226,16 @@ export class Stage {
       () => undefined,
     );
     this.#underWay.set(name, running.finally(() => this.#underWay.delete(name)));
+  }
+
+  #whatWasDone(): string[] {
+    const { transfer } = this.now;
+    return [
+      transfer ? `its transfer is ${transfer.state}` : '',
+      ...[...this.#done].map((name) => `${name}: done`),
+      ...[...this.#underWay.keys()].map((name) => `${name}: under way`),
+      ...[...this.#refused].map(([name, status]) => `${name}: ${status}`),
+    ].filter(Boolean);
   }
 
   /** In words, what there still is of the call. */

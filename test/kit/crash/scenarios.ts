@@ -34,11 +34,11 @@ function offerAndDisable(stage: Stage): Act {
     async run(key) {
       const worker = lane.workers.findLast(({ isFrozen, hasEnded }) => !isFrozen && !hasEnded);
       worker?.freeze();
-      const disabled = lane.ask('POST', `/contacts/${contactId}/disable`, undefined, key);
-      const ready = await lane.ask('PUT', `/agents/${agent}/state`, { state: 'ready' });
+      const disabled = stage.click('disable', `/contacts/${contactId}/disable`).run(key);
+      const ready = await stage.click('ready', `/agents/${agent}/state`, { state: 'ready' }, 'PUT').run(key);
       worker?.thaw();
-      const { status } = await disabled;
-      return ready.status < 300 ? status : ready.status;
+      const status = await disabled;
+      return ready < 300 ? status : ready;
     },
   };
 }
@@ -146,7 +146,7 @@ export const SCENARIOS: readonly Scenario[] = [
     agents: [{ serves: 'campaign' }],
     rules: { retry: { b: { delay_sec: 600 } } },
     phone: [busy, answers],
-    isAway: (stage) => stage.did('leave') && !stage.did('offer and disable'),
+    isAway: (stage) => stage.began('leave') && !stage.did('offer and disable'),
     acts: (stage) => {
       const { state, wait_reason } = stage.now.contact;
       const { campaign, agents } = stage.scene;
@@ -154,10 +154,12 @@ export const SCENARIOS: readonly Scenario[] = [
       const leave = stage.click('leave', `/agents/${agents[0]!.id}/state`, { state: 'paused' }, 'PUT');
       const callNow = stage.click('call now', `/contacts/${stage.contactId}/call-now`);
       const pause = stage.click('pause', `/campaigns/${campaign}/pause`);
+      const resume = stage.click('resume', `/campaigns/${campaign}/resume`);
       return [
-        isPutOff && stage.next(leave, callNow),
+        // What has had its effect is clicked until it is answered.
+        (isPutOff || stage.began('call now')) && stage.next(leave, callNow),
         state === 'queued' && stage.did('call now') && stage.next(pause),
-        wait_reason === 'campaign_not_running' && stage.click('resume', `/campaigns/${campaign}/resume`),
+        (wait_reason === 'campaign_not_running' || stage.began('resume')) && resume,
         state === 'queued' && stage.did('resume') && offerAndDisable(stage),
       ];
     },

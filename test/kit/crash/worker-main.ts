@@ -60,13 +60,15 @@ async function passing<T>(what: string, goOn: () => T): Promise<Awaited<T>> {
   }
 }
 
-/** Puts `wrap` around a method, of one object or of all of a class. */
-function around(target: object, name: string, wrap: (self: object, argument: unknown, goOn: () => unknown) => unknown): void {
+type Wrap = (self: object, argument: unknown, goOn: (...instead: unknown[]) => unknown) => unknown;
+
+/** Puts `wrap` around a method, of one object or of all of a class. `goOn` takes other arguments, if it is given any. */
+function around(target: object, name: string, wrap: Wrap): void {
   const own = (target as Record<string, (...args: unknown[]) => unknown>)[name]!;
   Object.defineProperty(target, name, {
     configurable: true,
     value(this: object, ...args: unknown[]) {
-      return wrap(this, args[0], () => own.apply(this, args));
+      return wrap(this, args[0], (...instead) => own.apply(this, instead.length > 0 ? instead : args));
     },
   });
 }
@@ -89,14 +91,15 @@ const WRITES = /\bINSERT INTO\b|\bDELETE FROM\b|(?<!\bFOR |\bKEY |\bDO )\bUPDATE
 const textOf = (statement: unknown): string =>
   typeof statement === 'string' ? statement : ((statement as { text?: string }).text ?? '');
 
-around(pg.Pool.prototype, 'connect', (_pool, callback, goOn) => {
-  // With a callback it is a statement of `pool.query`.
-  if (callback !== undefined) return goOn();
+type Connected = (error: Error | undefined, client: object | undefined, release: unknown) => void;
+
+// The product's pool (prisma/client.ts) always waits by a callback.
+around(pg.Pool.prototype, 'connect', (_pool, connected, goOn) => {
   const from = place();
-  return (goOn() as Promise<object>).then((client) => {
-    begunAt.set(client, from);
-    return client;
-  });
+  return goOn(((error, client, release) => {
+    if (client) begunAt.set(client, from);
+    (connected as Connected)(error, client, release);
+  }) satisfies Connected);
 });
 around(pg.Client.prototype, 'query', (client, statement, goOn) =>
   statement === 'COMMIT' ? passing(`COMMIT of ${begunAt.get(client)}`, goOn) : goOn(),
