@@ -12,6 +12,7 @@ import {
   allHandlersFinished,
   condition,
   isCancellation,
+  patched,
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -122,17 +123,25 @@ export class ContactLife {
 
   // ---- phases -------------------------------------------------------------------------------------------------------
 
+  /**
+   * Until it is offered: the row waits for the time, and the sweep queues it then, with all others that are due
+   * (matching/due.ts). A timer of its own would wake as many workflows at once as contacts are due at once.
+   */
   private async waitUntilDue(dueAt: number): Promise<Standing> {
-    this.enter('waiting', `the call at ${new Date(dueAt).toISOString()}`);
+    this.enter('waiting', `the call at ${new Date(dueAt).toISOString()}, and an agent for it`);
     this.dueAt = dueAt;
     this.disposed = false;
-    await condition(() => this.decision !== null || this.disposed || this.isMoved, Math.max(dueAt - Date.now(), 1), {
-      summary: 'until the contact is due',
-    });
+    const isWoken = () => this.decision !== null || this.disposed || this.isMoved;
+    const isByRow = patched('due_by_row');
+    if (isByRow) await condition(() => isWoken() || this.isOffered);
+    else await condition(isWoken, Math.max(dueAt - Date.now(), 1), { summary: 'until the contact is due' });
     this.dueAt = null;
     if (this.decision) return this.conclude(this.decision);
     if (this.disposed) return this.conclude({ kind: 'disposed' });
-    return this.isMoved ? this.standing() : steps.enqueueDue(this.ref());
+    if (this.isMoved) return this.standing();
+    if (!isByRow) return steps.enqueueDue(this.ref());
+    const offer = await this.openOffer();
+    return offer ? this.runOffer(offer) : this.standing();
   }
 
   /** `isReserved`: the row is reserved already, whether or not the workflow has been told. */
