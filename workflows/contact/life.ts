@@ -102,8 +102,11 @@ export class ContactLife {
   async run(): Promise<Closed | null> {
     let standing: Standing = this.input.dueAt === null ? { at: 'queue' } : { at: 'waiting', dueAt: this.input.dueAt };
     while (standing.at !== 'closed') {
-      if (standing.at === 'waiting') standing = await this.waitUntilDue(standing.dueAt);
-      else if (await this.canHandOver()) return null;
+      if (standing.at === 'waiting') {
+        const next = await this.waitUntilDue(standing.dueAt);
+        if (!next) return null;
+        standing = next;
+      } else if (await this.canHandOver()) return null;
       else standing = await this.serveQueue(standing.at === 'offered');
     }
     this.close(standing);
@@ -112,8 +115,8 @@ export class ContactLife {
   }
 
   carriedOver(): messages.ContactInput {
-    const { lastOfferNo: offerNo, stoppedOfferNo, callId, story } = this;
-    return { ...this.input, dueAt: null, carried: { offerNo, stoppedOfferNo, callId, timeline: story.timeline } };
+    const { lastOfferNo: offerNo, stoppedOfferNo, callId, story, dueAt } = this;
+    return { ...this.input, dueAt, carried: { offerNo, stoppedOfferNo, callId, timeline: story.timeline } };
   }
 
   view(): messages.ContactView {
@@ -125,14 +128,16 @@ export class ContactLife {
 
   /**
    * Until it is offered: the row waits for the time, and the sweep queues it then, with all others that are due
-   * (matching/due.ts). A timer of its own would wake as many workflows at once as contacts are due at once.
+   * (matching/due.ts). A timer of its own would wake as many workflows at once as contacts are due at once. Null: to be handed
+   * over.
    */
-  private async waitUntilDue(dueAt: number): Promise<Standing> {
+  private async waitUntilDue(dueAt: number): Promise<Standing | null> {
     this.enter('waiting', `the call at ${new Date(dueAt).toISOString()}, and an agent for it`);
     this.dueAt = dueAt;
     this.disposed = false;
     const isWoken = () => this.decision !== null || this.disposed || this.isMoved;
     const isByRow = patched('due_by_row');
+    if (isByRow && (await this.canHandOver())) return null;
     if (isByRow) await condition(() => isWoken() || this.isOffered);
     else await condition(isWoken, Math.max(dueAt - Date.now(), 1), { summary: 'until the contact is due' });
     this.dueAt = null;
