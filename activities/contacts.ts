@@ -112,6 +112,8 @@ export function createContactActivities(deps: ContactDeps) {
     async enqueueDue({ contactId, round }: ContactRefInput): Promise<Standing> {
       const { standing, campaignId } = await inTx(db, async (tx) => {
         const contact = await lock(tx, contactId, round);
+        const isTaken = contact.state === 'queued' || contact.state === 'offered';
+        if (isTaken) return { standing: { at: 'queue' } as const, campaignId: null };
         const campaign = await tx.row<Held>(holdStatus(contact.campaign_id));
         if (contact.ended_reason) return { standing: await closeFor(tx, contact), campaignId: null };
         if (campaign?.status === 'ended') return { standing: await closeForCampaign(tx, contact), campaignId: null };

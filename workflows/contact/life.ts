@@ -69,6 +69,8 @@ export class ContactLife {
   private lastOfferNo: number;
   private callId: string | null;
   private dueAt: number | null = null;
+  /** It has begun to wait before `due_by_row`: by a timer. */
+  private hasTimer = false;
   /** A decision that ends the call, or the contact, as soon as what is under way allows. */
   private decision: Decision | null = null;
   /** The campaign was stopped while this offer was open. */
@@ -136,15 +138,17 @@ export class ContactLife {
     this.dueAt = dueAt;
     this.disposed = false;
     const isWoken = () => this.decision !== null || this.disposed || this.isMoved;
-    const isByRow = patched('due_by_row');
-    if (isByRow && (await this.canHandOver())) return null;
-    if (isByRow) await condition(() => isWoken() || this.isOffered);
-    else await condition(isWoken, Math.max(dueAt - Date.now(), 1), { summary: 'until the contact is due' });
+    this.hasTimer = !patched('due_by_row');
+    if (this.hasTimer) await condition(isWoken, Math.max(dueAt - Date.now(), 1), { summary: 'until the contact is due' });
+    else if (await this.canHandOver()) return null;
+    else await condition(() => isWoken() || this.isOffered);
+    const { hasTimer } = this;
+    this.hasTimer = false;
     this.dueAt = null;
     if (this.decision) return this.conclude(this.decision);
     if (this.disposed) return this.conclude({ kind: 'disposed' });
     if (this.isMoved) return this.standing();
-    if (!isByRow) return steps.enqueueDue(this.ref());
+    if (hasTimer) return steps.enqueueDue(this.ref());
     const offer = await this.openOffer();
     return offer ? this.runOffer(offer) : this.standing();
   }
@@ -449,7 +453,10 @@ export class ContactLife {
   }
 
   offered({ offerNo }: messages.Offered): void {
-    if (offerNo > this.lastOfferNo) this.isOffered = true;
+    if (offerNo <= this.lastOfferNo) return;
+    this.isOffered = true;
+    // The row was queued before the timer is over, which may be of a time that holds no more.
+    if (this.hasTimer && patched('offered_before_timer')) this.isMoved = true;
   }
 
   legEnded(message: messages.LegEnded): void {
