@@ -570,12 +570,16 @@ export const nextDueAt = (now: Date): Sql => ({
   values: [now],
 });
 
-/** Those of them who still are, locked to the end of the transaction: one may have been put off, or queued, meanwhile. */
+/**
+ * Those of them who still are, locked to the end of the transaction: one may have been put off, or queued, meanwhile. OFFSET 0
+ * has them looked up by their ids: by statistics from before very many came to wait, the index of who is due looks empty, and
+ * would be read whole for each page.
+ */
 export const lockDue = (now: Date, contactIds: string[]): Sql => ({
   name: 'lock_due',
-  text: `SELECT c.id, c.queue_rank = ${RESCHEDULE_RANK} AS is_reschedule FROM contact c
-         WHERE c.id = ANY($2::bigint[]) AND ${TIMED} AND c.wait_until <= $1 AND c.ended_reason IS NULL
-         ORDER BY c.id FOR UPDATE`,
+  text: `SELECT c.id, c.queue_rank = ${RESCHEDULE_RANK} AS is_reschedule
+         FROM (SELECT * FROM contact WHERE id = ANY($2::bigint[]) ORDER BY id OFFSET 0 FOR UPDATE) AS c
+         WHERE ${TIMED} AND c.wait_until <= $1 AND c.ended_reason IS NULL`,
   values: [now, contactIds],
 });
 

@@ -2,6 +2,8 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { setStatus } from '../../api/sql.ts';
 import { queueDue } from '../../matching/due.ts';
+import { dueContacts, lockDue, nextDueAt } from '../../matching/sql.ts';
+import type { Sql } from '../../prisma/tx.ts';
 import { eventually } from '../kit/eventually.ts';
 import { type Matcher, Queue } from '../kit/queue.ts';
 
@@ -37,6 +39,20 @@ async function queueAll({ db, matching }: Matcher): Promise<Date | null> {
   }
 }
 
+/** The indexes that a statement is to read, by its plan. */
+async function indexesOf({ name, text, values }: Sql, mode: string): Promise<string[]> {
+  const client = await queue.pool.connect();
+  try {
+    await client.query(`SET plan_cache_mode = ${mode}`);
+    await client.query(`PREPARE plan_${name} AS ${text}`);
+    const literals = values.map((value) => client.escapeLiteral(value instanceof Date ? value.toISOString() : Array.isArray(value) ? `{${value.join()}}` : String(value)));
+    const { rows } = await client.query<{ 'QUERY PLAN': string }>(`EXPLAIN EXECUTE plan_${name} (${literals.join()})`);
+    return rows.flatMap((row) => /Index (?:Only )?Scan(?: Backward)? using (\w+)|Bitmap Index Scan on (\w+)/.exec(row['QUERY PLAN'])?.slice(1) ?? []).filter(Boolean);
+  } finally {
+    client.release(true);
+  }
+}
+
 const states = () =>
   queue.rows<{ state: string; why: string | null; n: number }>(
     `SELECT state, wait_reason AS why, count(*)::int AS n FROM contact GROUP BY 1, 2 ORDER BY 1, 2`,
@@ -61,6 +77,17 @@ describe('contacts who are due in the same second', () => {
     );
     expect(made).toEqual({ calls: MANY, called: MANY, events: 2 * MANY, first: second, last: second });
     expect(queue.told).toEqual([]);
+  });
+
+  // Statistics are of before they came to wait: by these the index of who is due has nobody in it, and may be read whole a page.
+  it.each(['force_custom_plan', 'force_generic_plan'])('are found page by page in their index, and locked by their ids: %s', async (mode) => {
+    const contacts = await queue.contacts(await queue.campaign(), Array.from({ length: MANY }, () => ({})));
+    await queue.pool.query('ANALYZE contact');
+    await queue.pool.query(`UPDATE contact SET state = 'waiting', wait_reason = 'retry_delay', wait_until = $1`, [queue.clock.now()]);
+    const now = queue.clock.now();
+    expect(await indexesOf(dueContacts(now, 500), mode)).toContain('contact_due');
+    expect(await indexesOf(nextDueAt(now), mode)).toEqual(['contact_due']);
+    expect(await indexesOf(lockDue(now, contacts.slice(0, 500)), mode)).toEqual(['contact_pkey']);
   });
 
   it('are offered meanwhile', async () => {
