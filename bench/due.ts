@@ -118,7 +118,8 @@ async function makeLive({ sql }: Rig, product: Simulated): Promise<{ campaign: s
   const campaign = await makeCampaign(product, 'Live', '6', LIVE);
   const agent = await makeAgent(product, campaign, '1000');
   await product.ask('POST', `/campaigns/${campaign}/start`);
-  await until('all contacts are queued', 60_000, async () => (await countContacts(sql, campaign, 'queued')) === LIVE);
+  const withinMs = 60_000 + (LIVE / STARTED_A_SECOND) * 1_000;
+  await until('all contacts are queued', withinMs, async () => (await countContacts(sql, campaign, 'queued')) === LIVE);
   return { campaign, agent };
 }
 
