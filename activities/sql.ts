@@ -549,11 +549,12 @@ export interface Overdue {
   wait_until: Date;
 }
 
-/** Contacts whose time came before then, and whose workflow has not queued them. */
+/** Contacts who were to be closed instead of being called at a time, since before then. */
 export const overdue = (before: Date, limit: number): Sql => ({
   name: 'overdue',
   text: `SELECT id, round, wait_until FROM contact
          WHERE state = 'waiting' AND wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use') AND wait_until <= $1
+           AND ended_reason IS NOT NULL
          ORDER BY wait_until LIMIT $2`,
   values: [before, limit],
 });
@@ -563,15 +564,6 @@ export const isWaitingUntil = (id: string, round: number, until: Date): Sql => (
   name: 'is_waiting_until',
   text: `SELECT 1 FROM contact WHERE id = $1 AND round = $2 AND state = 'waiting' AND wait_until = $3`,
   values: [id, round, until],
-});
-
-/** The contact waits for its campaign to run again, at its old place. */
-export const waitForCampaign = (now: Date, contactId: string, from: ContactState[]): Sql => ({
-  name: 'wait_for_campaign',
-  text: `UPDATE contact SET state = 'waiting', state_since = $1, wait_reason = 'campaign_not_running', wait_until = NULL,
-           updated_at = $1
-         WHERE id = $2 AND state = ANY($3::text[])`,
-  values: [now, contactId, from],
 });
 
 /** The contact is done or disabled and its round closed. A reason given before (set-wise) stands. */

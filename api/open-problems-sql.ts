@@ -129,7 +129,7 @@ export const closedContacts = (now: Date): Sql =>
                AND c.state = 'disabled' AND c.ended_reason = 'disabled' AND c.ended_by = 'system' AND c.deleted_at IS NULL
              ORDER BY r.at, r.id ${LIMIT}`);
 
-/** Due 5 min ago and not queued: the sweep has reminded their workflows since. */
+/** Due 5 min ago and not queued: every worker looks for them once a second. */
 export const stuckContacts = (now: Date): Sql =>
   find(now, `SELECT id AS contact_id, round, wait_until AS since FROM contact
              WHERE state = 'waiting' AND wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use')

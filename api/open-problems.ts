@@ -141,11 +141,10 @@ const KINDS: Kind[] = [
   kind('contact_stuck', found<sql.ClosedContact>(sql.stuckContacts), ({ contact_id, round, since }) => ({
     subject: about('contact', contact_id),
     says:
-      `Contact ${contact_id} was due at ${at(since)}, and its workflow contact/${contact_id}/${round} has not queued it: ` +
-      'it fails or is lost, or no worker comes round to it.',
+      `Contact ${contact_id} (workflow contact/${contact_id}/${round}) was due at ${at(since)}, and no worker has queued it.`,
     actions: [
+      outside('See that workers run, and what their logs say of contacts who are due.'),
       call('POST', `/contacts/${contact_id}/disable`, 'Close it; enabled after that, it is called again.'),
-      outside(`See how the workflow contact/${contact_id}/${round} is in the Temporal UI, and that workers run.`),
     ],
   })),
   kind('outcome_unclear', found<sql.UnclearOutcome>(sql.unclearOutcomes), ({ contact_id, since, due_at }) => ({

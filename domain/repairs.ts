@@ -36,9 +36,9 @@ export const REPAIRS = {
     look: "whether the worker of the talk's node has died, and whether Temporal answers in time",
   },
   contact_overdue: {
-    found: 'a contact was due 10 s ago, and its workflow waited for another time',
-    done: 'it was told to look at its row',
-    look: 'whether the API has died, or Temporal was away, when the contact was moved or was to be called now',
+    found: 'a reschedule had been taken back 10 s ago, and the workflow of the contact, who had talked and so was done, waited on',
+    done: 'it was told: the contact is done',
+    look: 'whether the API has died, or Temporal was away, when the reschedule was taken back',
   },
   campaign_unattended: {
     found: 'a change of a campaign was not carried out, and nobody was at it',

@@ -73,7 +73,7 @@ export function judge(row: RestoredRow | null, { open, ended, dials }: Evidence,
   return isQueued && open.length === 1 ? null : { what: 'other_time', measure: 'restart', as: null };
 }
 
-/** When the contact is due, for its workflow: it counts the time itself; any other wait ends by somebody else's doing. */
+/** When the contact is due, as its workflow shows it; null: its wait ends by something that happens. */
 export function dueAtOf(row: Pick<RestoredRow, 'state' | 'wait_reason'> & { wait_until: Date | null }): number | null {
   const isTimed = NOT_STARTED.includes(row.state) || (row.state === 'waiting' && TIMED.includes(row.wait_reason));
   return isTimed ? (row.wait_until?.getTime() ?? null) : null;

@@ -1,6 +1,7 @@
 /**
  * The sweep: once a second, in every worker, everything whose time has come and everything that was not told. Beside it,
- * at its own moments, what the nodes' calls a second have held back, and in its own time, who must not be called.
+ * at their own moments, contacts who are due and what the nodes' calls a second have held back, and in its own time, who must
+ * not be called.
  */
 import type { Logger } from 'pino';
 import { carryOutStops, tellUnsettled } from '../activities/campaigns.ts';
@@ -8,6 +9,7 @@ import { tellOverdue } from '../activities/contacts.ts';
 import { createListings } from '../activities/do-not-call.ts';
 import type { LegBook } from '../activities/legs.ts';
 import { endUnrungOffers, tellNodeLost } from '../activities/lost.ts';
+import { queueDue } from '../matching/due.ts';
 import type { Matching } from '../matching/matching.ts';
 import { matchingSteps, matchPaced } from '../matching/sweep.ts';
 import type { Db } from '../prisma/tx.ts';
@@ -29,7 +31,13 @@ export interface SweepDeps {
 }
 
 export function startSweep(deps: SweepDeps): { stop(): Promise<void> } {
-  const loops = [repeat(() => sweep(deps)), repeat(() => seldom(deps)), repeat(() => pace(deps)), repeat(listings(deps))];
+  const loops = [
+    repeat(() => sweep(deps)),
+    repeat(() => seldom(deps)),
+    repeat(() => due(deps)),
+    repeat(() => pace(deps)),
+    repeat(listings(deps)),
+  ];
   return {
     async stop() {
       await Promise.all(loops.map((loop) => loop.stop()));
@@ -60,11 +68,24 @@ export function repeat(work: (round: number) => Promise<number>): { stop(): Prom
   };
 }
 
+/** Somebody may have come to be due, or a node to have room, earlier than is known by now. */
+const pauseUntil = ({ clock }: Db, at: Date | null): number =>
+  at ? Math.min(EVERY_MS, Math.max(1, at.getTime() - clock.now().getTime())) : EVERY_MS;
+
+/** Whoever was promised a call at a second has it in that second; page by page, as very many may have the same. */
+async function due({ db, matching, log }: SweepDeps): Promise<number> {
+  try {
+    return pauseUntil(db, await queueDue(db, matching));
+  } catch (error) {
+    log.warn({ err: error }, 'contacts who are due were not queued; it is repeated');
+    return EVERY_MS;
+  }
+}
+
 /** With calls a second that were made once a second, a node would be overrun first and idle then. */
 async function pace({ db, matching, log }: SweepDeps): Promise<number> {
   try {
-    const nextAt = await matchPaced({ db }, matching);
-    return nextAt ? Math.min(EVERY_MS, Math.max(1, nextAt.getTime() - db.clock.now().getTime())) : EVERY_MS;
+    return pauseUntil(db, await matchPaced({ db }, matching));
   } catch (error) {
     log.warn({ err: error }, 'calls that are due were not made; the sweep makes them');
     return EVERY_MS;

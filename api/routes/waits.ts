@@ -187,7 +187,7 @@ async function told(deps: Deps, id: string): Promise<object> {
   if (state === 'new') await listChanged(deps, campaign_id);
   else {
     await workflows.signal({ contactId: id, round }, moved, {}).catch((error: unknown) => {
-      log.warn({ err: error, contact: id }, 'a contact was not told that it was moved; the sweep tells it');
+      log.warn({ err: error, contact: id }, 'a contact was not told that it was moved: in Temporal it waits for the time before');
     });
   }
   await matching.matchCampaign(campaign_id);

@@ -296,7 +296,7 @@ describe('of contacts', () => {
     await isGone('workflow_closed', contact.id);
   });
 
-  test('contact_stuck: due 5 min ago, and its workflow is no more; disabling it ends it', async () => {
+  test('contact_stuck: due 5 min ago, and no worker has queued it; disabling it ends it', async () => {
     const contact = await makeContact(api, await running());
     await set('contact', contact.id, { state: 'waiting', wait_reason: 'retry_delay', wait_until: ago(200) });
     await isGone('contact_stuck', contact.id);

@@ -132,7 +132,7 @@ describe('what the API could not tell', () => {
     await scene.agentIs('logged_off');
   }, 120_000);
 
-  it('that a contact is to be called now: contact_overdue', async () => {
+  it('that a contact is to be called now: it is all the same, since its row is what waits', async () => {
     const scene = await stage({ contacts: [{ phone_num: BUSY }] });
     await scene.ready();
     await scene.ringing();
@@ -141,12 +141,29 @@ describe('what the API could not tell', () => {
     const from = now();
     api.cut();
     ask('POST', `/contacts/${scene.contacts[0]}/call-now`);
-    await expectRepairs(from, [`contact_overdue contact/${scene.contacts[0]}`], SELDOM);
-    api.mend();
     await eventually(async () => {
       const { rowCount } = await system.sql.query(`SELECT 1 FROM contact WHERE id = $1 AND state <> 'waiting'`, [scene.contacts[0]]);
       return rowCount;
     });
+    await expectRepairs(from, []);
+    api.mend();
+  }, 120_000);
+
+  it('that a contact who has talked is not called back after all: contact_overdue', async () => {
+    const anna = number();
+    const scene = await stage({ contacts: [{ phone_num: anna }] });
+    const call = await talk(scene, anna);
+    await scene.phone(anna, 'hang-up');
+    await scene.until('wrap_up');
+    const reschedule = { at: new Date(Date.now() + 3_600_000).toISOString() };
+    await system.ok('POST', `/calls/${call}/disposition`, { action: 'reschedule', reschedule }, { key: scene.agents[0]!.key });
+    await scene.until('waiting');
+    const from = now();
+    api.cut();
+    ask('DELETE', `/contacts/${scene.contacts[0]}/reschedule`);
+    await expectRepairs(from, [`contact_overdue contact/${scene.contacts[0]}`], SELDOM);
+    api.mend();
+    expect(await scene.until('done')).toMatchObject({ ended_reason: 'answered' });
   }, 120_000);
 
   it('that a campaign is paused: campaign_unattended', async () => {

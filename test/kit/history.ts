@@ -16,12 +16,12 @@ interface Attributes {
   acceptedEventId: unknown;
   acceptedRequest: { input: Named };
   outcome: { failure?: unknown };
-  details: { data: { payloads: { data: Uint8Array }[] } };
+  details: { data?: { payloads: { data: Uint8Array }[] } };
 }
 
 /**
  * A history as a line of text, a word an event: `Started Task Signal(offered) Task Attributes Schedule(ring) …`.
- * `Task` alone stands for the three events of a workflow task; `Local` is a local activity.
+ * `Task` alone stands for the three events of a workflow task; `Local` is a local activity, `Patch` what `patched` notes.
  */
 export function historyText(history: History, fromEvent = 0): string {
   const events = history.events ?? [];
@@ -46,7 +46,7 @@ const WORDS: Record<string, (attributes: Attributes, byId: (id: unknown) => Attr
   workflowExecutionUpdateCompleted: ({ acceptedEventId, outcome }, byId) =>
     `${outcome.failure ? 'Refused' : 'Done'}(${byId(acceptedEventId).acceptedRequest.input.name})`,
   upsertWorkflowSearchAttributes: () => 'Attributes',
-  markerRecorded: ({ details }) => `Local(${activityOf(details)})`,
+  markerRecorded: ({ details }) => (details.data ? `Local(${activityOf(details.data)})` : 'Patch'),
   timerStarted: () => 'Timer',
   timerFired: () => 'TimerFired',
   timerCanceled: () => 'TimerCanceled',
@@ -79,8 +79,8 @@ function kindOf(event: Event): string {
 const attributesOf = (event: Event): Attributes =>
   event[`${kindOf(event)}EventAttributes` as keyof Event] as unknown as Attributes;
 
-function activityOf({ data }: Attributes['details']): string {
-  const marker = JSON.parse(Buffer.from(data.payloads[0]!.data).toString('utf8')) as { activity_type: string };
+function activityOf({ payloads }: NonNullable<Attributes['details']['data']>): string {
+  const marker = JSON.parse(Buffer.from(payloads[0]!.data).toString('utf8')) as { activity_type: string };
   return marker.activity_type;
 }
 

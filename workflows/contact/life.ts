@@ -12,6 +12,7 @@ import {
   allHandlersFinished,
   condition,
   isCancellation,
+  patched,
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -68,6 +69,8 @@ export class ContactLife {
   private lastOfferNo: number;
   private callId: string | null;
   private dueAt: number | null = null;
+  /** It has begun to wait before `due_by_row`: by a timer. */
+  private hasTimer = false;
   /** A decision that ends the call, or the contact, as soon as what is under way allows. */
   private decision: Decision | null = null;
   /** The campaign was stopped while this offer was open. */
@@ -101,8 +104,11 @@ export class ContactLife {
   async run(): Promise<Closed | null> {
     let standing: Standing = this.input.dueAt === null ? { at: 'queue' } : { at: 'waiting', dueAt: this.input.dueAt };
     while (standing.at !== 'closed') {
-      if (standing.at === 'waiting') standing = await this.waitUntilDue(standing.dueAt);
-      else if (await this.canHandOver()) return null;
+      if (standing.at === 'waiting') {
+        const next = await this.waitUntilDue(standing.dueAt);
+        if (!next) return null;
+        standing = next;
+      } else if (await this.canHandOver()) return null;
       else standing = await this.serveQueue(standing.at === 'offered');
     }
     this.close(standing);
@@ -111,8 +117,8 @@ export class ContactLife {
   }
 
   carriedOver(): messages.ContactInput {
-    const { lastOfferNo: offerNo, stoppedOfferNo, callId, story } = this;
-    return { ...this.input, dueAt: null, carried: { offerNo, stoppedOfferNo, callId, timeline: story.timeline } };
+    const { lastOfferNo: offerNo, stoppedOfferNo, callId, story, dueAt } = this;
+    return { ...this.input, dueAt, carried: { offerNo, stoppedOfferNo, callId, timeline: story.timeline } };
   }
 
   view(): messages.ContactView {
@@ -122,17 +128,29 @@ export class ContactLife {
 
   // ---- phases -------------------------------------------------------------------------------------------------------
 
-  private async waitUntilDue(dueAt: number): Promise<Standing> {
-    this.enter('waiting', `the call at ${new Date(dueAt).toISOString()}`);
+  /**
+   * Until it is offered: the row waits for the time, and the sweep queues it then, with all others that are due
+   * (matching/due.ts). A timer of its own would wake as many workflows at once as contacts are due at once. Null: to be handed
+   * over.
+   */
+  private async waitUntilDue(dueAt: number): Promise<Standing | null> {
+    this.enter('waiting', `the call at ${new Date(dueAt).toISOString()}, and an agent for it`);
     this.dueAt = dueAt;
     this.disposed = false;
-    await condition(() => this.decision !== null || this.disposed || this.isMoved, Math.max(dueAt - Date.now(), 1), {
-      summary: 'until the contact is due',
-    });
+    const isWoken = () => this.decision !== null || this.disposed || this.isMoved;
+    this.hasTimer = !patched('due_by_row');
+    if (this.hasTimer) await condition(isWoken, Math.max(dueAt - Date.now(), 1), { summary: 'until the contact is due' });
+    else if (await this.canHandOver()) return null;
+    else await condition(() => isWoken() || this.isOffered);
+    const { hasTimer } = this;
+    this.hasTimer = false;
     this.dueAt = null;
     if (this.decision) return this.conclude(this.decision);
     if (this.disposed) return this.conclude({ kind: 'disposed' });
-    return this.isMoved ? this.standing() : steps.enqueueDue(this.ref());
+    if (this.isMoved) return this.standing();
+    if (hasTimer) return steps.enqueueDue(this.ref());
+    const offer = await this.openOffer();
+    return offer ? this.runOffer(offer) : this.standing();
   }
 
   /** `isReserved`: the row is reserved already, whether or not the workflow has been told. */
@@ -435,7 +453,10 @@ export class ContactLife {
   }
 
   offered({ offerNo }: messages.Offered): void {
-    if (offerNo > this.lastOfferNo) this.isOffered = true;
+    if (offerNo <= this.lastOfferNo) return;
+    this.isOffered = true;
+    // The row was queued before the timer is over, which may be of a time that holds no more.
+    if (this.hasTimer && patched('offered_before_timer')) this.isMoved = true;
   }
 
   legEnded(message: messages.LegEnded): void {
