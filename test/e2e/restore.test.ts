@@ -273,6 +273,9 @@ describe.each([
     await done.until('done');
     await call(retried);
     await retried.until('waiting');
+    // Whose phone must not ring before its turn.
+    const { id, key } = retried.agents[0]!;
+    await system.ok('PUT', `/agents/${id}/state`, { state: 'logged_off' }, { key });
     const imported = await oneContact(number());
     await imported.until('queued');
     await call(wrapping);

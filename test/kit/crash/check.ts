@@ -9,19 +9,20 @@ import { eventually } from '../eventually.ts';
 import { storyOf } from '../scene.ts';
 import type { Stage } from './play.ts';
 
-const COMPLETES_WITHIN_MS = 15_000;
+const COMPLETES_WITHIN_MS = 30_000;
 
 /** What is put right when a worker has died or was frozen, by where domain/repairs.ts says that one looks. */
 export const OF_A_DEAD_WORKER: readonly RepairCause[] = [
   'node_lapsed',
+  'agent_held',
   'leg_adopted',
   'leg_not_sent',
   'leg_unknown',
+  'offer_not_rung',
   'offer_not_told',
   'talk_end_not_told',
   'webhook_lapsed',
 ];
-
 
 /** `explained`: repairs that may have been made; others are wrong. */
 export async function whatIsWrong(stage: Stage, explained: readonly RepairCause[]): Promise<string[]> {

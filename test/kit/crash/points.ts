@@ -18,7 +18,10 @@ export interface Planned extends Crash {
   isSure: boolean;
 }
 
-/** `idle`: points of a worker without a call, of which one each is enough. `share`: of the points to be frozen at. */
+/**
+ * The worker is killed at every point when a call first comes by it, and at a `share` of the later times; it is frozen at a
+ * `share` of all. `idle`: points of a worker without a call, of which one each is enough.
+ */
 export function plan(recorded: Recorded[], idle: string[], { seed, share }: { seed: number; share: number }): Planned[] {
   const again = new Set(idle.map(nameOf));
   const taken = new Set<string>();
@@ -30,8 +33,11 @@ export function plan(recorded: Recorded[], idle: string[], { seed, share }: { se
       if (taken.has(point) || (again.has(nameOf(point)) && !point.endsWith(' #1'))) continue;
       taken.add(point);
       const isSure = first.includes(point) && second.includes(point) && !again.has(nameOf(point));
-      if (!repeated.every((points) => points.has(point))) crashes.push({ scenario, point, how: 'killed', isSure });
-      if (seededRandom(`${seed}/${point}`)() < share) crashes.push({ scenario, point, how: 'frozen', isSure });
+      const random = seededRandom(`${seed}/${point}`);
+      const isDrawn = random() < share;
+      const isRepeated = repeated.every((points) => points.has(point));
+      if (!isRepeated && (isDrawn || point.endsWith(' #1'))) crashes.push({ scenario, point, how: 'killed', isSure });
+      if (random() < share) crashes.push({ scenario, point, how: 'frozen', isSure });
     }
   }
   return crashes;
