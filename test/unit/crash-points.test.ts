@@ -1,4 +1,4 @@
-/** Every activity and transaction of the code is one at which test/e2e/crash-points.test.ts crashes, or has its reason. */
+/** Every activity and transaction of the code is one at which test/reliability/crash-points.test.ts crashes, or has its reason. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';

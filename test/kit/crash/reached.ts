@@ -1,6 +1,6 @@
 /**
  * Which activities and transactions the calls of scenarios.ts reach. test/unit/crash-points.test.ts compares this with the
- * code, test/e2e/crash-points.test.ts with what happens: a new one needs its line here, and a call that reaches it.
+ * code, test/reliability/crash-points.test.ts with what happens: a new one needs its line here, and a call that reaches it.
  */
 export const REACHED: readonly string[] = [
   'activities/calls.ts dial',
@@ -60,21 +60,21 @@ export const REACHED: readonly string[] = [
 /** And which they don't, but by accident, with the reason. */
 export const NOT_REACHED: Readonly<Record<string, string>> = {
   'activities/campaigns.ts stop': 'of the emergency stop, which no call waits for: test/e2e/supervision.test.ts',
-  'activities/campaigns.ts tellFinal': 'only of a contact whose workflow was ended by force: test/e2e/repair-messages.test.ts',
-  'activities/campaigns.ts tellUnsettled': 'a repair of a campaign that nobody told: test/e2e/repair-messages.test.ts',
+  'activities/campaigns.ts tellFinal': 'only of a contact whose workflow was ended by force: test/reliability/repair-messages.test.ts',
+  'activities/campaigns.ts tellUnsettled': 'a repair of a campaign that nobody told: test/reliability/repair-messages.test.ts',
   'activities/contacts.ts enqueueDue': 'only of workflows that began to wait before due_by_row: test/replay/replay.test.ts',
-  'activities/contacts.ts tellIfOverdue': 'a repair of a contact whom nobody told: test/e2e/repair-messages.test.ts',
-  'activities/do-not-call.ts tell': 'a repair of a listing that nobody told: test/e2e/repair-messages.test.ts',
-  'activities/legs.ts deliver': 'a repair of an end that nobody told: test/e2e/repair-messages.test.ts',
+  'activities/contacts.ts tellIfOverdue': 'a repair of a contact whom nobody told: test/reliability/repair-messages.test.ts',
+  'activities/do-not-call.ts tell': 'a repair of a listing that nobody told: test/reliability/repair-messages.test.ts',
+  'activities/legs.ts deliver': 'a repair of an end that nobody told: test/reliability/repair-messages.test.ts',
   'activities/lost.ts endUnrungOffers': 'only when Temporal was away longer than a phone rings: test/e2e/repairs.test.ts',
   'activities/lost.ts endWithoutSwitch': 'only when a node is lost, or a workflow was ended by force: test/e2e/nodes.test.ts',
   'activities/lost.ts tellNodeLost': 'only when a node is lost: test/e2e/nodes.test.ts',
   'activities/release.ts look': "a supervisor's click: in the API's process",
   'activities/repair.ts endStranded': 'a repair, in no call: test/e2e/repair-rows.test.ts',
   'activities/repair.ts repair': 'a repair, in no call: test/e2e/repair-rows.test.ts',
-  'activities/restore.ts close': 'by hand, while no worker works: test/e2e/restore.test.ts',
-  'activities/restore.ts reconcile': 'by hand, while no worker works: test/e2e/restore.test.ts',
-  'activities/restore.ts trace': 'by hand, while no worker works: test/e2e/restore.test.ts',
+  'activities/restore.ts close': 'by hand, while no worker works: test/reliability/restore.test.ts',
+  'activities/restore.ts reconcile': 'by hand, while no worker works: test/reliability/restore.test.ts',
+  'activities/restore.ts trace': 'by hand, while no worker works: test/reliability/restore.test.ts',
   'activities/transfers.ts take': 'only when the contact hangs up while the talk is handed on: test/e2e/transfer.test.ts',
   enqueueDue: 'only of workflows that began to wait before due_by_row: test/replay/replay.test.ts',
   'matching/caps.ts endCapWaits': 'of contacts that are in no call: test/e2e/caps.test.ts',
@@ -82,9 +82,9 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'matching/matching.ts setAgentState': "an agent's click: in the API's process",
   'matching/matching.ts setAgentState 2': "an agent's click: in the API's process",
   'matching/sweep.ts logOffDaily': 'of agents, by the time of day: test/e2e/queue-rules.test.ts',
-  'matching/sweep.ts serveLeavingAgents': 'a repair of an agent whose leaving nobody told: test/e2e/repair-messages.test.ts',
+  'matching/sweep.ts serveLeavingAgents': 'a repair of an agent whose leaving nobody told: test/reliability/repair-messages.test.ts',
   'matching/sweep.ts serveLostAgents': 'of agents who are lost: test/e2e/matching.test.ts',
   'matching/tell.ts announce': 'only of a contact whose workflow was ended by force: test/e2e/repairs.test.ts',
-  'matching/tell.ts announce 2': 'a repair of an offer that nobody told: test/e2e/repair-messages.test.ts',
-  'worker/node.ts reconcile': 'a repair of a leg that no call owns: test/e2e/repair-deaths.test.ts',
+  'matching/tell.ts announce 2': 'a repair of an offer that nobody told: test/reliability/repair-messages.test.ts',
+  'worker/node.ts reconcile': 'a repair of a leg that no call owns: test/reliability/repair-deaths.test.ts',
 };

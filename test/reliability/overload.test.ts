@@ -7,7 +7,7 @@ import { type ApiProcess, startApiProcess } from '../kit/api-process.ts';
 import { eventually } from '../kit/eventually.ts';
 import { Wire } from '../kit/wire.ts';
 import type { Json } from '../kit/system.ts';
-import { makeCall } from './api-rows.ts';
+import { makeCall } from '../e2e/api-rows.ts';
 
 /** 2 s, and what this machine may be late by. */
 const ANSWERED_WITHIN_MS = 2_500;
