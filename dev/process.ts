@@ -34,6 +34,12 @@ export async function hasEnded(pid: number, withinMs: number): Promise<boolean> 
   return true;
 }
 
+/** Resolves once nobody listens on this loopback port, or after `withinMs`. */
+export async function portFreed(port: number, withinMs: number): Promise<void> {
+  const deadline = Date.now() + withinMs;
+  while ((await tryPort(port)) === undefined && Date.now() < deadline) await sleep(50);
+}
+
 /** The preferred loopback port if nobody listens there, else any free one. Zero as preference takes any. */
 export async function freePort(preferred = 0): Promise<number> {
   return (await tryPort(preferred)) ?? (await tryPort(0)) ?? Promise.reject(new Error('No free port on 127.0.0.1'));

@@ -5,10 +5,11 @@ import pg from 'pg';
 import type { Config } from '../config/config.ts';
 import { migrate } from './migrate.ts';
 import { startPostgres } from './postgres.ts';
-import { commandLine, type Say, since } from './process.ts';
+import { commandLine, portFreed, type Say, since } from './process.ts';
 import { prepareTemporal, startTemporal } from './temporal.ts';
 
 const ANSWERS_WITHIN_MS = 10_000;
+const FREED_WITHIN_MS = 10_000;
 
 export interface Addresses {
   databaseUrl: string;
@@ -145,6 +146,8 @@ export class Embedded<Server extends { pid: number; stop: () => Promise<void> }>
     const before = this.#server;
     if (!before || commandLine(before.pid) !== '') return;
     this.#say(`${this.#name} ended by itself; it is started again`);
+    // Its last threads may hold its port for a moment longer.
+    await portFreed(Number(/:(\d+)(?:\/|$)/.exec(String(before[this.#address]))![1]), FREED_WITHIN_MS);
     const after = await this.start();
     if (after[this.#address] === before[this.#address]) return;
     throw new Error(`${this.#name} could not come back where it was: another program has taken its port. Start again.`);

@@ -1,0 +1,16 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { expect, test } from 'vitest';
+import { portFreed } from '../../dev/process.ts';
+
+test('a port counts as free when nobody listens on it any more, and is not waited for for ever', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  let isListening = true;
+  await portFreed(port, 100);
+  const freed = portFreed(port, 60_000).then(() => expect(isListening).toBe(false));
+  isListening = false;
+  server.close();
+  await freed;
+});
