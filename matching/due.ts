@@ -4,14 +4,21 @@
  * hundred thousand would stand before every offer, click and stop for a quarter of an hour.
  */
 import { inTx, type Db, type Tx } from '../prisma/tx.ts';
+import type { Workflows } from '../workflows/client.ts';
 import type { Matching } from './matching.ts';
 import { enqueueContacts } from './queue.ts';
 import * as sql from './sql.ts';
 
 const PAGE = 500;
 
+export interface DueDeps {
+  db: Db;
+  matching: Pick<Matching, 'matchCampaign'>;
+  workflows: Pick<Workflows, 'campaignChanged'>;
+}
+
 /** Queues the next page. Returns from when on somebody is to be queued: by now, if there may be more; null: nobody waits for a time. */
-export async function queueDue(db: Db, matching: Pick<Matching, 'matchCampaign'>): Promise<Date | null> {
+export async function queueDue({ db, matching, workflows }: DueDeps): Promise<Date | null> {
   const now = db.clock.now();
   const { rows } = await db.pool.query<{ id: string; campaign_id: number }>(sql.dueContacts(now, PAGE));
   let looked = 0;
@@ -19,6 +26,8 @@ export async function queueDue(db: Db, matching: Pick<Matching, 'matchCampaign'>
     const due = rows.filter((row) => row.campaign_id === campaign).map(({ id }) => id);
     looked += await inTx(db, (tx) => queueOf(tx, campaign, due));
     await matching.matchCampaign(campaign);
+    // Listed since: whoever has listed the number ends it too, but what is final already is not to wait for that.
+    if ((await db.pool.query(sql.someAreFinal(due))).rowCount) await workflows.campaignChanged(String(campaign));
   }
   // Another worker was faster, if there were none: it goes on with the next page.
   if (looked > 0) return now;

@@ -583,6 +583,12 @@ export const lockDue = (now: Date, contactIds: string[]): Sql => ({
   values: [now, contactIds],
 });
 
+/** A row if one of them has ended, and its workflow has not. */
+export const someAreFinal = (contactIds: string[]): Sql => ({
+  text: `SELECT 1 FROM contact WHERE id = ANY($1::bigint[]) AND ended_reason IS NOT NULL AND closed_at IS NULL LIMIT 1`,
+  values: [contactIds],
+});
+
 /** They wait for their campaign to run again, at their old places; `from`: as far as they are in these states. */
 export const waitForCampaign = (now: Date, contactIds: string[], from: ContactState[]): Sql => ({
   name: 'wait_for_campaign',

@@ -73,9 +73,9 @@ const pauseUntil = ({ clock }: Db, at: Date | null): number =>
   at ? Math.min(EVERY_MS, Math.max(1, at.getTime() - clock.now().getTime())) : EVERY_MS;
 
 /** Whoever was promised a call at a second has it in that second; page by page, as very many may have the same. */
-async function due({ db, matching, log }: SweepDeps): Promise<number> {
+async function due({ db, matching, workflows, log }: SweepDeps): Promise<number> {
   try {
-    return pauseUntil(db, await queueDue(db, matching));
+    return pauseUntil(db, await queueDue({ db, matching, workflows }));
   } catch (error) {
     log.warn({ err: error }, 'contacts who are due were not queued; it is repeated');
     return EVERY_MS;

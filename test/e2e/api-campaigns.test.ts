@@ -223,7 +223,10 @@ describe('control', () => {
 
   async function waitingForLock() {
     for (;;) {
-      const found = await api.db.pool.query(`SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`);
+      const found = await api.db.pool.query(
+        `SELECT pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+         WHERE locktype = 'advisory' AND NOT granted`,
+      );
       if (found.rows.length > 0) return found;
     }
   }

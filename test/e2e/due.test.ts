@@ -12,10 +12,13 @@ const IN_A_MINUTE = 60;
 
 let queue: Queue;
 let worker: Matcher;
+/** Campaigns whose workflows were told. */
+let changed: string[];
 
 beforeEach(async () => {
   queue = await Queue.open();
   worker = queue.matcher();
+  changed = [];
   onTestFinished(() => queue.close());
 });
 
@@ -31,10 +34,12 @@ async function waiting(campaign: number, many: number, { reason = 'retry_delay',
 }
 const dueAt = () => new Date(queue.clock.now().getTime() + IN_A_MINUTE * 1_000);
 
+const queuePage = (by: Matcher) => queueDue({ ...by, workflows: { campaignChanged: (id) => Promise.resolve(void changed.push(id)) } });
+
 /** As a worker does it, page by page. Returns when somebody is due next. */
-async function queueAll({ db, matching }: Matcher): Promise<Date | null> {
+async function queueAll(by: Matcher): Promise<Date | null> {
   for (;;) {
-    const next = await queueDue(db, matching);
+    const next = await queuePage(by);
     if (next === null || next > queue.clock.now()) return next;
   }
 }
@@ -97,7 +102,7 @@ describe('contacts who are due in the same second', () => {
     await queue.pool.query(`UPDATE agent SET lease_until = 'infinity'`);
     const contacts = await waiting(campaign, MANY);
     queue.clock.pass(IN_A_MINUTE);
-    await queueDue(worker.db, worker.matching);
+    await queuePage(worker);
     expect(contacts).toContain((await queue.offerOf(agent))?.contact_id);
   });
 });
@@ -127,6 +132,19 @@ describe('who is due and is not called', () => {
       { state: 'queued', why: null, n: 1 },
       { state: 'waiting', why: 'retry_delay', n: 600 },
     ]);
+  });
+
+  it('is disabled where its number has been listed, and its workflow hears of it', async () => {
+    const campaign = await queue.campaign();
+    const [contact] = await waiting(campaign, 2);
+    await queue.pool.query(
+      `INSERT INTO do_not_call (number, added_by, added_at, source) SELECT phone_num, 'key:1', $2, 'api' FROM contact WHERE id = $1`,
+      [contact, queue.clock.now()],
+    );
+    queue.clock.pass(IN_A_MINUTE);
+    await queueAll(worker);
+    expect(await states()).toMatchObject([{ state: 'disabled', n: 1 }, { state: 'queued', n: 1 }]);
+    expect(changed).toEqual([String(campaign)]);
   });
 
   it('was put off in the very moment', async () => {

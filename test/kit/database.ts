@@ -9,12 +9,10 @@ const made: string[] = [];
 afterAll(async () => {
   if (made.length === 0) return;
   await asAdmin(async (client) => {
-    for (const name of made.splice(0)) {
-      // A pool has ended a little before its connections have: what is told to one of these then, nobody would catch.
-      const isLeft = async () => (await client.query('select 1 from pg_stat_activity where datname = $1', [name])).rowCount === 0;
-      await eventually(isLeft, { withinMs: 2_000 }).catch(() => undefined);
-      await client.query(`drop database if exists "${name}" with (force)`);
-    }
+    // A pool has ended a little before its connections have: what is told to one of these then, nobody would catch.
+    const areLeft = async () => (await client.query('select 1 from pg_stat_activity where datname = any($1)', [made])).rowCount === 0;
+    await eventually(areLeft, { withinMs: 2_000 }).catch(() => undefined);
+    for (const name of made.splice(0)) await client.query(`drop database if exists "${name}" with (force)`);
   });
 });
 

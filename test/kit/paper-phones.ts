@@ -70,9 +70,8 @@ export class PaperPhones {
   }
 
   async #queueDue(): Promise<void> {
-    const { db, matching } = this.#worker;
     for (;;) {
-      const next = await queueDue(db, matching);
+      const next = await queueDue({ ...this.#worker, workflows: { campaignChanged: () => Promise.resolve() } });
       if (next === null || next > this.#queue.clock.now()) return;
     }
   }
