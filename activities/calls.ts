@@ -54,6 +54,8 @@ export interface EndInput {
 const SEND_WITHIN_MS = 5_000;
 /** The agent's audio must be up this soon after the answer, else `e` `no_media`. */
 const MEDIA_WITHIN_MS = 5_000;
+/** Whoever was frozen is told of an answer first and of the audio after it: what lacks is looked for twice. */
+const LACKS_TWICE_MS = 1_000;
 /** Heartbeats; the workflow lets an activity without them be taken over by another worker. */
 export const HEARTBEAT_MS = 3_000;
 /** How long a decision to end an offer may take from its row to the switch. */
@@ -321,6 +323,7 @@ async function untilAnswered(
   const adopted = isCertain ? null : adoption(deps);
   const decision = lateDecision(telephony);
   let withdrawnSince: number | null = null;
+  let lackedSince: number | null = null;
   for (;;) {
     const leg = await upToDate(deps, watch);
     if (leg.ended_at) return offerOver((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!);
@@ -331,7 +334,8 @@ async function untilAnswered(
       withdrawnSince ??= performance.now();
       if (performance.now() - withdrawnSince > DECIDED_WITHIN_MS) await telephony.hangUp(leg.id, 'call_over');
     } else if (wanted && wanted.untilMs <= 0) {
-      await telephony.hangUp(leg.id, wanted.reason);
+      lackedSince ??= performance.now();
+      if (performance.now() - lackedSince >= LACKS_TWICE_MS) await telephony.hangUp(leg.id, wanted.reason);
     }
     if (!leg.answered_at) await decision.carryOut((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!, leg);
     await adopted?.check(watch.row);
