@@ -16,6 +16,7 @@ import type { Db } from '../../prisma/tx.ts';
 import { createAddresses } from '../../webhooks/addresses.ts';
 import type { ContactRef, Workflows } from '../../workflows/client.ts';
 import { freshDatabase } from '../kit/database.ts';
+import { eventually } from '../kit/eventually.ts';
 
 /** What workflows were asked for, and what they answer. */
 export interface FakeWorkflows extends Workflows {
@@ -139,6 +140,8 @@ export async function startTestApi(overrides: Partial<Deps> = {}, place: Partial
     },
   };
   afterAll(() => api.close());
+  // The first request of a process takes its time, and is answered 503 on a busy machine.
+  await eventually(async () => (await send(api, 'GET', '/v1/campaigns', undefined, {})).status === 200);
   return api;
 }
 

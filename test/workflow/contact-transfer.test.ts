@@ -1,6 +1,7 @@
 /** A talk that its agent hands on (docs/domain.md, "Transfers"). */
 import { ApplicationFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
 import { contactRig, refusal, type TestContact } from '../kit/contact-rig.ts';
 
 const rig = contactRig();
@@ -20,12 +21,12 @@ describe('a transfer', () => {
     const contact = await transferring();
     await contact.hasAsked('carry 1');
     contact.carried().ends({ kind: 'connected', offer: null });
+    await eventually(async () => (await contact.details()).includes('agent 7 has handed the talk on to a number'));
     await contact.talkEnds();
 
     expect(transferred(contact)).toEqual(['beginTransfer 1', 'unlink 1', 'carry 1']);
     await contact.click('dispose');
     expect(await contact.closed()).toBe('done: answered');
-    expect(await contact.details()).toContain('agent 7 has handed the talk on to a number');
   });
 
   it('to an agent: the talk is that agent’s, and so is the last word', async () => {
@@ -134,7 +135,8 @@ describe('a transfer', () => {
 
   it('is one at a time, and nothing else is done with the contact meanwhile', async () => {
     const contact = await transferring();
-    for (const click of ['transfer', 'hold', 'resume'] as const) expect(await refusal(contact.click(click))).toBe('CONFLICT (talking)');
+    expect(await refusal(contact.click('transfer', { transferId: `${contact.id}2` }))).toBe('CONFLICT (talking)');
+    for (const click of ['hold', 'resume'] as const) expect(await refusal(contact.click(click))).toBe('CONFLICT (talking)');
     contact.carried().ends({ kind: 'back' });
     await contact.untilHeld(() => contact.click('hold'));
     for (const click of ['completeTransfer', 'takeBack'] as const) {
