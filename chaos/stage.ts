@@ -188,7 +188,10 @@ export class Stage {
 
   #kill(name: string): void {
     const pid = this.#pid(name);
-    if (pid !== undefined) signal(pid, 'SIGKILL');
+    if (pid === undefined) return;
+    // Those of PostgreSQL that stand still do not notice that their first process is gone, and keep the next one from starting.
+    const all = name === 'postgres' ? [pid, ...childrenOf(pid)] : [pid];
+    for (const one of all) signal(one, 'SIGKILL');
   }
 
   async #freeze(fault: Fault): Promise<void> {
