@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { Say } from './process.ts';
 
@@ -11,6 +12,7 @@ const ROOT = path.resolve(import.meta.dirname, '..');
 
 /** Of an advisory lock; no other use has a number like it. */
 const LOCK = 7_214_305_118_233;
+const LOOK_EVERY_MS = 200;
 /** Calls go on meanwhile: a statement that had to wait longer for a table would make all others wait behind it. */
 const WAITS_FOR_TABLE = '5s';
 
@@ -24,8 +26,10 @@ export async function migrate(url: string, log: Say = () => undefined): Promise<
   client.on('error', () => undefined); // the awaited call reports it
   await client.connect();
   try {
-    // Ends with the connection, so also with a process that dies.
-    await client.query('select pg_advisory_lock($1)', [LOCK]);
+    // It ends with the connection, so also with a process that dies. Asked for again and again: whoever waits within a statement has
+    // a snapshot, and an index that is made CONCURRENTLY by who has the lock waits for all of these.
+    const isMine = async () => (await client.query<{ mine: boolean }>('select pg_try_advisory_lock($1) as mine', [LOCK])).rows[0]!.mine;
+    while (!(await isMine())) await sleep(LOOK_EVERY_MS);
     return await migrateLocked(client, url, log);
   } finally {
     await client.end();
@@ -65,10 +69,17 @@ async function deploy(client: pg.Client, url: string, log: Say): Promise<void> {
       if (left <= 1 || !(error as Error).message.includes('canceling statement due to lock timeout')) throw error;
       log('A table is in use; the migration is tried again');
       await client.query(`delete from _prisma_migrations where finished_at is null and rolled_back_at is null and started_at >= $1`, [rows[0]!.since]);
+      await dropHalfMade(client);
     }
   }
 }
 const TRIES = 20;
+
+/** Indexes that were to be made CONCURRENTLY, which is no transaction: of one that was given up something is left. */
+async function dropHalfMade(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ index: string }>('select indexrelid::regclass::text as index from pg_index where not indisvalid');
+  for (const { index } of rows) await client.query(`drop index concurrently if exists ${index}`);
+}
 
 /**
  * Runs the Prisma CLI against a database. Resolves to what it printed; rejects with that when `okCodes` lacks the
