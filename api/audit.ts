@@ -79,7 +79,8 @@ function write(db: Db, route: Route, subject: Subject, input: AnyInput) {
 function idInPath({ subject }: Route, { params }: AnyInput): string | null {
   if (subject) return null; // the path has the id of something else
   const id = params.id ?? params.call_id ?? params.country ?? params.name;
-  return typeof id === 'string' || typeof id === 'number' ? String(id) : null;
+  // PostgreSQL takes no NUL; whatever was asked for with one is found nowhere.
+  return typeof id === 'string' || typeof id === 'number' ? String(id).replaceAll('\0', '') : null;
 }
 
 /** The names of what was given, those of an object in it as `rules.max_attempts`: all of them ours, as others are refused. */

@@ -94,4 +94,4 @@ it('leaves no repair and no problem', async () => {
   expect(items.map(({ cause, subject, worker }: Json) => ({ cause, subject, worker }))).toEqual([]);
   expect((await system.ok('GET', '/problems')).items).toEqual([]);
   expect(Number((await system.sql.query(`SELECT count(*) FROM leg WHERE ciq = 'c'`)).rows[0].count)).toBeGreaterThan(CONTACTS / 2);
-}, 170_000);
+}, 300_000);

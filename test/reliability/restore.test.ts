@@ -290,7 +290,8 @@ describe.each([
     await isFenced(why);
 
     const outcome = await reconcile();
-    expect(saidOf(outcome, retried)).toMatch(/restart$/);
+    // Due by now: it is in the queue, as its workflow was then.
+    expect(saidOf(outcome, retried)).toBe(put === 'restore' ? null : 'no_workflow restart');
     expect(saidOf(outcome, imported)).toBe('no_workflow restart');
     expect(saidOf(outcome, talking)).toMatch(/restart$/);
     expect(saidOf(outcome, wrapping)).toMatch(/restart$/);
@@ -316,6 +317,7 @@ describe.each([
       expect(await queued.dialled(who), who).toBe(1);
     }
     expect(await queued.dialled(people.busy)).toBe(2);
-    expect((await system.sql.query(`SELECT cause FROM repair`)).rows).toEqual([]);
+    // But for agents, whose desktops nobody plays here.
+    expect((await system.sql.query(`SELECT cause FROM repair WHERE cause <> 'agent_lost'`)).rows).toEqual([]);
   }, 240_000);
 });

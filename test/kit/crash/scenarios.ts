@@ -1,6 +1,7 @@
 /** Calls that between them reach every activity and transaction of a call. A new one joins by being written here. */
 import type { BehaviourInput } from '../../../telephony/simulator/script.ts';
 import { asSignals, offered } from '../../../workflows/contact/messages.ts';
+import { eventually } from '../eventually.ts';
 import type { Act, Scenario, Stage } from './play.ts';
 
 const answers: BehaviourInput = { trying: 0, alerting: 0.1, media: 0, then: { kind: 'answers', after: 0.2 } };
@@ -106,6 +107,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'a talk that is taken back, and a number that is listed then',
     agents: [{ serves: 'campaign' }],
+    rules: { wrap_up_sec: 120 },
     phone: answers,
     acts: (stage) => handsOn(stage, { mode: 'attended', to: { number: '+4721000001' } }, 'take-back'),
     register: (stage, { id, call_id }) => ({
@@ -113,6 +115,9 @@ export const SCENARIOS: readonly Scenario[] = [
       async run() {
         const said = { callId: call_id!, agentId: String(id), action: 'do_not_call' } as const;
         await stage.lane.workflows.signal({ contactId: stage.contactId, round: 1 }, asSignals.dispose, said);
+        // The workflow stores it, and may take its time: who goes on before ends the wrap-up without it.
+        const isStored = async () => (await stage.lane.db.pool.query('SELECT 1 FROM dispositions WHERE call_id = $1', [call_id])).rowCount;
+        await eventually(isStored, { withinMs: 60_000 }).catch(() => undefined);
         return 200;
       },
     }),
