@@ -109,8 +109,9 @@ async function workflowsAreRight(stage: Stage, what: string, which: string, pati
     `SELECT id, round, state, closed_at IS NOT NULL AS closed FROM contact WHERE ${which}`,
   );
   const violations: string[] = [];
-  const deadline = performance.now() + patienceMs;
   await inLanes(rows.length, LANES, async (n) => {
+    // Each has its time: the last of many is looked at long after its row was read.
+    const deadline = performance.now() + patienceMs;
     let wrong = await wrongWorkflow(stage, rows[n]!);
     // It may just have changed, here or there.
     while (wrong !== null && performance.now() < deadline) {

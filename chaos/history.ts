@@ -38,7 +38,8 @@ export class History {
     switch (ended.reason) {
       case 'answered':
         if (last?.code !== 'k' || last.reason === 'abandoned') return `its last leg ended in ${last?.code ?? 'nothing'}`;
-        return this.#said(last.callId, 'mark_as_unanswered') ? 'that talk was marked as unanswered' : null;
+        // Said after it was closed, it opens a new round if there is an attempt left.
+        return this.#said(last.callId, 'mark_as_unanswered') && legs.length < maxAttempts ? 'that talk was marked as unanswered' : null;
       case 'attempts_exhausted':
         return legs.length === maxAttempts ? null : `${legs.length} legs, where ${maxAttempts} are allowed`;
       case 'numbers_given_up': {

@@ -128,6 +128,7 @@ describe('what became of a contact', () => {
     ['numbers_given_up', 'a number that does not exist', [leg('e', { result_response: 404 })]],
     ['agent_cancel', 'a click', [leg('q', { leg_type: 'agent', result_reason: 'agent_cancel' })]],
     ['do_not_call', 'what was said in a talk', [leg('k'), said('do_not_call')]],
+    ['answered', 'a talk that did not count, and no attempt is left', [leg('b'), leg('t'), leg('k'), said('mark_as_unanswered')]],
   ])('%s follows from %s', (reason, _why, rows) => {
     expect(contradiction(reason, rows)).toBeNull();
   });
