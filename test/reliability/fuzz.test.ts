@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type ApiProcess, startApiProcess } from '../kit/api-process.ts';
+import { startApiProcess } from '../kit/api-process.ts';
 import { eventually } from '../kit/eventually.ts';
 import { Client, type FuzzAnswer, isRefused, shown, wrongWith } from '../kit/fuzz/answers.ts';
 import { type ApiDocument, type Operation, readDocument } from '../kit/fuzz/document.ts';
@@ -28,14 +28,14 @@ const log = process.env.FUZZ_LOG ? console.log : () => undefined;
 
 const CALLERS = [...Array<string>(12).fill('admin'), ...Array<string>(4).fill('agent'), 'manager', 'manager', 'operator', 'operator', 'nobody', 'unknown'];
 
-let api: ApiProcess;
+const simulator = await SimulatorProcess.start({ speed: 20 });
+// Not within a hook: what it leaves to be done after all would not be done.
+const api = await startApiProcess({ settings: { SIMULATOR_URL: simulator.url } });
 let client: Client;
 let world: World;
 let document: ApiDocument;
 
 beforeAll(async () => {
-  const simulator = await SimulatorProcess.start({ speed: 20 });
-  api = await startApiProcess({ settings: { SIMULATOR_URL: simulator.url } });
   world = await makeWorld(api);
   client = new Client(api.url, world.keys);
   document = readDocument(await (await fetch(`${api.url}/openapi.json`)).text());
