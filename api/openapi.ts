@@ -118,8 +118,7 @@ function successes(route: Route): ZodOpenApiResponsesObject {
 function codesOf(route: Route): ProblemCode[] {
   const { params, query, body, method, roles, fails = [] } = route;
   const codes: (ProblemCode | false)[] = [
-    // A path whose percent-encoding is none can't be read.
-    (params !== undefined || query !== undefined || body !== undefined || method === 'post') && 'INVALID',
+    (query !== undefined || body !== undefined || method === 'post') && 'INVALID',
     roles !== 'anyone' && 'UNAUTHENTICATED',
     roles !== 'anyone' && 'FORBIDDEN',
     roles !== 'anyone' && 'TOO_MANY_REQUESTS',

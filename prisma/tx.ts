@@ -6,7 +6,6 @@ import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import type { Clock } from '../config/clock.ts';
-import { carryOn, mustBeInTime } from './deadline.ts';
 import type { PrismaClient } from './generated/client.ts';
 import { writeEvents, type NewEvent } from './events.ts';
 
@@ -21,15 +20,11 @@ export interface Db {
   pool: Pool;
   prisma: PrismaClient;
   clock: Clock;
-  /** Name of the worker whose it is; none: the API's. */
-  worker?: string;
 }
 
 export interface Tx {
   /** The transaction's time, one for all its statements. */
   readonly now: Date;
-  /** The worker that makes it; null: the API. */
-  readonly worker: string | null;
   rows<T extends object>(sql: Sql): Promise<T[]>;
   /** The first row, or undefined. */
   row<T extends object>(sql: Sql): Promise<T | undefined>;
@@ -47,7 +42,7 @@ export interface Tx {
 const REPEATABLE = new Set(['40001', '40P01']);
 const MAX_TRIES = 5;
 
-export async function inTx<T>(db: Pick<Db, 'pool' | 'clock' | 'worker'>, work: (tx: Tx) => Promise<T>): Promise<T> {
+export async function inTx<T>(db: Pick<Db, 'pool' | 'clock'>, work: (tx: Tx) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await once(db, work);
@@ -57,7 +52,7 @@ export async function inTx<T>(db: Pick<Db, 'pool' | 'clock' | 'worker'>, work: (
   }
 }
 
-async function once<T>(db: Pick<Db, 'pool' | 'clock' | 'worker'>, work: (tx: Tx) => Promise<T>): Promise<T> {
+async function once<T>(db: Pick<Db, 'pool' | 'clock'>, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await db.pool.connect();
   const events: NewEvent[] = [];
   const callbacks: (() => void)[] = [];
@@ -65,11 +60,9 @@ async function once<T>(db: Pick<Db, 'pool' | 'clock' | 'worker'>, work: (tx: Tx)
   let result: T;
   try {
     await client.query('BEGIN');
-    result = await work(open(client, db, events, callbacks));
+    result = await work(open(client, db.clock.now(), events, callbacks));
     await writeEvents(client, events);
-    mustBeInTime();
     await client.query('COMMIT');
-    carryOn();
   } catch (error) {
     // A connection that can't even roll back is thrown away, not returned to the pool.
     await client.query('ROLLBACK').catch((e: Error) => (broken = e));
@@ -81,10 +74,9 @@ async function once<T>(db: Pick<Db, 'pool' | 'clock' | 'worker'>, work: (tx: Tx)
   return result;
 }
 
-function open(client: PoolClient, { clock, worker }: Pick<Db, 'clock' | 'worker'>, events: NewEvent[], callbacks: (() => void)[]): Tx {
+function open(client: PoolClient, now: Date, events: NewEvent[], callbacks: (() => void)[]): Tx {
   return {
-    now: clock.now(),
-    worker: worker ?? null,
+    now,
     rows: async <R extends object>(sql: Sql) => (await client.query<R>(sql)).rows,
     row: async <R extends object>(sql: Sql) => (await client.query<R>(sql)).rows[0],
     run: async (sql) => (await client.query(sql)).rowCount ?? 0,

@@ -164,7 +164,6 @@ function presence({ db, matching }: Deps): Route[] {
       params: idParams,
       response: heartbeat,
       repeats: 'natural',
-      lasting: false,
       async handle({ params: { id }, caller }) {
         mustBeOwn(caller, id);
         const renewed = await matching.renewLease([id]);
@@ -183,7 +182,6 @@ function presence({ db, matching }: Deps): Route[] {
       response: streamTicket,
       statuses: [201],
       repeats: 'natural',
-      lasting: false,
       async handle({ params: { id }, caller }) {
         mustBeOwn(caller, id);
         await mustExist(id);

@@ -47,7 +47,6 @@ export function simulatorRoutes({ db, telephony }: Deps): Route[] {
         tag: TAG,
         summary,
         roles: [...MANAGERS, 'agent'],
-        lasting: false,
         params: phoneParams,
         ...(body ? { body } : {}),
         response: phoneState,

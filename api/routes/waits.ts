@@ -110,8 +110,6 @@ const checkRoute = (deps: Deps): Route =>
     params: idParams,
     response: campaignCheck,
     repeats: 'natural',
-    lasting: false,
-    whenLate: 'waited_for',
     handle: async ({ params: { id } }) => ok(await check(deps, id)),
   });
 
@@ -187,7 +185,7 @@ async function told(deps: Deps, id: string): Promise<object> {
   if (state === 'new') await listChanged(deps, campaign_id);
   else {
     await workflows.signal({ contactId: id, round }, moved, {}).catch((error: unknown) => {
-      log.warn({ err: error, contact: id }, 'a contact was not told that it was moved: in Temporal it waits for the time before');
+      log.warn({ err: error, contact: id }, 'a contact was not told that it was moved; the sweep tells it');
     });
   }
   await matching.matchCampaign(campaign_id);
