@@ -332,7 +332,7 @@ async function untilAnswered(
     } else if (wanted && wanted.untilMs <= 0) {
       lackedSince ??= performance.now();
       if (performance.now() - lackedSince >= LACKS_TWICE_MS) await telephony.hangUp(leg.id, wanted.reason);
-    }
+    } else lackedSince = null; // what lacks next, the confirmation after the audio, has its own second look
     await adopted?.check(watch.row);
     const untilMs = wanted?.untilMs ?? (withdrawnSince === null ? HEARTBEAT_MS : DECIDED_WITHIN_MS / 4);
     await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
