@@ -1,7 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
-/** One tier of tests: `test/<name>/`. What the servers of a tier are is written in test/kit/global.ts. */
-function tier(name: string, timeoutS: number, globalSetup: string[] = []) {
+/**
+ * One tier of tests: `test/<name>/`. What the servers of a tier are is written in test/kit/global.ts. `groupOrder`: tiers of a
+ * higher one come when all others are through.
+ */
+function tier(name: string, timeoutS: number, globalSetup: string[] = [], groupOrder = 0) {
   return {
     extends: true as const,
     test: {
@@ -10,6 +13,7 @@ function tier(name: string, timeoutS: number, globalSetup: string[] = []) {
       testTimeout: timeoutS * 1000,
       hookTimeout: Math.max(timeoutS, 60) * 1000,
       globalSetup,
+      sequence: { groupOrder },
     },
   };
 }
@@ -21,6 +25,8 @@ export default defineConfig({
     // The Temporal SDK's native part does not survive worker threads that come and go.
     pool: 'forks',
     passWithNoTests: true,
+    // Most of the time tests wait for something.
+    maxWorkers: 2,
     teardownTimeout: 20_000, // servers are ended, and their data removed
     projects: [
       tier('unit', 5),
@@ -28,6 +34,8 @@ export default defineConfig({
       tier('replay', 30, servers),
       tier('e2e', 60, servers),
       tier('asterisk', 60, servers),
+      // Last, as it leaves the machine no rest.
+      tier('reliability', 60, servers, 1),
     ],
   },
 });

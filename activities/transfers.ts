@@ -6,7 +6,6 @@
  * The rows say what is to be so, and are written before the switch is asked. Whoever comes back after a crash reads them and
  * says the same to the switch once more.
  */
-import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { ResultReason } from '../domain/codes.ts';
 import { legId, MOST_NUMBER_TRANSFERS, transferLegId } from '../domain/ids.ts';
@@ -19,7 +18,7 @@ import { lockAgent, lockAgentOfOffer, lockNumbers, shareDials } from '../matchin
 import { type Db, inTx, type Sql, type Tx } from '../prisma/tx.ts';
 import type { EndWhy, Telephony } from '../telephony/telephony.ts';
 import { TelephonyUnavailable } from '../telephony/unavailable.ts';
-import { adoption, type CallDeps, HEARTBEAT_MS, insertLeg, isForbidden, missing, send } from './calls.ts';
+import { adopt, adoption, type CallDeps, HEARTBEAT_MS, insertLeg, isForbidden, missing, nextChange, send } from './calls.ts';
 import type { OpenOffer } from './contacts.ts';
 import { recordLiveWait } from './live-wait.ts';
 import { contextOf, endUnrung } from './offers.ts';
@@ -288,7 +287,9 @@ async function beginTarget(tx: Tx, transferId: string): Promise<{ fresh: boolean
   if (transfer.state !== 'ringing') return { fresh: false };
   const offer = (await tx.row<sql.OfferRow>(sql.readOffer(transfer.target_offer_id ?? transfer.offer_id)))!;
   const id = transfer.leg_id ?? legId(offer.call_id, offer.offer_no, 'agent');
-  if (await tx.row(sql.readLeg(id))) return { fresh: false };
+  const found = await tx.row<sql.LegRow>(sql.readLeg(id));
+  if (found) await adopt(tx, found);
+  if (found) return { fresh: false };
   // It may have been listed since the transfer was begun.
   if (transfer.to_number && (await mustNotBeCalled(tx, transfer.to_number))) return { fresh: false };
   if (transfer.target_offer_id) {
@@ -341,14 +342,13 @@ async function untilSettled(
     const outcome = await take(deps, now, transferStep(nowOf(now, target)));
     if (outcome) return outcome;
     if (now.target) await adopted?.check(now.target);
-    if (now.offer?.withdrawn && now.target?.answered_at) {
-      // Whoever has withdrawn it hangs up, or finds it answered and takes that back.
+    if (now.offer?.withdrawn && now.target?.ended_at === null) {
+      // Whoever has withdrawn it hangs up, or finds it answered and takes that back; unless that one has died over it.
       withdrawnSince ??= performance.now();
       const isLate = performance.now() - withdrawnSince > DECIDED_WITHIN_MS;
       if (isLate) await deps.telephony.hangUp(now.target.id, now.offer.withdrawn as ResultReason);
     } else withdrawnSince = null;
-    await Promise.race([watch.next(Math.min(HEARTBEAT_MS, Math.max(untilMs, 50))), Context.current().cancelled]);
-    Context.current().heartbeat();
+    await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
   }
 }
 

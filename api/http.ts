@@ -10,6 +10,7 @@ import type { Matching } from '../matching/matching.ts';
 import type { Db } from '../prisma/tx.ts';
 import type { Addresses } from '../webhooks/addresses.ts';
 import type { Workflows } from '../workflows/client.ts';
+import type { Subject } from './audit.ts';
 import type { Caller, Role } from './auth.ts';
 import type { Listener } from './listener.ts';
 import { invalid } from './problems.ts';
@@ -78,6 +79,15 @@ export interface Route {
    * repeat does no harm · `secretless`, its answer without the fields `key` and `secret`, which are shown once.
    */
   repeats?: 'stored' | 'natural' | 'secretless';
+  /** False for what leaves nothing that lasts: of a POST that only asks, or keeps somebody logged on, there is no audit. */
+  lasting?: boolean;
+  /** Of which kind the thing is that it changes, where the path begins with another; its id is the answer's. */
+  subject?: Subject;
+  /**
+   * What becomes of a request that was not carried out in time, and so is answered 503: it is given up (default) · it is
+   * carried out all the same, as it keeps somebody from being called · no time is set, as it may read a whole list.
+   */
+  whenLate?: 'given_up' | 'carried_out' | 'waited_for';
   /** `sent`: the handler has written to `res` itself. */
   handle(input: Input<never, never, never>): Promise<Reply | 'sent'>;
 }

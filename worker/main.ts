@@ -1,7 +1,7 @@
 /** Process entry of a worker: `node worker/main.ts`. */
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { loadConfig, requireWorker } from '../config/config.ts';
-import { createLogger } from '../config/log.ts';
+import { createLogger, withoutShapes } from '../config/log.ts';
 import { startWorker } from './worker.ts';
 
 const HELP = `A Dialwright worker: carries out contacts and campaigns, and holds a telephony node.
@@ -47,6 +47,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.stderr.write(withoutShapes(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`));
   process.exit(1);
 });

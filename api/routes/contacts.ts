@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { lookAt } from '../../activities/do-not-call-sql.ts';
+import { repair, repairTools } from '../../activities/repair.ts';
 import { type LegCode, SIP_TABLE } from '../../domain/codes.ts';
 import { numbersOf } from '../../domain/do-not-call.ts';
 import { AppError } from '../../domain/errors.ts';
@@ -100,6 +101,7 @@ export function contactRoutes(deps: Deps): Route[] {
       description:
         'A contact that is there keeps its id, history and place. One that is disabled or done is not revived.',
       roles: MANAGERS,
+      subject: 'contact',
       params: keyParams,
       body: contactPut,
       response: contact,
@@ -139,19 +141,21 @@ export function contactRoutes(deps: Deps): Route[] {
       response: contact,
       fails: ['CONFLICT'],
       async handle({ params: { id }, body }) {
-        const { campaign_id } = await find(deps, id);
-        const campaign = await campaignOf(deps, campaign_id);
-        const changed = await inTx(db, async (tx) => {
-          const changes = await readNumbers(tx, body, campaign);
-          const row = await tx.row<ContactRow>(sql.lockContact(id));
-          if (!row || row.deleted_at) throw notFound('contact');
-          return write(tx, row, { ...row, ...changes });
-        });
-        return ok(contactJson(await afterWrite(deps, changed)));
+        return ok(contactJson(await afterWrite(deps, await change(deps, id, body))));
       },
     }),
     ...endingRoutes(deps),
   ];
+}
+
+async function change(deps: Deps, id: string, body: z.output<typeof contactChange>) {
+  const campaign = await campaignOf(deps, (await find(deps, id)).campaign_id);
+  return inTx(deps.db, async (tx) => {
+    const changes = await readNumbers(tx, body, campaign);
+    const row = await tx.row<ContactRow>(sql.lockContact(id));
+    if (!row || row.deleted_at) throw notFound('contact');
+    return write(tx, row, { ...row, ...changes });
+  });
 }
 
 /** Disable, delete, enable. */
@@ -167,6 +171,7 @@ function endingRoutes(deps: Deps): Route[] {
       params: bigIdParams,
       response: contact,
       fails: ['CONFLICT', 'CONTACT_CLOSED'],
+      whenLate: 'carried_out',
       async handle({ params: { id }, caller, requestKey }) {
         const row = await endContact(deps, id, { reason: 'disabled', by: by(caller) }, requestKey);
         if (row.state === 'done') {
@@ -182,6 +187,8 @@ function endingRoutes(deps: Deps): Route[] {
       summary: 'Take a contact off the list; its calls stay in the raw data',
       roles: MANAGERS,
       params: bigIdParams,
+      fails: ['CONTACT_CLOSED'],
+      whenLate: 'carried_out',
       async handle({ params: { id }, caller, requestKey }) {
         await endContact(deps, id, { reason: 'deleted', by: by(caller) }, requestKey);
         await db.pool.query(sql.markDeleted(db.clock.now(), id));
@@ -326,12 +333,12 @@ async function write(tx: Tx, before: ContactRow, after: sql.ContactData): Promis
 
 /**
  * A contact that was just written: ended if a number of it is listed, which is looked at after that commit, since the list may
- * change at the same moment; else its campaign is told. Returns it as it is then.
+ * change at the same moment. Its campaign is told. Returns it as it is then.
  */
 async function afterWrite(deps: Deps, row: ContactRow): Promise<ContactRow> {
   const { rowCount } = await deps.db.pool.query(sql.listedNumber(numbersOf(row)));
-  if (rowCount === 0 || row.closed_at) await listChanged(deps, row.campaign_id);
-  else await endContactsOf(deps, numbersOf(row));
+  if (rowCount && !row.closed_at) await endContactsOf(deps, numbersOf(row));
+  await listChanged(deps, row.campaign_id);
   return find(deps, row.id);
 }
 
@@ -367,6 +374,9 @@ async function endContact(deps: Deps, id: string, ending: Ending, requestKey: st
       const after = await find(deps, id);
       if (!closed || after.state === 'disabled' || after.state === 'done') return after;
       if (after.state !== 'starting' && after.state !== 'new') {
+        // Its workflow is no more, so it is closed here.
+        const outcome = await repair(repairTools(deps), { contactId: id, round: row.round }, { closedBy: ending.by });
+        if (outcome === 'repaired') return find(deps, id);
         throw new AppError('CONTACT_CLOSED', 'nothing is under way for this contact', { state: after.state });
       }
     }

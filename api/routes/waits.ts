@@ -110,6 +110,8 @@ const checkRoute = (deps: Deps): Route =>
     params: idParams,
     response: campaignCheck,
     repeats: 'natural',
+    lasting: false,
+    whenLate: 'waited_for',
     handle: async ({ params: { id } }) => ok(await check(deps, id)),
   });
 
@@ -185,7 +187,7 @@ async function told(deps: Deps, id: string): Promise<object> {
   if (state === 'new') await listChanged(deps, campaign_id);
   else {
     await workflows.signal({ contactId: id, round }, moved, {}).catch((error: unknown) => {
-      log.warn({ err: error, contact: id }, 'a contact was not told that it was moved; the sweep tells it');
+      log.warn({ err: error, contact: id }, 'a contact was not told that it was moved: in Temporal it waits for the time before');
     });
   }
   await matching.matchCampaign(campaign_id);

@@ -152,11 +152,12 @@ describe('what is queued', () => {
     expect(await contact.attribute('ContactState')).toBe('queued');
   });
 
-  it('is shown as queued after a retry was due', async () => {
-    const contact = await rig.waiting(Date.now() + 50);
-    await contact.reaches('queued');
+  it('is shown as waiting after a retry, until it is offered', async () => {
+    const contact = await rig.waiting(Date.now() - 50);
+    expect(await contact.attribute('ContactState')).toBe('waiting');
+    await contact.rings();
 
-    expect(await contact.attribute('ContactState')).toBe('queued');
+    expect(await contact.attribute('ContactState')).toBe('offered');
   });
 });
 
