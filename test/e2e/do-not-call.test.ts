@@ -132,7 +132,7 @@ describe.each([
     await listIt(anna, home);
     expect((await s.contact()).state).toBe('talking');
     await s.phone(anna, 'hang-up');
-    await s.until('wrap_up');
+    await s.agentIs('wrap_up'); // a readiness sooner than it counts for after it
     await s.ready();
     await s.until('disabled');
     await isOver(s, 'i q:q a:k c:k');
@@ -205,7 +205,7 @@ describe('a number listed', () => {
     await s.ready();
     await s.ringing();
     await s.phone(s.agents[0]!.phone, 'answer');
-    await s.until('dialling');
+    await alerting(s);
     expect(await s.dialled(anna)).toBe(1);
   });
 });
@@ -354,7 +354,7 @@ describe('who listed a number and died is stood in for by a worker', () => {
     await listAndDie(anna);
     await eventually(async () => (await s.contact()).ended_reason === 'do_not_call');
     await s.phone(anna, 'hang-up');
-    await s.until('wrap_up');
+    await s.agentIs('wrap_up'); // a readiness sooner than it counts for after it
     await s.ready();
     await s.until('disabled');
     await isOver(s, 'i q:q a:k c:k');
