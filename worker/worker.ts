@@ -1,6 +1,6 @@
 /** The worker process, wired: workflows, activities, its telephony node and the sweep; started and stopped in order. */
 import { Client, Connection } from '@temporalio/client';
-import { NativeConnection, Worker, type WorkerOptions, type WorkflowBundleOption } from '@temporalio/worker';
+import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { createCampaignActivities } from '../activities/campaigns.ts';
 import { createContactActivities } from '../activities/contacts.ts';
@@ -19,6 +19,7 @@ import { createSimulatorTelephony } from '../telephony/simulator/adapter.ts';
 import type { Telephony } from '../telephony/telephony.ts';
 import { createWorkflows } from '../workflows/client.ts';
 import { createTemporalFence } from '../workflows/fence.ts';
+import { workflowBundle } from './bundle.ts';
 import { failuresAsCodes } from './failures.ts';
 import { keepFence, untilOpen } from './fence.ts';
 import { keepNode } from './node.ts';
@@ -36,12 +37,7 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
-/** Starts a worker. `workflowBundle` spares building it (tests). */
-export async function startWorker(
-  config: WorkerConfig,
-  log: Logger,
-  options: { workflowBundle?: WorkflowBundleOption } = {},
-): Promise<RunningWorker> {
+export async function startWorker(config: WorkerConfig, log: Logger): Promise<RunningWorker> {
   const { temporalAddress: address, temporalNamespace: namespace, taskQueue } = config;
   const connection = await NativeConnection.connect({ address });
   const clientConnection = await Connection.connect({ address });
@@ -64,7 +60,7 @@ export async function startWorker(
     ...createTransferSteps({ db, matching }),
     ...createCampaignActivities({ db, matching, workflows, log }),
   };
-  const worker = await Worker.create({ ...settings(config, log), ...bundle(options), connection, activities });
+  const worker = await Worker.create({ ...settings(config, log), workflowBundle: await workflowBundle(), connection, activities });
   // Whoever has looked at the demo first must not call people at night.
   if (config.phones.adapter !== 'simulator') await narrowLegalHours(db, log);
   const node = keepNode({
@@ -128,9 +124,6 @@ function settings({ temporalNamespace: namespace, taskQueue, contactsCached }: W
     shutdownGraceTime: '2s',
   } satisfies Partial<WorkerOptions>;
 }
-
-const bundle = ({ workflowBundle }: { workflowBundle?: WorkflowBundleOption }) =>
-  workflowBundle ? { workflowBundle } : { workflowsPath: new URL('../workflows/index.ts', import.meta.url).pathname };
 
 /** Where people look, why nobody is called: beside the node (`/readyz`). */
 async function tellTrouble(db: Db, { telephonyNode, workerId }: WorkerConfig, limits: sql.NodeLimits, trouble: string) {

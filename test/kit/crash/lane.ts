@@ -170,7 +170,7 @@ function workersOf(db: Db, simulated: SimulatedSwitch, logFile: string, environm
 
   async function startWorker(): Promise<CrashWorker> {
     const env = { ...environment, WORKER_ID: `worker-${++started}` };
-    const worker = await CrashWorker.start(env, inject('workflowBundlePath'), logFile);
+    const worker = await CrashWorker.start(env, logFile);
     workers.push(worker);
     return worker;
   }

@@ -153,5 +153,5 @@ Runtime.install({
   ),
   shutdownSignals: [],
 });
-await startWorker(config, log, { workflowBundle: { codePath: process.argv[2]! } });
+await startWorker(config, log);
 tell({ type: 'started' });

@@ -25,16 +25,16 @@ export class CrashWorker {
   /** Set when it ends without having been asked to. */
   #failed: string | null = null;
 
-  /** `bundle`: file of the workflows' code. `log`: file to which its lines are added. */
-  static async start(env: Record<string, string>, bundle: string, log: string): Promise<CrashWorker> {
-    const worker = new CrashWorker(env, bundle, log);
+  /** `log`: file to which its lines are added. */
+  static async start(env: Record<string, string>, log: string): Promise<CrashWorker> {
+    const worker = new CrashWorker(env, log);
     await worker.#told('started');
     return worker;
   }
 
-  private constructor(env: Record<string, string>, bundle: string, log: string) {
+  private constructor(env: Record<string, string>, log: string) {
     const output = openSync(log, 'a');
-    this.#child = fork(MAIN, [bundle], { env, stdio: ['ignore', output, output, 'pipe', 'ipc'] });
+    this.#child = fork(MAIN, [], { env, stdio: ['ignore', output, output, 'pipe', 'ipc'] });
     closeSync(output);
     running.add(this.#child);
     const lines = createInterface({ input: this.#child.stdio[3] as Readable });
