@@ -51,6 +51,7 @@ describe('the plan', () => {
     expect(planned(1).filter(({ how }) => how === 'killed').map(({ point }) => point)).toContain('before activity ring #2');
     expect(planned(1).filter(({ how }) => how === 'frozen').map(({ point }) => point)).toEqual(run.filter((_, n) => n !== 6));
     expect(planned(0.3)).toEqual(planned(0.3));
+    expect(planned(1).filter(({ point, isSure }) => isSure && !point.endsWith(' #1'))).toEqual([]);
   });
 
   test('names what is reached', () => {

@@ -82,17 +82,20 @@ async function ofEnd({ lane, contactId, scenario }: Stage): Promise<string[]> {
 
 async function ofTemporal({ lane, contactId, now, scene }: Stage): Promise<string[]> {
   const { workflow } = lane.client;
-  const handle = workflow.getHandle(contactWorkflowId(contactId, now.contact.round));
-  // It completes after the rows that say so.
-  const isOver = async () => (await handle.describe()).status.name !== 'RUNNING';
+  const contact = workflow.getHandle(contactWorkflowId(contactId, now.contact.round));
+  const campaign = workflow.getHandle(campaignWorkflowId(scene.campaign));
+  const wrong = async (): Promise<string[]> => {
+    const { status } = await contact.describe();
+    const activities = (await campaign.describe()).raw.pendingActivities?.length ?? 0;
+    return [
+      ...(status.name === 'COMPLETED' ? [] : [`the contact's workflow is ${status.name}`]),
+      ...(activities === 0 ? [] : [`${activities} activities of the campaign are under way`]),
+    ];
+  };
+  // They end after the rows that say so: what the dead worker was at is tried again when it has sent no heartbeat for a while.
+  const isOver = async () => (await wrong()).length === 0;
   await eventually(isOver, { withinMs: COMPLETES_WITHIN_MS, everyMs: 200 }).catch(() => undefined);
-  const contact = await handle.describe();
-  const campaign = await workflow.getHandle(campaignWorkflowId(scene.campaign)).describe();
-  const wrong: string[] = [];
-  if (contact.status.name !== 'COMPLETED') wrong.push(`the contact's workflow is ${contact.status.name}`);
-  const activities = campaign.raw.pendingActivities?.length ?? 0;
-  if (activities > 0) wrong.push(`${activities} activities of the campaign are under way`);
-  return wrong;
+  return wrong();
 }
 
 const LEGS = `SELECT l.id, l.result_code AS code, l.result_reason AS reason,

@@ -14,7 +14,7 @@ export interface Recorded {
 }
 
 export interface Planned extends Crash {
-  /** Both calls have passed it. */
+  /** Both calls have passed it, and any will: how often one comes by again is a matter of time. */
   isSure: boolean;
 }
 
@@ -32,11 +32,12 @@ export function plan(recorded: Recorded[], idle: string[], { seed, share }: { se
     for (const point of new Set([...first, ...second])) {
       if (taken.has(point) || (again.has(nameOf(point)) && !point.endsWith(' #1'))) continue;
       taken.add(point);
-      const isSure = first.includes(point) && second.includes(point) && !again.has(nameOf(point));
+      const isFirst = point.endsWith(' #1');
+      const isSure = isFirst && first.includes(point) && second.includes(point) && !again.has(nameOf(point));
       const random = seededRandom(`${seed}/${point}`);
       const isDrawn = random() < share;
       const isRepeated = repeated.every((points) => points.has(point));
-      if (!isRepeated && (isDrawn || point.endsWith(' #1'))) crashes.push({ scenario, point, how: 'killed', isSure });
+      if (!isRepeated && (isFirst || isDrawn)) crashes.push({ scenario, point, how: 'killed', isSure });
       if (random() < share) crashes.push({ scenario, point, how: 'frozen', isSure });
     }
   }

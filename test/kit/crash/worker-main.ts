@@ -6,6 +6,7 @@
  * to a workflow. Each is told on descriptor 3, a line of JSON each; which one is to be the last comes over IPC.
  */
 import { writeSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Connection } from '@temporalio/client';
@@ -154,4 +155,6 @@ Runtime.install({
   shutdownSignals: [],
 });
 await startWorker(config, log);
+// Whoever is killed writes none when it ends.
+flushCompileCache();
 tell({ type: 'started' });
