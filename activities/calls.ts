@@ -322,35 +322,57 @@ async function untilAnswered(
   const { telephony, db } = deps;
   const adopted = isCertain ? null : adoption(deps);
   const decision = lateDecision(telephony);
+  const lacking = lackOf(deps);
   let withdrawnSince: number | null = null;
-  let lackedSince: number | null = null;
   for (;;) {
     const leg = await upToDate(deps, watch);
     if (leg.ended_at) return offerOver((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!);
-    const wanted = leg.answered_at ? await missing(deps, offerId, context, leg) : null;
-    if (leg.answered_at && !wanted) {
+    const lacksForMs = leg.answered_at ? await lacking.look(offerId, context, leg) : null;
+    if (leg.answered_at && lacksForMs === null) {
       if (await inTx(db, (tx) => noteAgentAnswered(tx, offerId))) return { kind: 'answered' };
       // Withdrawn at the same moment: whoever did so hangs up, or finds the phone answered and takes it back.
       withdrawnSince ??= performance.now();
       if (performance.now() - withdrawnSince > DECIDED_WITHIN_MS) await telephony.hangUp(leg.id, 'call_over');
-    } else if (wanted && wanted.untilMs <= 0) {
-      lackedSince ??= performance.now();
-      if (performance.now() - lackedSince >= LACKS_TWICE_MS) await telephony.hangUp(leg.id, wanted.reason);
-    } else lackedSince = null; // what lacks next, the confirmation after the audio, has its own second look
+    }
     if (!leg.answered_at) await decision.carryOut((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!, leg);
     await adopted?.check(watch.row);
-    const untilMs = wanted?.untilMs ?? (withdrawnSince === null ? HEARTBEAT_MS : DECIDED_WITHIN_MS / 4);
+    const untilMs = lacksForMs ?? (withdrawnSince === null ? HEARTBEAT_MS : DECIDED_WITHIN_MS / 4);
     await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
   }
 }
 
-/** What an answered agent's leg still lacks, and for how long it may. */
-export async function missing(
+/** Hangs up an answered agent who lacks something for too long, at the second look. */
+export function lackOf(deps: Pick<CallDeps, 'db' | 'telephony'>) {
+  let first: { reason: Lack['reason']; at: number } | null = null;
+  return {
+    /** In how many ms to look again; null: the agent is there. */
+    async look(offerId: string, context: sql.CallContext, leg: sql.LegRow): Promise<number | null> {
+      const lack = await missing(deps, offerId, context, leg);
+      if (!lack || lack.untilMs > 0) {
+        first = null;
+        return lack && lack.untilMs;
+      }
+      if (first?.reason !== lack.reason) first = { reason: lack.reason, at: performance.now() };
+      const leftMs = first.at + LACKS_TWICE_MS - performance.now();
+      if (leftMs > 0) return leftMs;
+      await deps.telephony.hangUp(leg.id, lack.reason);
+      return LACKS_TWICE_MS;
+    },
+  };
+}
+
+interface Lack {
+  reason: 'no_media' | 'not_confirmed';
+  /** It may lack for so long yet. */
+  untilMs: number;
+}
+
+async function missing(
   { db, telephony }: Pick<CallDeps, 'db' | 'telephony'>,
   offerId: string,
   context: sql.CallContext,
   leg: sql.LegRow,
-): Promise<{ reason: 'no_media' | 'not_confirmed'; untilMs: number } | null> {
+): Promise<Lack | null> {
   const since = db.clock.now().getTime() - leg.answered_at!.getTime();
   if (!leg.media_at && telephony.capabilities.mediaUp) return { reason: 'no_media', untilMs: MEDIA_WITHIN_MS - since };
   if (!mustConfirm(context)) return null;

@@ -18,7 +18,7 @@ import { lockAgent, lockAgentOfOffer, lockNumbers, shareDials } from '../matchin
 import { type Db, inTx, type Sql, type Tx } from '../prisma/tx.ts';
 import type { EndWhy, Telephony } from '../telephony/telephony.ts';
 import { TelephonyUnavailable } from '../telephony/unavailable.ts';
-import { adopt, adoption, type CallDeps, HEARTBEAT_MS, insertLeg, isForbidden, missing, nextChange, send } from './calls.ts';
+import { adopt, adoption, type CallDeps, HEARTBEAT_MS, insertLeg, isForbidden, lackOf, nextChange, send } from './calls.ts';
 import type { OpenOffer } from './contacts.ts';
 import { recordLiveWait } from './live-wait.ts';
 import { contextOf, endUnrung } from './offers.ts';
@@ -331,6 +331,7 @@ async function untilSettled(
   isCertain: boolean,
 ): Promise<TransferOutcome> {
   const adopted = isCertain ? null : adoption(deps);
+  const lacking = lackOf(deps);
   let withdrawnSince: number | null = null;
   for (let isFirst = true; ; isFirst = false) {
     const now = await look(deps, transferId);
@@ -338,7 +339,7 @@ async function untilSettled(
     if (isFirst && !isCertain && !now.transfer.ended_at) {
       await bindWaiting(deps.telephony, now.contactLeg, now.agentLeg, now.target?.ended_at === null ? now.target.id : null);
     }
-    const { target, untilMs } = await targetOf(deps, now);
+    const { target, untilMs } = await targetOf(deps, now, lacking);
     const outcome = await take(deps, now, transferStep(nowOf(now, target)));
     if (outcome) return outcome;
     if (now.target) await adopted?.check(now.target);
@@ -346,7 +347,8 @@ async function untilSettled(
       // Whoever has withdrawn it hangs up, or finds it answered and takes that back; unless that one has died over it.
       withdrawnSince ??= performance.now();
       const isLate = performance.now() - withdrawnSince > DECIDED_WITHIN_MS;
-      if (isLate) await deps.telephony.hangUp(now.target.id, now.offer.withdrawn as ResultReason);
+      const unlessAnswered = now.target.answered_at === null;
+      if (isLate) await deps.telephony.hangUp(now.target.id, now.offer.withdrawn as ResultReason, { unlessAnswered });
     } else withdrawnSince = null;
     await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
   }
@@ -361,6 +363,7 @@ function nowOf({ transfer, contactLeg, agentLeg }: Looked, target: 'calling' | '
 async function targetOf(
   deps: TransferDeps,
   { transfer, offer, target }: Looked,
+  lacking: ReturnType<typeof lackOf>,
 ): Promise<{ target: 'calling' | 'there' | 'none'; untilMs: number }> {
   const calling = { target: 'calling' as const, untilMs: HEARTBEAT_MS };
   if (!target) return offer && !offer.ended_at ? calling : { ...calling, target: 'none' };
@@ -369,10 +372,8 @@ async function targetOf(
   if (!offer || transfer.state === 'consulting') return { ...calling, target: 'there' };
   if (offer.withdrawn) return { ...calling, untilMs: DECIDED_WITHIN_MS / 4 };
   const context = (await deps.db.pool.query<sql.CallContext>(sql.callContext(offer.id))).rows[0]!;
-  const wanted = await missing(deps, offer.id, { ...context, rules: withDefaults(context.rules) }, target);
-  if (!wanted) return { ...calling, target: 'there' };
-  if (wanted.untilMs <= 0) await deps.telephony.hangUp(target.id, wanted.reason);
-  return { ...calling, untilMs: wanted.untilMs };
+  const untilMs = await lacking.look(offer.id, { ...context, rules: withDefaults(context.rules) }, target);
+  return untilMs === null ? { ...calling, target: 'there' } : { ...calling, untilMs };
 }
 
 // ---- what becomes of it ---------------------------------------------------------------------------------------------
