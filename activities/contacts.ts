@@ -7,7 +7,7 @@ import type { LegCode, ResultReason } from '../domain/codes.ts';
 import { AppError } from '../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../domain/retry.ts';
 import { rulesOfCall, type StoredRules } from '../domain/rules-of-call.ts';
-import type { DispositionAction, EndedReason } from '../domain/states.ts';
+import { type DispositionAction, type EndedReason, endStateOf } from '../domain/states.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
 import { closeWindows } from '../matching/hours-sql.ts';
@@ -250,7 +250,7 @@ async function close(tx: Tx, contact: sql.ContactRow, state: 'done' | 'disabled'
 async function closeFor(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
   const reason = contact.ended_reason!;
   if (contact.call_id) await endCalls(tx, [contact.call_id], callReason(reason));
-  return close(tx, contact, reason === 'answered' ? 'done' : 'disabled', reason, 'system');
+  return close(tx, contact, endStateOf(reason), reason, 'system');
 }
 
 /** Who was not queued is in the queue already, or must not be called. */
@@ -346,7 +346,7 @@ async function called(tx: Tx, before: sql.ContactRow, leg: sql.LegRow): Promise<
   await tx.run(sql.endCall(tx.now, leg.call_id, code, leg.result_reason));
   const said = talked ? await tx.row<sql.SaidRow>(sql.dispositionOfCall(leg.call_id)) : undefined;
   if (said?.action === 'do_not_call') return close(tx, contact, 'disabled', 'do_not_call', `agent:${said.agent_id}`);
-  if (contact.ended_reason) return close(tx, contact, 'disabled', contact.ended_reason, 'system');
+  if (contact.ended_reason) return close(tx, contact, endStateOf(contact.ended_reason), contact.ended_reason, 'system');
   if (said?.action === 'reschedule') return rescheduled(tx, contact, leg, said);
   if (talked && said?.action !== 'mark_as_unanswered') return close(tx, contact, 'done', 'answered', 'system');
   return afterAttempt(tx, contact, leg, code);

@@ -82,11 +82,15 @@ export interface OfferUp {
   offer_no: number;
   /** The offer of its queued call, and not over. */
   is_own: boolean;
+  /** Its talk is being handed on. */
+  is_moving: boolean;
 }
 
 /** Offers of a contact with something open. */
 export const offersUp = (contactId: string): Sql => ({
-  text: `SELECT o.id, o.offer_no, o.ended_at IS NULL AND o.transfer_id IS NULL AS is_own FROM offer o
+  text: `SELECT o.id, o.offer_no, o.ended_at IS NULL AND o.transfer_id IS NULL AS is_own,
+           EXISTS (SELECT 1 FROM transfer t WHERE t.offer_id = o.id AND t.ended_at IS NULL AND t.state <> 'requested') AS is_moving
+         FROM offer o
          WHERE o.contact_id = $1
            AND (o.ended_at IS NULL OR EXISTS (SELECT 1 FROM leg l WHERE l.offer_id = o.id AND l.ended_at IS NULL))
          ORDER BY o.offer_no`,

@@ -199,17 +199,21 @@ async function close(deps: RestoreDeps, { row, contactId, round, what, as, dials
   if (!row) return;
   const end = as ?? { state: 'disabled', reason: 'disabled' };
   // First of all, so that whoever begins again finds that it was to be closed, whatever of its calls has been written down by then.
-  if (!row.closed_at) await db.pool.query(restoreSql.markFinal(db.clock.now(), contactId, end.reason));
+  await inTx(db, async (tx) => {
+    if (!row.closed_at) await tx.run(restoreSql.markFinal(tx.now, contactId, end.reason));
+    if (!row.closed_at && what !== 'ended') await recordRepair(tx, { cause: 'restored', subject: `contact/${contactId}/${round}` });
+    // The list may have lost the number with the contact's end.
+    if (as?.reason === 'do_not_call') await listAgain(tx, contactId);
+  });
   let untraced = 0;
   for (const [nth, dial] of dials.entries()) if (!(await trace(deps, contactId, dial, nth))) untraced += 1;
   if (untraced > 0) await db.pool.query(restoreSql.countUntraced(db.clock.now(), contactId, untraced));
-  if (!row.closed_at) await endCall(deps, row);
+  if (row.closed_at) return;
+  await endCall(deps, row);
   await inTx(db, async (tx) => {
     const contact = await tx.row<sql.ContactRow>(sql.lockContact(contactId, round));
-    if (contact && !contact.closed_at) await closeRow(tx, contact, row.call_id, end);
-    if (what !== 'ended' && !row.closed_at) await recordRepair(tx, { cause: 'restored', subject: `contact/${contactId}/${round}` });
-    // The list may have lost the number with the contact's end.
-    if (as?.reason === 'do_not_call') await listAgain(tx, contactId);
+    // Also of one that its last call has closed: another call of it may still be queued.
+    if (contact) await closeRow(tx, contact, row.call_id, end);
   });
 }
 
@@ -288,7 +292,7 @@ async function restart(deps: RestoreDeps, row: restoreSql.ContactToJudge, delayM
   const { id: contactId, round } = row;
   const { rows: offers } = await db.pool.query<restoreSql.OfferUp>(restoreSql.offersUp(contactId));
   const own = offers.find(({ is_own }) => is_own);
-  const isHandedOn = row.state === 'talking' && !own && offers.length > 0;
+  const isHandedOn = row.state === 'talking' && offers.length > 0 && (!own || offers.some(({ is_moving }) => is_moving));
   let dueAt = dueAtOf(row);
   if (IN_CALL.includes(row.state) && !own && !isHandedOn) {
     // Its call is over, and nobody has drawn the conclusion.
@@ -301,8 +305,8 @@ async function restart(deps: RestoreDeps, row: restoreSql.ContactToJudge, delayM
   const carried = { offerNo: own ? own.offer_no - 1 : row.offer_no, stoppedOfferNo: 0, callId: row.call_id, timeline: [] };
   const startsAfterMs = IN_CALL.includes(row.state) ? 0 : delayMs;
   await workflows.restartContact({ contactId, campaignId: String(row.campaign_id), round, dueAt, carried }, startsAfterMs);
-  if (own) await workflows.signal({ contactId, round }, offered, { offerNo: own.offer_no });
-  // A talk that others have taken over can't be taken up: as of any workflow ended by force, the sweep finishes the contact.
+  if (own && !isHandedOn) await workflows.signal({ contactId, round }, offered, { offerNo: own.offer_no });
+  // A talk that others have taken over, or are about to, can't be taken up: as of any workflow ended by force, the sweep finishes the contact.
   if (isHandedOn) await executions.end(contactWorkflowId(contactId, round));
 }
 

@@ -67,7 +67,11 @@ export async function reconcileRestored(
     const isOlder = restored !== 'temporal';
     const since = savedAt && new Date(savedAt.getTime() - MARGIN_MS);
     if (isOlder && !isDryRun) await mustRemember(connection, namespace, options, restored, since);
-    if (!isDryRun) await db.pool.query(beginReconciling(restored));
+    if (!isDryRun) {
+      await db.pool.query(beginReconciling(restored));
+      // Whoever has started meanwhile: later ones wait for the fence.
+      await nobodyWorks(db);
+    }
     const found = await survey(deps, { isOlder, since, dialled: options.dialled ?? [] });
     if (isDryRun) return { standing, savedAt, survey: found };
     await reconcile(deps, found, done);

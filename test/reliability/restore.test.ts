@@ -33,10 +33,12 @@ const phoneThat = (does: unknown): string => {
   phones[made] = does;
   return made;
 };
-const people = Object.fromEntries(
-  ['talks', 'talks2', 'talks3'].map((name) => [name, phoneThat(TALKS)]).concat(['busy', 'busy2'].map((name) => [name, phoneThat(BUSY)]),
-    ['manual', 'manual2'].map((name) => [name, phoneThat(MANUAL)])),
-) as Record<'talks' | 'talks2' | 'talks3' | 'busy' | 'busy2' | 'manual' | 'manual2', string>;
+const people = {
+  ...{ talks: phoneThat(TALKS), talks2: phoneThat(TALKS), talks3: phoneThat(TALKS), talks4: phoneThat(TALKS) },
+  ...{ busy: phoneThat(BUSY), manual: phoneThat(MANUAL), manual2: phoneThat(MANUAL) },
+  // Hangs up while nobody is there to hear of it.
+  talksOn: phoneThat(phone({ kind: 'answers', after: 0.1, talks: 10 })),
+};
 
 beforeEach(async () => {
   servers = await startOwnServers();
@@ -135,10 +137,18 @@ async function everybodyHasAWorkflow(): Promise<void> {
   }
 }
 
-/** Every agent is ready, so that whoever may be called is offered; then this one's call has come and gone. */
-async function untilCalledAfterAll(scenes: Scene[], last: Scene): Promise<void> {
+/** Every agent is ready, so that whoever may be called would be offered now; only this one's contact is, and is dialled. */
+async function onlyOneIsCalled(scenes: Scene[], last: Scene): Promise<void> {
   for (const scene of scenes) await scene.ready();
   await call(last);
+  await eventually(async () => (await last.dialled(people.manual)) === 1);
+  await onlyTheseAreOpen(last);
+}
+
+/** Nobody else is in a call, waits, or will be called. */
+async function onlyTheseAreOpen(...scenes: Scene[]): Promise<void> {
+  const { rows } = await system.sql.query<{ id: string }>(`SELECT id FROM contact WHERE closed_at IS NULL ORDER BY id`);
+  expect(rows.map(({ id }) => id)).toEqual(scenes.flatMap(({ contacts }) => contacts).toSorted());
 }
 
 describe('PostgreSQL is older than Temporal', () => {
@@ -154,11 +164,16 @@ describe('PostgreSQL is older than Temporal', () => {
     const ringing = await oneContact(number());
     await ringing.ready();
     await ringing.ringing();
+    const wrapping = await oneContact(people.talks4, { rules: { wrap_up_sec: 3_600 } });
+    await call(wrapping);
+    const wrapped = await wrapping.until('wrap_up');
     for (const scene of [queued, talked, busy, disabled, listed]) await scene.until('queued');
 
     await servers.postgres.save();
     await isUp();
     // The hour that is lost.
+    await system.ok('POST', `/calls/${wrapped.call_id}/disposition`, { action: 'done', topics: [] }, { key: wrapping.agents[0]!.key });
+    await wrapping.until('done');
     await call(talked);
     await talked.until('done');
     await call(busy);
@@ -169,9 +184,10 @@ describe('PostgreSQL is older than Temporal', () => {
     const { call_id } = await listed.until('wrap_up');
     await system.ok('POST', `/calls/${call_id}/disposition`, { action: 'do_not_call', topics: [] }, { key: listed.agents[0]!.key });
     await listed.until('disabled');
-    const imported = await oneContact(number());
+    const late = number();
+    const imported = await oneContact(late);
     await call(imported);
-    await eventually(async () => (await imported.dialled()) > 0);
+    await eventually(async () => (await imported.dialled(late)) === 1);
     await ringing.phone(ringing.agents[0]!.phone, 'reject').catch(() => undefined);
     await timePasses();
     const dialledThen = (await system.ok('GET', '/simulator/dials?limit=1000')).items.filter(({ party }: Json) => party === 'contact');
@@ -192,6 +208,7 @@ describe('PostgreSQL is older than Temporal', () => {
     expect(saidOf(outcome, busy)).toBe('dialled close');
     expect(saidOf(outcome, listed)).toBe('dialled close');
     expect(saidOf(outcome, disabled)).toBe('ended close');
+    expect(saidOf(outcome, wrapping)).toBe('ended close');
     expect(saidOf(outcome, ringing)).toBe('in_call close');
     expect(saidOf(outcome, imported)).toBe('unknown_contact end');
     expect(saidOf(outcome, done)).toBeNull();
@@ -202,19 +219,19 @@ describe('PostgreSQL is older than Temporal', () => {
     await startProduct();
     expect(await talked.contact()).toMatchObject({ state: 'done', ended_reason: 'answered' });
     expect(await storyOf(system, talked.contacts[0]!)).toContain('c:k');
+    expect(await wrapping.contact()).toMatchObject({ state: 'done', ended_reason: 'answered' });
     expect(await busy.contact()).toMatchObject({ state: 'disabled', ended_by: 'system', attempts: 1 });
     expect(await disabled.contact()).toMatchObject({ state: 'disabled', ended_reason: 'disabled' });
     expect(await listed.contact()).toMatchObject({ state: 'disabled', ended_reason: 'do_not_call' });
     expect((await system.sql.query(`SELECT 1 FROM do_not_call WHERE number = $1`, [people.talks2])).rowCount).toBe(1);
     await everybodyHasAWorkflow();
     // What is lost of people's decisions they make again: nothing runs by itself.
-    const scenes = [talked, busy, disabled, listed, ringing, done, queued];
+    const scenes = [talked, busy, disabled, listed, ringing, wrapping, done, queued];
     for (const { campaign } of scenes) {
       expect((await system.ok('GET', `/campaigns/${campaign}`)).status).toBe('paused');
       await system.ok('POST', `/campaigns/${campaign}/resume`);
     }
-    await untilCalledAfterAll(scenes, queued);
-    await queued.until('dialling');
+    await onlyOneIsCalled(scenes, queued);
     const dialled = (await system.ok('GET', '/simulator/dials?limit=1000')).items.filter(({ party }: Json) => party === 'contact');
     expect(dialled.slice(0, dialledThen.length)).toHaveLength(dialledThen.length);
     expect(dialled.length).toBe(dialledThen.length + 1);
@@ -249,8 +266,7 @@ describe('both are of the same earlier time', () => {
     await startProduct();
     expect(await talked.contact()).toMatchObject({ state: 'disabled', attempts: 1 });
     for (const { campaign } of [queued, talked]) await system.ok('POST', `/campaigns/${campaign}/resume`);
-    await untilCalledAfterAll([talked], queued);
-    await queued.until('dialling');
+    await onlyOneIsCalled([talked], queued);
     expect(await system.ok('GET', '/simulator/dials?limit=1000').then(({ items }) => items.filter(({ to }: Json) => to === people.talks).length)).toBe(1);
   }, 180_000);
 });
@@ -266,7 +282,8 @@ describe.each([
     const done = await oneContact(people.talks);
     const talking = await oneContact(people.manual2);
     const wrapping = await oneContact(people.talks3, { rules: { wrap_up_sec: 3_600 } });
-    for (const scene of [queued, late, retried, done, talking, wrapping]) await scene.until('queued');
+    const talkingOn = await oneContact(people.talksOn);
+    for (const scene of [queued, late, retried, done, talking, wrapping, talkingOn]) await scene.until('queued');
     await servers.temporal.save();
     await isUp();
     await call(done);
@@ -285,6 +302,8 @@ describe.each([
     await talking.phone(people.manual2, 'answer');
     await talking.until('talking');
     await timePasses();
+    await call(talkingOn);
+    await talkingOn.until('talking');
     await stopProduct();
     await servers.temporal[put]();
     await isFenced(why);
@@ -303,20 +322,22 @@ describe.each([
     await talking.phone(people.manual2, 'hang-up');
     await talking.until('done', 0, 40_000);
     await wrapping.until('done');
+    await talkingOn.until('done', 0, 40_000);
     await everybodyHasAWorkflow();
     await call(late);
     await late.until('done');
     await call(queued);
-    await queued.until('dialling');
+    await eventually(async () => (await queued.dialled(people.manual)) === 1);
     await imported.ready();
     await imported.ringing();
     await call(retried);
     await retried.until('done');
     await retried.story('i q:q a:k c:b i q:q a:k c:b');
-    for (const who of [people.talks, people.talks2, people.talks3, people.manual, people.manual2]) {
+    for (const who of [people.talks, people.talks2, people.talks3, people.talksOn, people.manual, people.manual2]) {
       expect(await queued.dialled(who), who).toBe(1);
     }
     expect(await queued.dialled(people.busy)).toBe(2);
+    await onlyTheseAreOpen(queued, imported);
     // But for agents, whose desktops nobody plays here.
     expect((await system.sql.query(`SELECT cause FROM repair WHERE cause <> 'agent_lost'`)).rows).toEqual([]);
   }, 240_000);

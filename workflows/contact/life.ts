@@ -460,7 +460,8 @@ export class ContactLife {
   }
 
   legEnded(message: messages.LegEnded): void {
-    if (message.offerNo === this.lastOfferNo) this.talkEnd = message;
+    // It may come before the offer is taken up, where a workflow was started anew in the middle of a talk.
+    if (message.offerNo >= this.lastOfferNo) this.talkEnd = message;
   }
 
   nodeLost({ offerNo }: messages.NodeLost): void {
