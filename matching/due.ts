@@ -22,13 +22,19 @@ export async function queueDue({ db, matching, workflows }: DueDeps): Promise<Da
   const now = db.clock.now();
   const { rows } = await db.pool.query<{ id: string; campaign_id: number }>(sql.dueContacts(now, PAGE));
   let looked = 0;
-  for (const campaign of new Set(rows.map((row) => row.campaign_id))) {
-    const due = rows.filter((row) => row.campaign_id === campaign).map(({ id }) => id);
-    looked += await inTx(db, (tx) => queueOf(tx, campaign, due));
-    await matching.matchCampaign(campaign);
-    // Listed since: whoever has listed the number ends it too, but what is final already is not to wait for that.
-    if ((await db.pool.query(sql.someAreFinal(due))).rowCount) await workflows.campaignChanged(String(campaign));
+  const failures: unknown[] = [];
+  for (const [campaign, of] of Map.groupBy(rows, (row) => row.campaign_id)) {
+    const due = of.map(({ id }) => id);
+    try {
+      looked += await inTx(db, (tx) => queueOf(tx, campaign, due));
+      await matching.matchCampaign(campaign);
+      // Listed since: whoever has listed the number ends it too, but what is final already is not to wait for that.
+      if ((await db.pool.query(sql.someAreFinal(due))).rowCount) await workflows.campaignChanged(String(campaign));
+    } catch (error) {
+      failures.push(error); // others are due as well
+    }
   }
+  if (failures.length > 0) throw new AggregateError(failures, 'of some campaigns');
   // Another worker was faster, if there were none: it goes on with the next page.
   if (looked > 0) return now;
   return (await db.pool.query<{ at: Date | null }>(sql.nextDueAt(now))).rows[0]!.at;

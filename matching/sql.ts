@@ -571,14 +571,15 @@ export const nextDueAt = (now: Date): Sql => ({
 });
 
 /**
- * Those of them who still are, locked to the end of the transaction: one may have been put off, or queued, meanwhile. OFFSET 0
+ * Those of them who still are, locked to the end of the transaction: one may have been put off, or queued, meanwhile. Whom an
+ * import or a click holds comes with the next look: to wait would hold up everybody, and imports lock contacts first. OFFSET 0
  * has them looked up by their ids: by statistics from before very many came to wait, the index of who is due looks empty, and
  * would be read whole for each page.
  */
 export const lockDue = (now: Date, contactIds: string[]): Sql => ({
   name: 'lock_due',
   text: `SELECT c.id, c.queue_rank = ${RESCHEDULE_RANK} AS is_reschedule
-         FROM (SELECT * FROM contact WHERE id = ANY($2::bigint[]) ORDER BY id OFFSET 0 FOR UPDATE) AS c
+         FROM (SELECT * FROM contact WHERE id = ANY($2::bigint[]) ORDER BY id OFFSET 0 FOR UPDATE SKIP LOCKED) AS c
          WHERE ${TIMED} AND c.wait_until <= $1 AND c.ended_reason IS NULL`,
   values: [now, contactIds],
 });
