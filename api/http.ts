@@ -126,18 +126,27 @@ const MAX_INT = 2n ** 31n - 1n;
 /** The cursor is the last id given, or what stands for one; opaque, so that it may become something else. */
 const encodeCursor = (id: string): string => Buffer.from(`id:${id}`).toString('base64url');
 
+const NOT_OURS = 'is not one of ours: give the `next` of the page before, or none for the first page';
+
 /** The id after which the list goes on; `0` for its beginning. */
 export function readCursor(cursor: string | undefined, max = MAX_BIGINT): bigint {
   if (cursor === undefined) return 0n;
   const [, id] = /^id:(\d{1,19})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
-  if (id === undefined || BigInt(id) > max) {
-    throw invalid('cursor', 'is not one of ours: give the `next` of the page before, or none for the first page');
-  }
+  if (id === undefined || BigInt(id) > max) throw invalid('cursor', NOT_OURS);
   return BigInt(id);
 }
 
 /** The same for lists whose ids are PostgreSQL integers. */
 export const readIntCursor = (cursor: string | undefined): number => Number(readCursor(cursor, MAX_INT));
+
+/** Of a list in the order of time: the cursor is the time and the id of the last row. */
+export const timeCursor = ({ at, id }: { at: Date; id: string }): string => Buffer.from(`${at.getTime()}:${id}`).toString('base64url');
+
+export function readTimeCursor(cursor: string): { at: Date; id: string } {
+  const [, at, id] = /^(\d{1,15}):(\d{1,18})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
+  if (!at || !id) throw invalid('cursor', NOT_OURS);
+  return { at: new Date(Number(at)), id };
+}
 
 /** A page of a list, from one row more than is asked for. */
 export function page<T extends { id: string }>(rows: T[], limit: number): { items: T[]; next: string | null };

@@ -84,6 +84,8 @@ export const forget = (now: Date): Sql[] => [
     values: [new Date(now.getTime() - 86_400_000)],
   },
   { text: `DELETE FROM stream_ticket WHERE expires_at < $1`, values: [now] },
+  // The request was given up, and never repeated; it may name somebody's number.
+  { text: `DELETE FROM transfer WHERE state = 'requested' AND created_at < $1`, values: [new Date(now.getTime() - 86_400_000)] },
   { text: `DELETE FROM audit WHERE at < $1`, values: [new Date(now.getTime() - AUDIT_DAYS * 86_400_000)] },
   ...['campaign', 'agent', 'api_key'].map((table) => ({
     text: `UPDATE ${table} SET request_key = NULL WHERE request_key IS NOT NULL AND created_at < $1`,

@@ -36,6 +36,7 @@ import { ERASURES, eraseContact, recordingsOf, wasJustCalled } from '../erasure-
 import * as sql from '../sql.ts';
 import type { Seen } from '../waits-sql.ts';
 import { listChanged } from '../tell.ts';
+import { createTurns } from '../turns.ts';
 
 export interface ContactRow extends sql.ContactData, Partial<Seen> {
   id: string;
@@ -65,6 +66,8 @@ export interface ContactRow extends sql.ContactData, Partial<Seen> {
 
 const TAG = 'Contacts';
 const CALLS_SHOWN = 100;
+const LISTS_AT_ONCE = 4;
+const LISTS_WAITING = 100;
 /** States in which a number is, or is about to be, dialled. */
 const NUMBERS_IN_USE: readonly ContactState[] = ['offered', 'dialling', 'talking'];
 
@@ -76,6 +79,8 @@ const keyParams = z.object({ id: intId, external_id: z.string() });
 
 export function contactRoutes(deps: Deps): Route[] {
   const { db } = deps;
+  // Where few match, a page reads the whole list.
+  const inTurn = createTurns(LISTS_AT_ONCE, LISTS_WAITING, 'too many lists are asked for at once');
   return [
     route({
       method: 'get',
@@ -86,9 +91,10 @@ export function contactRoutes(deps: Deps): Route[] {
       params: idParams,
       query: listFilter,
       response: listOf(contact),
+      whenLate: 'waited_for',
       async handle({ params: { id }, query: { cursor, limit, ...filter } }) {
         const list = sql.listContacts(db.clock.now(), id, readCursor(cursor), limit + 1, filter);
-        const { rows } = await db.pool.query<ContactRow>(list);
+        const { rows } = await inTurn(() => db.pool.query<ContactRow>(list));
         if (rows.length === 0) await campaignOf(deps, id);
         return ok(page(rows.map(contactJson), limit));
       },

@@ -4,10 +4,10 @@ import { REPAIRS, type RepairCause } from '../../domain/repairs.ts';
 import { within } from '../../prisma/deadline.ts';
 import { knownMigrations } from '../../prisma/release.ts';
 import { MANAGERS, READERS } from '../auth.ts';
-import { type Deps, noContent, ok, route, type Route } from '../http.ts';
+import { type Deps, noContent, ok, readTimeCursor, route, type Route, timeCursor } from '../http.ts';
 import { openProblems } from '../open-problems.ts';
 import { forgetNode } from '../open-problems-sql.ts';
-import { invalid, notFound } from '../problems.ts';
+import { notFound } from '../problems.ts';
 import { listRepairs, type RepairRow } from '../repairs-sql.ts';
 import { listOf } from '../schemas.ts';
 import { nodeParams, problems, repair, type RepairJson, repairQuery } from '../schemas/problems.ts';
@@ -40,10 +40,10 @@ export function problemRoutes(deps: Deps): Route[] {
       query: repairQuery,
       response: listOf(repair),
       async handle({ query: { cursor, limit, ...filter } }) {
-        const before = cursor === undefined ? null : readPlace(cursor);
+        const before = cursor === undefined ? null : readTimeCursor(cursor);
         const { rows } = await db.pool.query<RepairRow>(listRepairs(before, limit + 1, filter));
         const shown = rows.slice(0, limit);
-        return ok({ items: shown.map(repairJson), next: rows.length > limit ? placeOf(shown.at(-1)!) : null });
+        return ok({ items: shown.map(repairJson), next: rows.length > limit ? timeCursor(shown.at(-1)!) : null });
       },
     }),
     route({
@@ -79,11 +79,3 @@ function subjectOf(subject: string): RepairJson['subject'] {
   return { kind, id: kind === 'contact' ? rest[0]! : rest.join('/') };
 }
 
-/** The cursor is the time and the id of the last row. */
-const placeOf = ({ at, id }: RepairRow): string => Buffer.from(`${at.getTime()}:${id}`).toString('base64url');
-
-function readPlace(cursor: string): { at: Date; id: string } {
-  const [, at, id] = /^(\d{1,15}):(\d{1,18})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
-  if (!at || !id) throw invalid('cursor', 'is not one of ours: give the `next` of the page before, or none for the first page');
-  return { at: new Date(Number(at)), id };
-}
