@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { systemClock } from '../config/clock.ts';
 import { type Config, ConfigError, loadConfig, requireRuntime, type RuntimeConfig } from '../config/config.ts';
+import { endAtLast } from '../config/ending.ts';
 import { createLogger, type Logger, withoutShapes } from '../config/log.ts';
 import { createMatching } from '../matching/matching.ts';
 import { createPool, createPrisma } from '../prisma/client.ts';
@@ -73,6 +74,7 @@ async function run(config: RuntimeConfig, log: Logger): Promise<void> {
     for (const name of ['SIGTERM', 'SIGINT']) process.once(name, resolve);
   });
   log.info({ signal }, 'API ends');
+  endAtLast(log);
   await server.close();
   await connection.close();
   log.info('Temporal connection closed');

@@ -8,6 +8,8 @@ import * as sql from './sql.ts';
 
 /** How long requests under way are waited for at the end. */
 const GRACE_MS = 12_000;
+/** Whose last request is answered is gone within this. */
+const CLOSE_IDLE_MS = 100;
 const FORGET_EVERY_MS = 3_600_000;
 /** A list of 1 GB over a slow line takes its time; one that stands still is ended by its own route. */
 const LONGEST_REQUEST_MS = 3_600_000;
@@ -54,13 +56,16 @@ export async function startApi(deps: Deps, place: Place): Promise<ApiServer> {
     async close() {
       clearInterval(forgetting);
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // On connections that clients keep requests would come and come: each of these is the last.
+      server.prependListener('request', (_, response) => response.setHeader('Connection', 'close'));
       log.info('API takes no more requests');
       await listen.close();
       log.info('streams have ended');
-      server.closeIdleConnections();
+      const closing = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_MS);
       const late = new AbortController();
       await Promise.race([closed, sleep(GRACE_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
       late.abort();
+      clearInterval(closing);
       server.closeAllConnections();
       log.info('requests have ended');
     },

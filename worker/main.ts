@@ -1,6 +1,7 @@
 /** Process entry of a worker: `node worker/main.ts`. */
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { loadConfig, requireWorker } from '../config/config.ts';
+import { endAtLast } from '../config/ending.ts';
 import { createLogger, withoutShapes } from '../config/log.ts';
 import { startWorker } from './worker.ts';
 
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       log.info({ signal }, 'worker stops');
+      endAtLast(log);
       void worker.stop();
     });
   }

@@ -2,7 +2,7 @@
 import { Agent, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterAll, describe, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, afterEach, describe, expect, inject, it, onTestFinished } from 'vitest';
 import { type ApiProcess, startApiProcess } from '../kit/api-process.ts';
 import { eventually } from '../kit/eventually.ts';
 import { Wire } from '../kit/wire.ts';
@@ -61,6 +61,7 @@ afterAll(async () => {
 });
 
 const mended = () => Promise.all([postgres.mend(), temporal.mend()]);
+afterEach(mended);
 
 interface Asked {
   method: string;
@@ -265,4 +266,15 @@ describe('memory', () => {
     }
     return read;
   }
+});
+
+// The last, as the API is gone then.
+it('ends within 30 s of SIGTERM, though nobody answers it', { timeout: 60_000 }, async () => {
+  postgres.hold();
+  temporal.hold();
+  const asked = ask(api, 'POST', '/campaigns', { name: 'At the end', country: 'NO', zone: 'UTC' }).catch(() => null);
+  const from = performance.now();
+  await api.process.stop();
+  expect(performance.now() - from).toBeLessThan(30_000);
+  await asked;
 });
