@@ -59,7 +59,7 @@ export async function play(options: Options, ground: Ground): Promise<Report> {
     const over = AbortSignal.any([stopped, broken.signal]);
     const faults = planOf({ ...options, ...stage.victims });
     const telling = tellProgress(stage, say, over);
-    await carryOut(stage, faults, say, over);
+    const done = await carryOut(stage, faults, say, over);
     stage.mend();
     await stage.whole();
     say('The last fault is over; what is not well again in 30 s is stuck');
@@ -67,9 +67,9 @@ export async function play(options: Options, ground: Ground): Promise<Report> {
     const during = [await checks.agentsAreFree(stage), await checks.workflowsLive(stage)];
     await bringToRest(stage, campaign, say);
     asker.stop();
-    const report = await judge(stage, options, faults, reader, [
+    const report = await judge(stage, options, done, reader, [
       ...during,
-      { what: 'the API answers, or says 503 and when to come again', looked: sum(asker.answers.values()), violations: asker.wrong },
+      { what: 'the API answers, or says 503 and when to come again', looked: asker.answers.get('200') ?? 0, violations: asker.wrong },
     ]);
     reader.stop();
     void telling;
@@ -85,17 +85,18 @@ export async function play(options: Options, ground: Ground): Promise<Report> {
 
 const sum = (numbers: Iterable<number>): number => [...numbers].reduce((a, b) => a + b, 0);
 
-/** Each at its time; several may be under way at once. */
-async function carryOut(stage: Stage, faults: readonly Fault[], say: Say, signal: AbortSignal): Promise<void> {
+/** Each at its time; several may be under way at once. Returns those that hit somebody. */
+async function carryOut(stage: Stage, faults: readonly Fault[], say: Say, signal: AbortSignal): Promise<Fault[]> {
   const from = performance.now();
-  const underWay: Promise<void>[] = [];
+  const underWay: Promise<boolean>[] = [];
   for (const fault of faults) {
     await sleep(Math.max(0, from + fault.atMs - performance.now()), undefined, { signal });
     const { how, victim, forMs } = fault;
     say(`${how} ${victim}${forMs ? ` for ${(forMs / 1000).toFixed(1)} s` : ''}`);
     underWay.push(stage.harm(fault));
   }
-  await Promise.all(underWay);
+  const hits = await Promise.all(underWay);
+  return faults.filter((_, n) => hits[n]);
 }
 
 async function tellProgress({ sql }: Stage, say: Say, signal: AbortSignal): Promise<void> {

@@ -129,12 +129,13 @@ export class Stage {
 
   // ---- faults ----------------------------------------------------------------------------------------------------------
 
-  /** Resolves when the fault is over. */
-  async harm(fault: Fault): Promise<void> {
+  /** Resolves when the fault is over; false: the victim was down, so nothing was done. */
+  async harm(fault: Fault): Promise<boolean> {
     const harm = { victim: fault.victim, from: Date.now(), to: Infinity };
     this.#harms.push(harm);
-    await this.#inflict(fault);
+    const isDone = await this.#inflict(fault);
     harm.to = Date.now();
+    return isDone;
   }
 
   /** Whether a switch, or the way to it, was under a fault then (epoch ms): what it was asked it may have done later. */
@@ -143,7 +144,7 @@ export class Stage {
     return this.#harms.some(({ victim, from, to }) => concerns(victim) && from <= at && at <= to + TOLD_WITHIN_MS);
   }
 
-  async #inflict(fault: Fault): Promise<void> {
+  async #inflict(fault: Fault): Promise<boolean> {
     const { how, victim, forMs } = fault;
     if (how === 'kill') return this.#kill(victim);
     if (how === 'freeze') return this.#freeze(fault);
@@ -151,6 +152,7 @@ export class Stage {
     wire.begin(how);
     await this.#while(forMs);
     wire.end(how);
+    return true;
   }
 
   /** Everything as it should be, at once. */
@@ -186,17 +188,18 @@ export class Stage {
     return this.#supervisor.pid(name);
   }
 
-  #kill(name: string): void {
+  #kill(name: string): boolean {
     const pid = this.#pid(name);
-    if (pid === undefined) return;
+    if (pid === undefined) return false;
     // Those of PostgreSQL that stand still do not notice that their first process is gone, and keep the next one from starting.
     const all = name === 'postgres' ? [pid, ...childrenOf(pid)] : [pid];
     for (const one of all) signal(one, 'SIGKILL');
+    return true;
   }
 
-  async #freeze(fault: Fault): Promise<void> {
+  async #freeze(fault: Fault): Promise<boolean> {
     const pid = this.#pid(fault.victim);
-    if (pid === undefined) return;
+    if (pid === undefined) return false;
     // PostgreSQL is many processes, and its first does none of the work.
     const all = fault.victim === 'postgres' ? [pid, ...childrenOf(pid)] : [pid];
     for (const one of all) {
@@ -208,6 +211,7 @@ export class Stage {
       this.#frozen.delete(one);
       signal(one, 'SIGCONT');
     }
+    return true;
   }
 
   async #while(ms: number): Promise<void> {

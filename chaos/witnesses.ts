@@ -30,7 +30,7 @@ export function startReader({ apiByWire, adminKey }: Stage): Reader {
 }
 
 export interface Asker {
-  /** How often which answer came; `none`: no answer at all. */
+  /** How often which answer came; `none`: it was down. */
   answers: Map<string, number>;
   /** What no API may ever answer, one line each. */
   wrong: string[];
@@ -38,9 +38,10 @@ export interface Asker {
 }
 
 const ASK_EVERY_MS = 500;
-const WAITS_MS = 30_000;
+/** Longer than it may be frozen. */
+const WAITS_MS = 75_000;
 
-/** Asks for the campaign over and over. Down or away is allowed, a 500 never, and a 503 says when to come again. */
+/** Asks for the campaign over and over. Down is allowed, a 500 never, no answer from one that runs neither, and a 503 says when to come again. */
 export function startAsker({ api, adminKey }: Stage, campaign: string): Asker {
   const answers = new Map<string, number>();
   const wrong: string[] = [];
@@ -50,8 +51,9 @@ export function startAsker({ api, adminKey }: Stage, campaign: string): Asker {
     const response = await fetch(`${api.url}/v1/campaigns/${campaign}`, {
       headers: { authorization: `Bearer ${adminKey}` },
       signal: AbortSignal.any([signal, AbortSignal.timeout(WAITS_MS)]),
-    }).catch(() => null);
+    }).catch((error: Error) => (error.name === 'TimeoutError' ? 'late' : null));
     if (signal.aborted) return;
+    if (response === 'late') return void wrong.push(`GET /v1/campaigns/${campaign}: nothing within ${WAITS_MS / 1000} s`);
     const status = response ? String(response.status) : 'none';
     answers.set(status, (answers.get(status) ?? 0) + 1);
     const isRight = !response || response.ok || (response.status === 503 && response.headers.has('retry-after'));
