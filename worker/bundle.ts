@@ -39,7 +39,8 @@ export async function hashOfSources(root: string): Promise<string> {
 /** In one step, whoever else does the same; what was made of older sources goes. */
 async function keep(codePath: string, code: string): Promise<void> {
   await mkdir(CACHE, { recursive: true });
-  const draft = path.join(CACHE, `${randomUUID()}.draft`);
+  // By its name older ones go, too, of whoever was killed here.
+  const draft = path.join(CACHE, `workflows-${randomUUID()}.draft`);
   await writeFile(draft, code);
   await rename(draft, codePath);
   const others = (await readdir(CACHE)).filter((name) => name.startsWith('workflows-') && path.join(CACHE, name) !== codePath);

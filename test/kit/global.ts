@@ -57,7 +57,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 async function provide(project: TestProject, servers: SharedServers): Promise<void> {
   const [template, temporal, code] = await Promise.all([
-    ['e2e', 'asterisk', 'reliability'].includes(project.name) ? servers.templateUrl() : '',
+    ['e2e', 'asterisk', 'reliability', 'storm'].includes(project.name) ? servers.templateUrl() : '',
     project.name === 'replay' ? '' : servers.temporalAddress(),
     servers.workflowBundlePath(),
   ]);

@@ -41,7 +41,7 @@ beforeAll(async () => {
   document = readDocument(await (await fetch(`${api.url}/openapi.json`)).text());
   return async () => {
     client.close();
-    await simulator.kill('SIGTERM');
+    await simulator.close();
   };
 });
 
@@ -127,7 +127,7 @@ const NEEDS_WORKFLOW = /\/(offers|calls|simulator\/phones)\//;
 describe(`files sent to be imported (seed ${SEED})`, () => {
   const TYPES = { csv: 'text/csv', json: 'application/json', ndjson: 'application/x-ndjson' };
   const uploads = fc.record({
-    file: importFiles,
+    file: importFiles(),
     mode: fc.constantFrom('add', 'add', 'replace'),
     badRows: fc.constantFrom('reject', 'skip'),
     dryRun: fc.constantFrom('false', 'false', 'false', 'true'),

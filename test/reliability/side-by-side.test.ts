@@ -1,6 +1,6 @@
 /**
  * An upgrade under way: a worker of the last release beside one of today's, on the database that today's migrations have made.
- * Each takes calls over from the other. The last release is the newest tag `v*`; before there is one, what stood before the last
+ * Each takes calls over from the other. The last release is the newest tag `v*` before this commit; before there is one, what stood before the last
  * migration, where the code of then and the rows of now differ most. `RELEASE=<commit>` names any commit.
  */
 import { execFileSync } from 'node:child_process';
@@ -16,7 +16,7 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const lastMigration = () => git('log', '--first-parent', '--max-count=1', '--format=%H', '--', 'prisma/migrations');
 const release =
   process.env.RELEASE ??
-  git('describe', '--tags', '--abbrev=0', '--match', 'v*') ??
+  git('describe', '--tags', '--abbrev=0', '--match', 'v*', 'HEAD^') ??
   git('rev-parse', '--verify', '--quiet', `${lastMigration()}^`);
 if (!release) process.stderr.write('Tests with the last release are skipped: this clone has no tag v*, and not the last migration\'s parent\n');
 

@@ -1,6 +1,6 @@
 /**
  * Which activities and transactions the calls of scenarios.ts reach. test/unit/crash-points.test.ts compares this with the
- * code, test/reliability/crash-points.test.ts with what happens: a new one needs its line here, and a call that reaches it.
+ * code, test/storm/crash-points.test.ts with what happens: a new one needs its line here, and a call that reaches it.
  */
 export const REACHED: readonly string[] = [
   'activities/calls.ts dial',
@@ -69,18 +69,19 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'activities/lost.ts endUnrungOffers': 'only when Temporal was away longer than a phone rings: test/e2e/repairs.test.ts',
   'activities/lost.ts endWithoutSwitch': 'only when a node is lost, or a workflow was ended by force: test/e2e/nodes.test.ts',
   'activities/lost.ts tellNodeLost': 'only when a node is lost: test/e2e/nodes.test.ts',
-  'activities/release.ts look': "a supervisor's click: in the API's process",
+  'activities/release.ts look': "a supervisor's click, in the API's process: test/e2e/supervision.test.ts",
   'activities/repair.ts endStranded': 'a repair, in no call: test/e2e/repair-rows.test.ts',
   'activities/repair.ts repair': 'a repair, in no call: test/e2e/repair-rows.test.ts',
   'activities/restore.ts close': 'by hand, while no worker works: test/reliability/restore.test.ts',
+  'activities/restore.ts close 2': 'by hand, while no worker works: test/reliability/restore.test.ts',
   'activities/restore.ts reconcile': 'by hand, while no worker works: test/reliability/restore.test.ts',
   'activities/restore.ts trace': 'by hand, while no worker works: test/reliability/restore.test.ts',
   'activities/transfers.ts take': 'only when the contact hangs up while the talk is handed on: test/e2e/transfer.test.ts',
   enqueueDue: 'only of workflows that began to wait before due_by_row: test/replay/replay.test.ts',
   'matching/caps.ts endCapWaits': 'of contacts that are in no call: test/e2e/caps.test.ts',
-  'matching/matching.ts pauseAgent': "a supervisor's click: in the API's process",
-  'matching/matching.ts setAgentState': "an agent's click: in the API's process",
-  'matching/matching.ts setAgentState 2': "an agent's click: in the API's process",
+  'matching/matching.ts pauseAgent': "a supervisor's click, in the API's process: test/e2e/supervision.test.ts",
+  'matching/matching.ts setAgentState': "an agent's click, in the API's process: test/e2e/api-agents.test.ts",
+  'matching/matching.ts setAgentState 2': "an agent's click, in the API's process: test/e2e/api-agents.test.ts",
   'matching/sweep.ts logOffDaily': 'of agents, by the time of day: test/e2e/queue-rules.test.ts',
   'matching/sweep.ts serveLeavingAgents': 'a repair of an agent whose leaving nobody told: test/reliability/repair-messages.test.ts',
   'matching/sweep.ts serveLostAgents': 'of agents who are lost: test/e2e/matching.test.ts',

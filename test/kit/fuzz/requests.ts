@@ -131,7 +131,7 @@ function headers(parameters: Parameter[], bodyTypes: string[]): fc.Arbitrary<Rec
 
 function bodies(described: Described, content: Record<string, Schema>): fc.Arbitrary<{ type: string; bytes: Buffer }> {
   const ofTypes = Object.entries(content).map(([type, schema]) =>
-    (type === 'application/json' && schema.type !== 'string' ? jsonBodies(described, schema) : importFiles.map((file) => file.bytes)).map(
+    (type === 'application/json' && schema.type !== 'string' ? jsonBodies(described, schema) : importFiles().map((file) => file.bytes)).map(
       (bytes) => ({ type, bytes }),
     ),
   );

@@ -11,7 +11,7 @@ import { eventually } from '../kit/eventually.ts';
 import { type Json, type Process, startSystem, type System } from '../kit/system.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-const CONTACTS = 400;
+const CONTACTS = 480;
 const AGENTS = 24;
 /** Longest that a process may take from SIGTERM to its end. */
 const DRAINED_WITHIN_MS = 30_000;
