@@ -232,6 +232,8 @@ describe('while no worker is there', () => {
     await talk(scene, anna);
     await scene.phone(anna, 'hang-up');
     await scene.agentIs('wrap_up');
+    const told = `SELECT 1 FROM leg WHERE contact_id = $1 AND ciq = 'c' AND delivered_at IS NOT NULL`;
+    await eventually(async () => (await system.sql.query(told, scene.contacts)).rowCount);
     const from = now();
     for (const process of [system.worker, sweeper]) process.signal('SIGSTOP');
     await system.ok('POST', `/campaigns/${scene.campaign}/stop`);
