@@ -306,7 +306,8 @@ async function restart(deps: RestoreDeps, row: restoreSql.ContactToJudge, delayM
   const startsAfterMs = IN_CALL.includes(row.state) ? 0 : delayMs;
   await workflows.restartContact({ contactId, campaignId: String(row.campaign_id), round, dueAt, carried }, startsAfterMs);
   if (own && !isHandedOn) await workflows.signal({ contactId, round }, offered, { offerNo: own.offer_no });
-  // A talk that others have taken over, or are about to, can't be taken up: as of any workflow ended by force, the sweep finishes the contact.
+  // A talk that others have taken over, or are about to, can't be taken up: as of any workflow ended by force, the sweep
+  // finishes the contact.
   if (isHandedOn) await executions.end(contactWorkflowId(contactId, round));
 }
 

@@ -41,7 +41,10 @@ const ASK_EVERY_MS = 500;
 /** Longer than it may be frozen. */
 const WAITS_MS = 75_000;
 
-/** Asks for the campaign over and over. Down is allowed, a 500 never, no answer from one that runs neither, and a 503 says when to come again. */
+/**
+ * Asks for the campaign over and over. Down is allowed, a 500 never, no answer from one that runs neither, and a 503 says when
+ * to come again.
+ */
 export function startAsker({ api, adminKey }: Stage, campaign: string): Asker {
   const answers = new Map<string, number>();
   const wrong: string[] = [];
