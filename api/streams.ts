@@ -26,11 +26,15 @@ export function createStreams<R extends Reader>(
   const open = new Set<R>();
   let timer: NodeJS.Timeout | undefined;
   let ticks = 0;
+  let isOver = false;
 
   listen.subscribe({
     hint: (agents) => on.hint(agents),
     keysChanged: endRevoked,
-    closed: () => open.forEach(({ stream }) => stream.end()),
+    closed() {
+      isOver = true;
+      open.forEach(({ stream }) => stream.end());
+    },
   });
 
   function tick(): void {
@@ -55,6 +59,8 @@ export function createStreams<R extends Reader>(
   return {
     open,
     add(reader) {
+      // It comes on a connection that its client has kept, and would hold up the end.
+      if (isOver) return reader.stream.end();
       timer ??= setInterval(tick, TICK_MS);
       open.add(reader);
       reader.stream.onClose(() => {
