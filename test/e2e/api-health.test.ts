@@ -1,4 +1,5 @@
-import { afterAll, describe, expect, test } from 'vitest';
+import { connect } from 'node:net';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createPool, createPrisma } from '../../prisma/client.ts';
 import { createListener } from '../../api/listener.ts';
 import { eventually } from '../kit/eventually.ts';
@@ -124,4 +125,21 @@ test('metrics name routes, never ids or numbers', async () => {
     expect(text).not.toContain('4711');
     return true;
   });
+});
+
+test('the API ends although a stream is asked for meanwhile, on a connection that was kept', async () => {
+  const ending = await startTestApi();
+  const { hostname, port } = new URL(ending.url);
+  const socket = connect(Number(port), hostname);
+  let told = '';
+  socket.on('data', (bytes: Buffer) => (told += bytes.toString()));
+  onTestFinished(() => void socket.destroy());
+  const stream = `GET /v1/call-events/stream?after=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${ending.admin}\r\n\r\n`;
+  // The second one has its turn when the first is over.
+  socket.write(stream + stream);
+  await eventually(() => told.includes('retry:'));
+
+  let isOver = false;
+  void ending.close().then(() => (isOver = true));
+  await eventually(() => isOver, { withinMs: 6_000 });
 });
