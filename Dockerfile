@@ -35,6 +35,8 @@ COPY telephony/ telephony/
 COPY webhooks/ webhooks/
 COPY worker/ worker/
 COPY workflows/ workflows/
+# Kept in the image: a worker that is started again is back sooner.
+RUN ["node", "-e", "import('./worker/bundle.ts').then(({ workflowBundle }) => workflowBundle())"]
 USER node
 EXPOSE 3000
 # Each process ends in order by it (docs/operations.md). The command is Node itself, so no shell keeps the signal.

@@ -19,6 +19,7 @@ import type { Matching } from '../matching/matching.ts';
 import { leaveQueueForCap } from '../matching/caps.ts';
 import { isTimeToDial } from '../matching/hours.ts';
 import { lockAgentOfOffer, lockNumbers, numberCappedUntil, shareDials } from '../matching/sql.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import { ownNumbers } from '../prisma/own-numbers.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Originate, Telephony } from '../telephony/telephony.ts';
@@ -172,11 +173,12 @@ async function offerAndContext(tx: Tx, offerId: string) {
 /** The agent's leg, written before it is sent; or what has become of the offer already. */
 async function beginRinging(tx: Tx, offerId: string): Promise<Begun<RingOutcome>> {
   const { offer, context } = await offerAndContext(tx, offerId);
-  if (offer.ended_at) return { offer, outcome: offerOver(offer) };
+  // Be it that all is over by now: whether the contact was dialled, and what came of that, `dial` knows.
   if (offer.state !== 'offered') return { offer, outcome: { kind: 'answered' } };
+  if (offer.ended_at) return { offer, outcome: offerOver(offer) };
   const id = legId(offer.call_id, offer.offer_no, 'agent');
   const found = await tx.row<sql.LegRow>(sql.readLeg(id));
-  if (found) return { offer, outcome: null, context, leg: found, fresh: false };
+  if (found) return { offer, outcome: null, context, leg: await adopt(tx, found), fresh: false };
   if (offer.withdrawn) {
     await endUnrung(tx, offer, offer.withdrawn as ResultReason);
     const ended = (await tx.row<sql.OfferRow>(sql.readOffer(offerId)))!;
@@ -206,7 +208,7 @@ async function beginDialling(tx: Tx, offerId: string, wanted: ResultReason | nul
   const { offer, context } = await offerAndContext(tx, offerId);
   const id = legId(offer.call_id, offer.offer_no, 'contact');
   const found = await tx.row<sql.LegRow>(sql.contactLegOfCall(offer.call_id));
-  if (found?.id === id) return { offer, outcome: null, context, leg: found, fresh: false };
+  if (found?.id === id) return { offer, outcome: null, context, leg: await adopt(tx, found), fresh: false };
   if (offer.ended_at && !endsCall(offer.withdrawn)) return { offer, outcome: offerOver(offer) };
   await tx.run(lockNumbers(context.numbers));
   await tx.run(shareDials);
@@ -305,7 +307,8 @@ export async function send(
     (offer.withdrawn as ResultReason | null) ??
     // Of a transfer it is the contact who has gone.
     (leg.leg_type === 'transfer' ? 'call_over' : (await agentIsGone()) ? 'agent_hang_up' : null);
-  await legs.end(leg.id, why ? { ...never, by: 'command', why } : { ...never, by: 'switch', why: 'unknown' });
+  if (why) await legs.end(leg.id, { ...never, by: 'command', why });
+  else await legs.end(leg.id, { ...never, by: 'switch', why: 'unknown' }, 'leg_not_sent');
   return true;
 }
 
@@ -318,34 +321,58 @@ async function untilAnswered(
 ): Promise<RingOutcome> {
   const { telephony, db } = deps;
   const adopted = isCertain ? null : adoption(deps);
+  const decision = lateDecision(telephony);
+  const lacking = lackOf(deps);
   let withdrawnSince: number | null = null;
-  let lackedSince: number | null = null;
   for (;;) {
     const leg = await upToDate(deps, watch);
     if (leg.ended_at) return offerOver((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!);
-    const wanted = leg.answered_at ? await missing(deps, offerId, context, leg) : null;
-    if (leg.answered_at && !wanted) {
+    const lacksForMs = leg.answered_at ? await lacking.look(offerId, context, leg) : null;
+    if (leg.answered_at && lacksForMs === null) {
       if (await inTx(db, (tx) => noteAgentAnswered(tx, offerId))) return { kind: 'answered' };
       // Withdrawn at the same moment: whoever did so hangs up, or finds the phone answered and takes it back.
       withdrawnSince ??= performance.now();
       if (performance.now() - withdrawnSince > DECIDED_WITHIN_MS) await telephony.hangUp(leg.id, 'call_over');
-    } else if (wanted && wanted.untilMs <= 0) {
-      lackedSince ??= performance.now();
-      if (performance.now() - lackedSince >= LACKS_TWICE_MS) await telephony.hangUp(leg.id, wanted.reason);
-    } else lackedSince = null; // what lacks next, the confirmation after the audio, has its own second look
+    }
+    if (!leg.answered_at) await decision.carryOut((await db.pool.query<sql.OfferRow>(sql.readOffer(offerId))).rows[0]!, leg);
     await adopted?.check(watch.row);
-    const untilMs = wanted?.untilMs ?? (withdrawnSince === null ? HEARTBEAT_MS : DECIDED_WITHIN_MS / 4);
+    const untilMs = lacksForMs ?? (withdrawnSince === null ? HEARTBEAT_MS : DECIDED_WITHIN_MS / 4);
     await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
   }
 }
 
-/** What an answered agent's leg still lacks, and for how long it may. */
-export async function missing(
+/** Hangs up an answered agent who lacks something for too long, at the second look. */
+export function lackOf(deps: Pick<CallDeps, 'db' | 'telephony'>) {
+  let first: { reason: Lack['reason']; at: number } | null = null;
+  return {
+    /** In how many ms to look again; null: the agent is there. */
+    async look(offerId: string, context: sql.CallContext, leg: sql.LegRow): Promise<number | null> {
+      const lack = await missing(deps, offerId, context, leg);
+      if (!lack || lack.untilMs > 0) {
+        first = null;
+        return lack && lack.untilMs;
+      }
+      if (first?.reason !== lack.reason) first = { reason: lack.reason, at: performance.now() };
+      const leftMs = first.at + LACKS_TWICE_MS - performance.now();
+      if (leftMs > 0) return leftMs;
+      await deps.telephony.hangUp(leg.id, lack.reason);
+      return LACKS_TWICE_MS;
+    },
+  };
+}
+
+interface Lack {
+  reason: 'no_media' | 'not_confirmed';
+  /** It may lack for so long yet. */
+  untilMs: number;
+}
+
+async function missing(
   { db, telephony }: Pick<CallDeps, 'db' | 'telephony'>,
   offerId: string,
   context: sql.CallContext,
   leg: sql.LegRow,
-): Promise<{ reason: 'no_media' | 'not_confirmed'; untilMs: number } | null> {
+): Promise<Lack | null> {
   const since = db.clock.now().getTime() - leg.answered_at!.getTime();
   if (!leg.media_at && telephony.capabilities.mediaUp) return { reason: 'no_media', untilMs: MEDIA_WITHIN_MS - since };
   if (!mustConfirm(context)) return null;
@@ -373,6 +400,7 @@ async function untilTalking(
 ): Promise<DialOutcome> {
   const { db, telephony } = deps;
   const adopted = isCertain ? null : adoption(deps);
+  const decision = lateDecision(telephony);
   for (;;) {
     const leg = await upToDate(deps, watch);
     const offer = (await db.pool.query<sql.OfferRow>(sql.readOffer(leg.offer_id))).rows[0]!;
@@ -384,15 +412,46 @@ async function untilTalking(
       await telephony.hangUp(agentLeg, 'call_over');
       return { kind: 'failed', code: leg.result_code!, reason: leg.result_reason };
     }
+    if (!leg.answered_at) await decision.carryOut(offer, leg);
     await adopted?.check(watch.row);
     await nextChange(watch, HEARTBEAT_MS);
   }
 }
 
-/** Waits for the leg to change, not longer than `ms`; throws when this worker shuts down (another one takes over). */
-async function nextChange(watch: LegWatch, ms: number): Promise<void> {
-  await Promise.race([watch.next(ms), Context.current().cancelled]);
-  Context.current().heartbeat();
+/** A decision to end an offer is carried out by who has taken it; if that one has died over it, by who waits for the phone. */
+function lateDecision(telephony: Telephony) {
+  let since: number | null = null;
+  return {
+    async carryOut({ withdrawn }: sql.OfferRow, leg: sql.LegRow): Promise<void> {
+      if (!withdrawn) return void (since = null);
+      since ??= performance.now();
+      if (performance.now() - since < DECIDED_WITHIN_MS) return;
+      await telephony.hangUp(leg.id, withdrawn as ResultReason, { unlessAnswered: true });
+    },
+  };
+}
+
+/** Waits for a change, not longer than `ms`; throws when this worker shuts down: another one takes over. */
+export async function nextChange(watch: Pick<LegWatch, 'next'>, ms: number): Promise<void> {
+  const activity = Context.current();
+  try {
+    await Promise.race([watch.next(ms), activity.cancelled]);
+  } catch (error) {
+    activity.heartbeat(HANDED_OVER);
+    throw error;
+  }
+  activity.heartbeat();
+}
+
+/** What a try says to the next one when its worker ends in order. */
+const HANDED_OVER = 'handed over';
+
+/** A leg that an earlier try has written: nothing is wrong if that one has handed it over, or the leg is over. */
+export async function adopt(tx: Tx, leg: sql.LegRow): Promise<sql.LegRow> {
+  const { attempt, heartbeatDetails } = Context.current().info as { attempt: number; heartbeatDetails?: unknown };
+  const isRepair = attempt > 1 && heartbeatDetails !== HANDED_OVER && !leg.ended_at;
+  if (isRepair) await recordRepair(tx, { cause: 'leg_adopted', subject: `leg/${leg.id}` });
+  return leg;
 }
 
 /** A watch misses nothing written here, but another worker may have written: once in a while the row is read again. */
@@ -412,7 +471,7 @@ export function adoption({ telephony, legs, db }: Pick<CallDeps, 'telephony' | '
       if (status !== 'absent' || now <= row.not_after.getTime()) absentSince = null;
       else absentSince ??= now;
       if (absentSince !== null && now - absentSince >= ABSENT_TWICE_MS) {
-        await legs.end(row.id, lostEnd(row));
+        await legs.end(row.id, lostEnd(row), 'leg_unknown');
       }
     },
   };

@@ -2,12 +2,14 @@
  * Bringing every row of a campaign into line with its status, list and rules: the feed, pause and resume, the stop and
  * the drain, in pages. Every page is guarded by the states of its rows, so that a repeat goes on where it was.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import type { Logger } from 'pino';
 import { placeContacts } from '../matching/hours.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
 import { type Held, holdStatus, leaveQueue, reorderNew, reorderQueue } from '../matching/sql.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import { type Db, inTx } from '../prisma/tx.ts';
 import { asSignals, type Disable, withdraw } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
@@ -23,6 +25,7 @@ export interface CampaignDeps {
 }
 
 type StopDeps = Pick<CampaignDeps, 'db'> & { workflows: Pick<Workflows, 'signal'> };
+type UnsettledDeps = Pick<CampaignDeps, 'db' | 'log'> & { workflows: Pick<Workflows, 'standing' | 'campaignChanged'> };
 
 export interface Settled {
   status: sql.CampaignRow['status'];
@@ -215,8 +218,11 @@ async function tellFinal({ db, workflows, log }: CampaignDeps, { id, round, ende
   const message = { reason: ended_reason as Disable['reason'], by: ended_by };
   const told = await workflows.signal({ contactId: id, round }, asSignals.disable, message);
   if (told === 'told') return;
-  log.warn({ contact: id, round }, 'a final contact had no workflow any more');
-  await db.pool.query(sql.markClosed(db.clock.now(), id, round));
+  const isClosed = await inTx(db, async (tx) => {
+    if ((await tx.run(sql.markClosed(tx.now, id, round))) === 0) return false;
+    return recordRepair(tx, { cause: 'workflow_closed', subject: `contact/${id}/${round}` });
+  });
+  if (isClosed) log.warn({ contact: id, round }, 'a final contact had no workflow any more');
 }
 
 /** Waits for those that are in no call; what does not close (a workflow that fails) must not hold up the rest. */
@@ -230,14 +236,24 @@ async function untilClosed({ db }: CampaignDeps, contactIds: string[]): Promise<
   }
 }
 
+/** Every worker carries a stop out within a second: if it took longer, none was there, or Temporal was away. */
+const STOP_LATE_MS = 5_000;
+
 /** The emergency stop: what is not answered ends at once. */
 async function stop({ db, workflows }: StopDeps, campaign: Pick<sql.CampaignRow, 'id' | 'revision'>): Promise<void> {
   const { rows } = await db.pool.query<sql.OfferToStop>(sql.offersToStop(campaign.id));
   const tell = ({ contact_id: contactId, offer_no: offerNo, round }: sql.OfferToStop) =>
     workflows.signal({ contactId, round }, withdraw, { offerNo, why: 'campaign_paused' });
   await Promise.all(rows.map(tell)); // no more than there are agents
-  await db.pool.query(sql.stopCarriedOut(campaign.id, campaign.revision));
+  await inTx(db, async (tx) => {
+    const stopped = await tx.row<{ since: Date }>(sql.stopCarriedOut(campaign.id, campaign.revision));
+    const isLate = stopped && tx.now.getTime() - stopped.since.getTime() > STOP_LATE_MS;
+    if (isLate) await recordRepair(tx, ofCampaign('stop_unattended', campaign));
+  });
 }
+
+const ofCampaign = (cause: 'stop_unattended' | 'campaign_unattended', { id, revision }: Pick<sql.CampaignRow, 'id' | 'revision'>) =>
+  ({ cause, subject: `campaign/${id}`, occasion: String(revision) });
 
 /** Runs `work` on every item, a bounded number at once, with heartbeats; the first failure is thrown at the end. */
 async function pooled<T>(items: T[], work: (item: T) => Promise<void>): Promise<void> {
@@ -259,12 +275,33 @@ export async function carryOutStops(deps: StopDeps): Promise<void> {
   for (const campaign of rows) await stop(deps, campaign);
 }
 
-/** And campaigns whose newest revision nobody has been told of. */
-export async function tellUnsettled({ db, workflows, log }: Omit<CampaignDeps, 'matching'>): Promise<void> {
-  const { rows } = await db.pool.query<{ id: number }>(sql.unsettledCampaigns());
-  for (const { id } of rows) {
-    await workflows.campaignChanged(String(id)).catch((error: unknown) => {
-      log.warn({ err: error, campaign: id }, 'campaign not told of its change; the sweep repeats it');
-    });
+/** How long whoever changes a campaign has for telling its workflow; again after the end of a long transaction. */
+const TELL_WITHIN_MS = 5_000;
+const LOOK_ONCE_MORE_MS = 2_000;
+
+/** And campaigns whose newest revision nobody carries out, since their workflow was not told, or is no more. */
+export async function tellUnsettled({ db, workflows, log }: UnsettledDeps): Promise<void> {
+  const changedBefore = new Date(db.clock.now().getTime() - TELL_WITHIN_MS);
+  const { rows } = await db.pool.query<Unsettled>(sql.unsettledCampaigns(changedBefore));
+  const idleOf = async (campaigns: Unsettled[]): Promise<Unsettled[]> => {
+    const idle: Unsettled[] = [];
+    for (const campaign of campaigns) {
+      const isAtWork = (await workflows.standing({ campaignId: String(campaign.id) })) === 'at_work';
+      if (!isAtWork && (await db.pool.query(sql.isUnsettled(campaign.id, campaign.revision))).rowCount) idle.push(campaign);
+    }
+    return idle;
+  };
+  // Nobody is at it, nor has just been: in two looks.
+  const idle = await idleOf(rows);
+  if (idle.length > 0) await sleep(LOOK_ONCE_MORE_MS);
+  for (const campaign of await idleOf(idle)) {
+    try {
+      await workflows.campaignChanged(String(campaign.id));
+      await inTx(db, (tx) => recordRepair(tx, ofCampaign('campaign_unattended', campaign)));
+    } catch (error) {
+      log.warn({ err: error, campaign: campaign.id }, 'campaign not told of its change; the sweep repeats it');
+    }
   }
 }
+
+type Unsettled = Pick<sql.CampaignRow, 'id' | 'revision'>;

@@ -7,11 +7,12 @@ import type { LegCode, ResultReason } from '../domain/codes.ts';
 import { AppError } from '../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../domain/retry.ts';
 import { rulesOfCall, type StoredRules } from '../domain/rules-of-call.ts';
-import type { DispositionAction, EndedReason } from '../domain/states.ts';
+import { type DispositionAction, type EndedReason, endStateOf } from '../domain/states.ts';
 import type { Matching } from '../matching/matching.ts';
 import { endCalls, enqueueContacts } from '../matching/queue.ts';
 import { closeWindows } from '../matching/hours-sql.ts';
-import { callsNow, type Held, holdStatus, RESCHEDULE_RANK } from '../matching/sql.ts';
+import { callsNow, type Held, holdStatus, RESCHEDULE_RANK, waitForCampaign } from '../matching/sql.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Workflows } from '../workflows/client.ts';
 import { moved } from '../workflows/contact/messages.ts';
@@ -86,9 +87,9 @@ export type ContactActivities = ReturnType<typeof createContactActivities>;
 export function createContactActivities(deps: ContactDeps) {
   const { db, matching } = deps;
   return {
-    /** The contact's open offer; null when there is none (any more). */
+    /** The contact's offer that is to be taken up; null when there is none (any more). */
     async openOffer({ contactId }: ContactRefInput): Promise<OpenOffer | null> {
-      const offer = (await db.pool.query<sql.OpenOfferRow>(sql.openOfferOf(contactId))).rows[0];
+      const offer = (await db.pool.query<sql.OpenOfferRow>(sql.offerToTakeUp(contactId))).rows[0];
       if (!offer) return null;
       const { id, offer_no, call_id, agent_id, node, attempt } = offer;
       return { offerId: id, offerNo: offer_no, callId: call_id, agentId: String(agent_id), node, attempt };
@@ -97,14 +98,22 @@ export function createContactActivities(deps: ContactDeps) {
     /** What has become of an offer, by its rows; null while it stands, and its phones are to be waited for. */
     outcomeOf: ({ offerId }: { offerId: string }): Promise<OfferOutcome | null> => outcomeOf(deps, offerId),
 
-    /** Where the contact stands by its row, which was changed by hand: rescheduled, or to be called now. */
+    /** Where the contact stands by its row, which was changed by hand: rescheduled, to be called now, or not to be called back. */
     standing: ({ contactId, round }: ContactRefInput): Promise<Standing> =>
-      inTx(db, async (tx) => standingOf(await lock(tx, contactId, round))),
+      inTx(db, async (tx) => {
+        const contact = await lock(tx, contactId, round);
+        return contact.state === 'waiting' && contact.ended_reason ? closeFor(tx, contact) : standingOf(contact);
+      }),
 
-    /** The retry is due: a new call in the queue or, while the campaign is not running, waiting for that. */
+    /**
+     * The retry is due: a new call in the queue or, while the campaign is not running, waiting for that. Only workflows that
+     * began to wait before `due_by_row` (workflows/contact/life.ts) ask for it; the sweep may have been faster.
+     */
     async enqueueDue({ contactId, round }: ContactRefInput): Promise<Standing> {
       const { standing, campaignId } = await inTx(db, async (tx) => {
         const contact = await lock(tx, contactId, round);
+        const isTaken = contact.state === 'queued' || contact.state === 'offered';
+        if (isTaken) return { standing: { at: 'queue' } as const, campaignId: null };
         const campaign = await tx.row<Held>(holdStatus(contact.campaign_id));
         if (contact.ended_reason) return { standing: await closeFor(tx, contact), campaignId: null };
         if (campaign?.status === 'ended') return { standing: await closeForCampaign(tx, contact), campaignId: null };
@@ -115,7 +124,7 @@ export function createContactActivities(deps: ContactDeps) {
           return { standing: { at: 'queue' } as const, campaignId: contact.campaign_id };
         }
         if (contact.wait_reason !== 'campaign_not_running') {
-          await tx.run(sql.waitForCampaign(tx.now, contactId, ['waiting', 'starting']));
+          await tx.run(waitForCampaign(tx.now, [contactId], ['waiting', 'starting']));
         }
         return { standing: { at: 'queue' } as const, campaignId: null };
       });
@@ -164,15 +173,38 @@ export function createContactActivities(deps: ContactDeps) {
   };
 }
 
-/** A workflow's timer is late by less, whatever the load. */
+/** How long whoever takes a reschedule back has for telling the contact's workflow. */
 const OVERDUE_MS = 10_000;
 const PAGE = 500;
+const AT_ONCE = 16;
 
-/** The sweep's share of this room: contacts whose time has come and whose workflow, not told that it was moved, waits on. */
-export async function tellOverdue({ db, workflows }: { db: Db; workflows: Pick<Workflows, 'signal'> }): Promise<void> {
-  const before = new Date(db.clock.now().getTime() - OVERDUE_MS);
-  const { rows } = await db.pool.query<{ id: string; round: number }>(sql.overdue(before, PAGE));
-  await Promise.all(rows.map(({ id, round }) => workflows.signal({ contactId: id, round }, moved, {})));
+interface OverdueDeps {
+  db: Db;
+  workflows: Pick<Workflows, 'signal' | 'standing'>;
+}
+
+/**
+ * The sweep's share of this room: contacts who have talked and whose reschedule was taken back, so that they are done, and whose
+ * workflow, not told, waits on. One that only has not come round to it is left alone.
+ */
+export async function tellOverdue(deps: OverdueDeps): Promise<void> {
+  const before = new Date(deps.db.clock.now().getTime() - OVERDUE_MS);
+  const { rows } = await deps.db.pool.query<sql.Overdue>(sql.overdue(before, PAGE));
+  const queue = rows.values();
+  const lane = async () => {
+    for (const contact of queue) await tellIfOverdue(deps, contact);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+}
+
+async function tellIfOverdue({ db, workflows }: OverdueDeps, { id, round, wait_until }: sql.Overdue): Promise<void> {
+  const contact = { contactId: id, round };
+  if ((await workflows.standing(contact)) !== 'waits') return;
+  // It may have come round to it just before it was asked.
+  if (!(await db.pool.query(sql.isWaitingUntil(id, round, wait_until))).rowCount) return;
+  if ((await workflows.signal(contact, moved, {})) === 'closed') return;
+  const repair = { cause: 'contact_overdue', subject: `contact/${id}/${round}`, occasion: wait_until.toISOString() } as const;
+  await inTx(db, (tx) => recordRepair(tx, repair));
 }
 
 async function lock(tx: Tx, contactId: string, round: number): Promise<sql.ContactRow> {
@@ -201,13 +233,10 @@ function standingOf(contact: sql.ContactRow): Standing {
   return { at: 'queue' };
 }
 
-/** What the workflow itself waits for; the end of any other wait (campaign, cap) queues contacts set-wise. */
+/** Waits whose end is known when they begin. */
 const TIMED: readonly (string | null)[] = ['retry_delay', 'rescheduled', 'number_in_use'];
 
-/**
- * Put off by hand while the workflow waited: by more than clocks may differ, as it is the workflow's timer that decides when
- * a contact is due.
- */
+/** Put off by hand while the workflow waited: by more than clocks may differ, as it was the workflow's timer that was over. */
 const isPutOff = ({ state, wait_until }: sql.ContactRow, now: Date): boolean =>
   state === 'waiting' && wait_until !== null && wait_until.getTime() - now.getTime() > CLOCKS_DIFFER_MS;
 const CLOCKS_DIFFER_MS = 2_000;
@@ -221,7 +250,7 @@ async function close(tx: Tx, contact: sql.ContactRow, state: 'done' | 'disabled'
 async function closeFor(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
   const reason = contact.ended_reason!;
   if (contact.call_id) await endCalls(tx, [contact.call_id], callReason(reason));
-  return close(tx, contact, reason === 'answered' ? 'done' : 'disabled', reason, 'system');
+  return close(tx, contact, endStateOf(reason), reason, 'system');
 }
 
 /** Who was not queued is in the queue already, or must not be called. */
@@ -256,14 +285,14 @@ async function decided(
   if (decision.kind === 'final') return close(tx, contact, 'disabled', decision.reason, decision.by);
   if (decision.kind === 'stopped') {
     if (leg) return afterAttempt(tx, contact, leg, leg.result_code!);
-    return waitForCampaign(tx, contact);
+    return untilCampaignRuns(tx, contact);
   }
   return refused(tx, contact, decision.reason);
 }
 
 /** No attempt was consumed; what refused the dial says what is next. */
 async function refused(tx: Tx, contact: sql.ContactRow, reason: ResultReason): Promise<Standing> {
-  if (reason === 'campaign_paused') return waitForCampaign(tx, contact);
+  if (reason === 'campaign_paused') return untilCampaignRuns(tx, contact);
   if (reason === 'hours') return requeue(tx, contact);
   if (reason === 'cap') {
     if (contact.given_up_1 && (contact.phone_2 === null || contact.given_up_2)) {
@@ -276,6 +305,8 @@ async function refused(tx: Tx, contact: sql.ContactRow, reason: ResultReason): P
     return requeue(tx, contact);
   }
   if (reason === 'number_in_use' || reason === 'unknown') {
+    const campaign = await tx.row<Held>(holdStatus(contact.campaign_id));
+    if (campaign?.status === 'ended') return closeForCampaign(tx, contact);
     const until = new Date(tx.now.getTime() + IN_USE_RETRY_MS);
     const phone = contact.next_phone;
     await tx.run(sql.waitFor(tx.now, contact.id, { reason: 'number_in_use', until, rank: null, phone }));
@@ -287,17 +318,17 @@ async function refused(tx: Tx, contact: sql.ContactRow, reason: ResultReason): P
 /** A new call at the old place: outside of the hours it is not offered. */
 async function requeue(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
   const campaign = await tx.row<Held>(holdStatus(contact.campaign_id));
-  if (!campaign || !callsNow(campaign, contact.queue_rank === RESCHEDULE_RANK)) return waitForCampaign(tx, contact);
+  if (!campaign || !callsNow(campaign, contact.queue_rank === RESCHEDULE_RANK)) return untilCampaignRuns(tx, contact);
   // The window that let it through is reckoned anew first.
   await tx.run(closeWindows(tx.now, contact.campaign_id));
   await enqueueContacts(tx, [contact.id], 'refused');
   return { at: 'queue' };
 }
 
-async function waitForCampaign(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
+async function untilCampaignRuns(tx: Tx, contact: sql.ContactRow): Promise<Standing> {
   const campaign = await tx.row<Held>(holdStatus(contact.campaign_id));
   if (campaign?.status === 'ended') return closeForCampaign(tx, contact);
-  await tx.run(sql.waitForCampaign(tx.now, contact.id, [contact.state]));
+  await tx.run(waitForCampaign(tx.now, [contact.id], [contact.state]));
   // Resumed meanwhile: nobody else would queue it.
   if (campaign?.status !== 'running') return { at: 'queue' };
   const queued = await enqueueContacts(tx, [contact.id], 'resumed');
@@ -315,7 +346,7 @@ async function called(tx: Tx, before: sql.ContactRow, leg: sql.LegRow): Promise<
   await tx.run(sql.endCall(tx.now, leg.call_id, code, leg.result_reason));
   const said = talked ? await tx.row<sql.SaidRow>(sql.dispositionOfCall(leg.call_id)) : undefined;
   if (said?.action === 'do_not_call') return close(tx, contact, 'disabled', 'do_not_call', `agent:${said.agent_id}`);
-  if (contact.ended_reason) return close(tx, contact, 'disabled', contact.ended_reason, 'system');
+  if (contact.ended_reason) return close(tx, contact, endStateOf(contact.ended_reason), contact.ended_reason, 'system');
   if (said?.action === 'reschedule') return rescheduled(tx, contact, leg, said);
   if (talked && said?.action !== 'mark_as_unanswered') return close(tx, contact, 'done', 'answered', 'system');
   return afterAttempt(tx, contact, leg, code);

@@ -152,6 +152,8 @@ export interface BeingCalled {
   /** Who listed it, and when. */
   by: string;
   listed_at: Date;
+  offer_id: string;
+  offered_at: Date;
   /** A decision to end the offer is stored. */
   is_decided: boolean;
 }
@@ -162,13 +164,14 @@ export interface BeingCalled {
  */
 export const beingCalled = (numbers: string[] | null): Sql => ({
   name: 'being_called',
-  text: `SELECT c.id, c.round, listed.added_by AS by, listed.added_at AS listed_at, o.withdrawn IS NOT NULL AS is_decided
+  text: `SELECT c.id, c.round, listed.added_by AS by, listed.added_at AS listed_at, o.id AS offer_id, o.created_at AS offered_at,
+           o.withdrawn IS NOT NULL AS is_decided
          FROM offer o
          JOIN contact c ON c.id = o.contact_id
          JOIN call k ON k.call_id = o.call_id
          CROSS JOIN LATERAL (SELECT added_by, added_at FROM do_not_call d WHERE d.number IN (c.phone_num, c.phone_2, k.number)
                              ORDER BY added_at LIMIT 1) AS listed
-         WHERE o.ended_at IS NULL AND o.state <> 'talking' AND c.closed_at IS NULL
+         WHERE o.ended_at IS NULL AND o.state <> 'talking' AND o.transfer_id IS NULL AND c.closed_at IS NULL
            AND ($1::text[] IS NULL OR c.phone_num = ANY($1) OR c.phone_2 = ANY($1) OR k.number = ANY($1))`,
   values: [numbers],
 });

@@ -8,6 +8,7 @@
 import type { Logger } from 'pino';
 import { endCalls } from '../matching/queue.ts';
 import { lockNumbers } from '../matching/sql.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import { asSignals, type Disable } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
@@ -109,12 +110,18 @@ async function endPending({ db, workflows, log }: PendingDeps, after: string): P
 async function endBeingCalled({ db, workflows, log }: PendingDeps): Promise<void> {
   const before = new Date(db.clock.now().getTime() - OWN_TIME_MS);
   const { rows } = await db.pool.query<sql.BeingCalled>(sql.beingCalled(null));
-  const untold = rows.filter(({ is_decided, listed_at }) => !is_decided && listed_at <= before).map(toEnd);
+  const untold = rows.filter(({ is_decided, listed_at }) => !is_decided && listed_at <= before);
+  const tell = async (row: sql.BeingCalled) => {
+    const { contact, message } = toEnd(row);
+    const told = await workflows.signal(contact, asSignals.disable, message);
+    if (told === 'closed' || row.offered_at > before) return;
+    await inTx(db, (tx) => recordRepair(tx, { cause: 'listed_not_told', subject: `offer/${row.offer_id}` }));
+  };
   // No more than there are agents.
   await Promise.all(
-    untold.map(({ contact, message }) =>
-      workflows.signal(contact, asSignals.disable, message).catch((error: unknown) => {
-        log.warn({ err: error, contact: contact.contactId }, 'a listed contact was not told; it is repeated');
+    untold.map((row) =>
+      tell(row).catch((error: unknown) => {
+        log.warn({ err: error, contact: row.id }, 'a listed contact was not told; it is repeated');
       }),
     ),
   );

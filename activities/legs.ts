@@ -7,10 +7,12 @@ import { afterCallWithoutTalk, afterFailedOffer, afterTalk, type AgentAfter } fr
 import { type LegCode, legResult, type LegResult } from '../domain/codes.ts';
 import { callOfLeg, legId as legIdOf, recordingName, sessionId } from '../domain/ids.ts';
 import { endsCall } from '../domain/offers.ts';
+import type { RepairCause } from '../domain/repairs.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
 import { lockAgentOfOffer, endOffer } from '../matching/sql.ts';
-import { type Db, inTx, type Tx } from '../prisma/tx.ts';
+import { recordRepair } from '../prisma/repairs.ts';
+import { type Db, inTx, type Sql, type Tx } from '../prisma/tx.ts';
 import { legDurations } from '../telephony/snapshot.ts';
 import type { LegEnd, LegFact } from '../telephony/telephony.ts';
 import { legEnded } from '../workflows/contact/messages.ts';
@@ -42,8 +44,8 @@ export interface LegBook {
    * not be written: the adapter delivers it again.
    */
   apply(fact: LegFact): Promise<Connection | null>;
-  /** Ends a leg that its switch does not report on. */
-  end(legId: string, end: LegEnd): Promise<void>;
+  /** Ends a leg that its switch does not report on; `cause`: with that it is put right. */
+  end(legId: string, end: LegEnd, cause?: RepairCause): Promise<void>;
   /** The recording of this call's talk could not be begun: its facts name none. */
   notRecorded(callId: string): Promise<void>;
   watch(row: sql.LegRow): LegWatch;
@@ -70,13 +72,17 @@ export function createLegBook(deps: LegBookDeps): LegBook {
     if (row) watchers.wake(row.call_id, null);
   }
 
-  async function end(legId: string, end: LegEnd, at: Date): Promise<void> {
-    const ended = await inTx(db, (tx) => writeEnd(tx, legId, end, at));
+  async function end(legId: string, end: LegEnd, at: Date, cause?: RepairCause): Promise<void> {
+    const ended = await inTx(db, async (tx) => {
+      const written = await writeEnd(tx, legId, end, at);
+      if (written && cause) await recordRepair(tx, { cause, subject: `leg/${legId}` });
+      return written;
+    });
     if (!ended) return;
     if (ended.alarm) log.error({ leg: legId, response: ended.leg.result_response }, 'the network refuses our calls');
     if (ended.trunkFailing) log.error({ node: ended.leg.node }, 'the trunk is failing: one probe call a minute goes on');
     wake(legId, ended.leg);
-    if (ended.talkOver) await deliver(deps, db.clock.now(), ended.talkOver);
+    if (ended.talkOver) await deliver(deps, sql.undeliveredTalk(ended.talkOver));
     // Before the agent who is free now: others have waited longer for the node.
     if (ended.roomMade) await matching.matchWaiting();
     if (ended.freed) await matching.matchAgent(ended.leg.agent_id);
@@ -125,14 +131,15 @@ export function createLegBook(deps: LegBookDeps): LegBook {
           return null;
         case 'ended':
           if (fact.why === 'call_over') await contactLegWritten(fact.legId);
-          await end(fact.legId, fact, at);
+          // Not what its far end, a timer or a command has done: the switch has lost it.
+          await end(fact.legId, fact, at, fact.by === 'switch' ? 'switch_lost' : undefined);
           return null;
       }
     },
-    end: (legId, ending) => end(legId, ending, db.clock.now()),
+    end: (legId, ending, cause) => end(legId, ending, db.clock.now(), cause),
     notRecorded: async (callId) => void (await db.pool.query(sql.setRecording(callId, null))),
     nudge: (id) => wake(id, null),
-    deliverEndedTalks: () => deliver(deps, new Date(db.clock.now().getTime() - DELIVER_AFTER_MS), null),
+    deliverEndedTalks: () => deliver(deps, sql.undeliveredTalks(new Date(db.clock.now().getTime() - DELIVER_AFTER_MS)), 'talk_end_not_told'),
 
     watch: watchers.watch,
     watchCall: watchers.watchCall,
@@ -390,18 +397,25 @@ async function talkOver(tx: Tx, { call_id }: sql.OfferRow): Promise<string | nul
   return legs.find((leg) => leg.ciq === 'c')?.id ?? null;
 }
 
-async function deliver({ db, workflows, log }: LegBookDeps, before: Date, legId: string | null): Promise<void> {
-  const { rows } = await db.pool.query<sql.EndedTalk>(sql.undeliveredTalks(before, legId));
+async function deliver({ db, workflows, log }: LegBookDeps, undelivered: Sql, cause?: RepairCause): Promise<void> {
+  const { rows } = await db.pool.query<sql.EndedTalk>(undelivered);
   for (const talk of rows) {
     const contact = { contactId: talk.contact_id, round: talk.round };
     const wrapUpUntil = (talk.wrap_up_until ?? db.clock.now()).getTime();
     try {
       await workflows.signal(contact, legEnded, { offerNo: talk.offer_no, wrapUpUntil });
-      await db.pool.query(sql.markDelivered(db.clock.now(), talk.leg_id));
+      if (cause) await inTx(db, (tx) => noteDeliveredLate(tx, talk, cause));
+      else await db.pool.query(sql.markDelivered(db.clock.now(), talk.leg_id));
     } catch (error) {
       log.warn({ err: error, leg: talk.leg_id }, 'end of a talk not told; the sweep repeats it');
     }
   }
+}
+
+/** On record only if whoever wrote the end has not come round to it meanwhile. */
+async function noteDeliveredLate(tx: Tx, { leg_id, call_id }: sql.EndedTalk, cause: RepairCause): Promise<void> {
+  const isFirst = (await tx.run(sql.markDelivered(tx.now, leg_id))) > 0;
+  if (isFirst) await recordRepair(tx, { cause, subject: `call/${call_id}` });
 }
 
 /** The end of a leg of which the switch knows nothing (any more): by how far it had come. */

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { ResultReason } from '../domain/codes.ts';
 import { endsCall } from '../domain/offers.ts';
 import type { Matching } from '../matching/matching.ts';
-import { recordRepair } from '../matching/sql.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import { type Db, inTx } from '../prisma/tx.ts';
 import type { LegEnd } from '../telephony/telephony.ts';
 import { nodeLost } from '../workflows/contact/messages.ts';
@@ -95,7 +95,7 @@ export async function endUnrungOffers({ db, matching, log }: UnrungDeps): Promis
       // It may have been rung, or ended, at this very moment.
       if (!offer || offer.ended_at || (await tx.row(sql.legsOfOffer(id)))) return false;
       await endUnrung(tx, offer, (offer.withdrawn as ResultReason | null) ?? 'switch_lost');
-      await tx.run(recordRepair(tx.now, 'offer_not_rung', `offer/${id}`));
+      await recordRepair(tx, { cause: 'offer_not_rung', subject: `offer/${id}` });
       return true;
     });
     if (!isEnded) continue;
@@ -115,8 +115,11 @@ export async function tellNodeLost(
   const { rows } = await db.pool.query<sql.LostOffer>(sql.lostOffers(goneSince(db), ownNode));
   for (const { id, contact_id, round, offer_no } of rows) {
     log.error({ offer: id }, 'nobody holds the node of this offer any more');
-    await workflows.signal({ contactId: contact_id, round }, nodeLost, { offerNo: offer_no }).catch((error: unknown) => {
+    try {
+      const told = await workflows.signal({ contactId: contact_id, round }, nodeLost, { offerNo: offer_no });
+      if (told === 'told') await inTx(db, (tx) => recordRepair(tx, { cause: 'node_lost', subject: `offer/${id}` }));
+    } catch (error) {
       log.warn({ err: error, offer: id }, 'not told; the sweep repeats it');
-    });
+    }
   }
 }

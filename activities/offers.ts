@@ -5,7 +5,7 @@ import { endsCall } from '../domain/offers.ts';
 import { rulesOfCall } from '../domain/rules-of-call.ts';
 import { type AgentRow, changeAgent } from '../matching/agents.ts';
 import { endCalls } from '../matching/queue.ts';
-import { callsNow, endOffer, type Held, holdStatus, lockAgentOfOffer } from '../matching/sql.ts';
+import { callsNow, endOffer, type Held, holdStatus, lockAgentOfOffer, waitForCampaign } from '../matching/sql.ts';
 import type { Tx } from '../prisma/tx.ts';
 import * as sql from './sql.ts';
 import * as transferSql from './transfer-sql.ts';
@@ -107,7 +107,7 @@ export async function returnToQueue(tx: Tx, offer: Pick<sql.OfferRow, 'call_id' 
   if (campaign && callsNow(campaign, isRescheduled)) {
     return (await tx.run(sql.returnCall(tx.now, offer.contact_id))) > 0;
   }
-  if ((await tx.run(sql.waitForCampaign(tx.now, offer.contact_id, ['offered']))) > 0) {
+  if ((await tx.run(waitForCampaign(tx.now, [offer.contact_id], ['offered']))) > 0) {
     await endCalls(tx, [offer.call_id], 'campaign_paused');
   }
   return false;

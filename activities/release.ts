@@ -8,16 +8,15 @@ import { AppError } from '../domain/errors.ts';
 import { AGENT_ENGAGED, AGENT_RESTING } from '../domain/states.ts';
 import { type AgentRow, changeAgent, endWrapUp, type WishOutcome } from '../matching/agents.ts';
 import type { Matching } from '../matching/matching.ts';
-import { lockAgent, readAgent, recordRepair } from '../matching/sql.ts';
+import { lockAgent, readAgent } from '../matching/sql.ts';
 import { tellWrapUpEnded } from '../matching/tell.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import type { Workflows } from '../workflows/client.ts';
 import { release } from '../workflows/contact/messages.ts';
-import { type ConcludeInput, createContactActivities } from './contacts.ts';
-import { createLegBook } from './legs.ts';
 import { outcomeOf } from './lost.ts';
 import { endUnrung } from './offers.ts';
-import { endOpenOffer, repair } from './repair.ts';
+import { endOpenOffer, repair, repairTools } from './repair.ts';
 import * as sql from './sql.ts';
 
 export interface ReleaseDeps {
@@ -28,7 +27,7 @@ export interface ReleaseDeps {
 }
 
 /** The end of a phone is on record a moment after the switch was told: so long the answer waits for it. */
-const OVER_WITHIN_MS = 2_000;
+const OVER_WITHIN_MS = 1_000;
 const LOOK_AGAIN_MS = 50;
 
 /**
@@ -80,7 +79,10 @@ async function freeByRow(tx: Tx, agentId: number, by: string, offerId?: string):
   const isStuck = AGENT_ENGAGED.includes(agent.state) && (!offer || offer.ended_at !== null);
   if (isStuck || AGENT_RESTING.includes(agent.state)) {
     await changeAgent(tx, agent, { state, ...who, offerId: null, nextState: null, callId: offer?.call_id ?? null });
-    if (isStuck) await tx.run(recordRepair(tx.now, 'agent_stuck', `agent/${agentId}`));
+    if (isStuck) {
+      const occasion = agent.since.toISOString();
+      await recordRepair(tx, { cause: 'agent_stuck', subject: `agent/${agentId}`, occasion });
+    }
     return nothing;
   }
   if (!AGENT_ENGAGED.includes(agent.state)) return nothing;
@@ -116,14 +118,11 @@ async function endPhone(
 
 /** Its workflow was ended by other hands: the contact is repaired as the sweep would, or the lost node's legs are ended. */
 async function endWithoutWorkflow(deps: ReleaseDeps, offer: sql.HeldOfferRow, by: string): Promise<void> {
-  const { db } = deps;
-  const legs = createLegBook(deps);
-  const contacts = createContactActivities({ ...deps, legs });
-  const repairs = { db, legs, conclude: (input: ConcludeInput) => contacts.conclude(input) };
-  const outcome = await repair(repairs, { contactId: offer.contact_id, round: offer.round }, by);
+  const tools = repairTools(deps);
+  const outcome = await repair(tools, { contactId: offer.contact_id, round: offer.round }, { by });
   deps.log.warn({ agent: offer.agent_id, offer: offer.id, outcome }, 'an agent was released from an offer without a workflow');
-  if (outcome === 'later') await outcomeOf({ db, legs }, offer.id);
-  if (outcome === 'nothing' && offer.state !== 'talking') await endOpenOffer({ db, legs }, offer.contact_id, by);
+  if (outcome === 'later') await outcomeOf(tools, offer.id);
+  if (outcome === 'nothing' && offer.state !== 'talking') await endOpenOffer(tools, offer.contact_id, by);
 }
 
 /** Which part of the call the agent is in, and what to do instead. */

@@ -4,11 +4,12 @@
  */
 import type { Logger } from 'pino';
 import type { ResultReason } from '../domain/codes.ts';
-import { recordRepair } from '../matching/sql.ts';
-import type { Db } from '../prisma/tx.ts';
+import type { Matching } from '../matching/matching.ts';
+import { recordRepair } from '../prisma/repairs.ts';
+import { type Db, inTx } from '../prisma/tx.ts';
 import type { ContactRef, Workflows } from '../workflows/client.ts';
-import type { ContactActivities } from './contacts.ts';
-import { type LegBook, lostEnd } from './legs.ts';
+import { type ConcludeInput, type ContactActivities, createContactActivities } from './contacts.ts';
+import { createLegBook, type LegBook, lostEnd } from './legs.ts';
 import { endWithoutSwitch } from './lost.ts';
 import * as sql from './sql.ts';
 import { strandedOffers } from './transfer-sql.ts';
@@ -17,7 +18,7 @@ export interface RepairDeps {
   db: Db;
   legs: Pick<LegBook, 'end'>;
   conclude: ContactActivities['conclude'];
-  workflows: Pick<Workflows, 'endedByForce'>;
+  workflows: Pick<Workflows, 'endedByForce' | 'isRunning'>;
   log: Logger;
 }
 
@@ -33,6 +34,9 @@ export function createRepairs(deps: RepairDeps): () => Promise<void> {
   return async () => {
     let next = new Date(db.clock.now().getTime() - INDEXED_AFTER_MS);
     for await (const { endedAt, ...contact } of workflows.endedByForce(since)) {
+      const row = (await db.pool.query<sql.ContactRow>(sql.lockContact(contact.contactId, contact.round))).rows[0];
+      // Reset by hand, or started anew after a restore, its next run takes care of it.
+      if (!row || row.closed_at || (await workflows.isRunning(contact))) continue;
       const outcome = await repair(deps, contact);
       if (outcome === 'repaired') log.error({ ...contact }, 'the workflow of a contact was ended by force: disabled');
       if (outcome === 'later' && endedAt < next) next = endedAt;
@@ -41,14 +45,21 @@ export function createRepairs(deps: RepairDeps): () => Promise<void> {
   };
 }
 
+/** What the API repairs with, for a supervisor who can't wait for the sweep. */
+export function repairTools(deps: { db: Db; matching: Matching; workflows: Workflows; log: Logger }) {
+  const legs = createLegBook(deps);
+  const contacts = createContactActivities({ ...deps, legs });
+  return { db: deps.db, legs, conclude: (input: ConcludeInput) => contacts.conclude(input) };
+}
+
 /**
- * Closes a contact whose workflow is no more; `later`: a talk is never cut, nor its wrap-up. `by`: the supervisor who could
- * not wait for the sweep.
+ * Closes a contact whose workflow is no more; `later`: a talk is never cut, nor its wrap-up. `by`: the supervisor who frees the
+ * agent; `closedBy`: who wants the contact closed.
  */
 export async function repair(
   deps: Pick<RepairDeps, 'db' | 'legs' | 'conclude'>,
   { contactId, round }: ContactRef,
-  by: string | null = null,
+  { by = null, closedBy = 'system' }: { by?: string | null; closedBy?: string } = {},
 ): Promise<'repaired' | 'later' | 'nothing'> {
   const { db, conclude } = deps;
   const read = async () => (await db.pool.query<sql.ContactRow>(sql.lockContact(contactId, round))).rows[0];
@@ -63,19 +74,21 @@ export async function repair(
   if (contact.state === 'talking') return 'later';
   if (callId && (await db.pool.query(sql.isWrappingUp(callId))).rowCount) return 'later';
   await endOpenOffer(deps, contactId, by);
-  const final = { kind: 'final', reason: 'disabled', by: 'system' } as const;
+  const final = { kind: 'final', reason: 'disabled', by: closedBy } as const;
   let standing = await conclude({ contactId, round, callId, decision: contact.state === 'wrap_up' ? null : final });
   // Marked as unanswered: there is no workflow to wait for the retry.
   if (standing.at === 'waiting') standing = await conclude({ contactId, round, callId, decision: final });
   if (standing.at !== 'closed') return 'later';
-  await db.pool.query(recordRepair(db.clock.now(), 'workflow_closed', `contact/${contactId}/${round}`));
+  await inTx(db, (tx) => recordRepair(tx, { cause: 'workflow_closed', subject: `contact/${contactId}/${round}` }));
   return 'repaired';
 }
 
 /** A contact on the line whom no agent is with, and to whom nobody would ever come: the workflow was to bring one. */
 async function endStranded(deps: Pick<RepairDeps, 'db' | 'legs'>, callId: string): Promise<void> {
   const { rows } = await deps.db.pool.query<{ id: string }>(strandedOffers(callId));
+  if (rows.length === 0) return;
   for (const { id } of rows) await endWithoutSwitch(deps, id, 'disabled', byHand('disabled'));
+  await inTx(deps.db, (tx) => recordRepair(tx, { cause: 'contact_stranded', subject: `call/${callId}` }));
 }
 
 const byHand = (why: ResultReason) => (leg: sql.LegRow) => ({ ...lostEnd(leg), by: 'command' as const, why });

@@ -172,6 +172,20 @@ export const openOfferOf = (contactId: string): Sql => ({
   values: [contactId],
 });
 
+/**
+ * The offer that a contact's workflow is to take up: the open one or, for a workflow that was started anew meanwhile, the one
+ * that is over and from which nothing has been concluded yet.
+ */
+export const offerToTakeUp = (contactId: string): Sql => ({
+  name: 'offer_to_take_up',
+  text: `SELECT o.id, o.offer_no, o.call_id, o.agent_id, o.node, k.attempt, o.withdrawn
+         FROM contact c JOIN offer o ON o.contact_id = c.id AND o.transfer_id IS NULL JOIN call k ON k.call_id = o.call_id
+         WHERE c.id = $1
+           AND (o.ended_at IS NULL OR o.call_id = c.call_id AND c.state IN ('dialling', 'talking', 'wrap_up'))
+         ORDER BY o.offer_no DESC LIMIT 1`,
+  values: [contactId],
+});
+
 // ---- legs -----------------------------------------------------------------------------------------------------------
 
 export interface LegRow {
@@ -329,32 +343,43 @@ export const endLeg = (
 
 export interface EndedTalk {
   leg_id: string;
+  call_id: string;
   offer_no: number;
   contact_id: string;
   round: number;
   wrap_up_until: Date | null;
 }
 
-/** Talks that have ended with all their legs and whose workflow has not been told. */
-export const undeliveredTalks = (before: Date, legId: string | null): Sql => ({
-  name: 'undelivered_talks',
-  text: `SELECT l.id AS leg_id, o.offer_no, l.contact_id, c.round,
+const ENDED_TALK = `
+         SELECT l.id AS leg_id, l.call_id, o.offer_no, l.contact_id, c.round,
                 (SELECT CASE WHEN a.offer_id = last.id AND a.state = 'wrap_up' THEN a.state_until END
                  FROM offer last JOIN agent a ON a.id = last.agent_id
                  WHERE last.call_id = l.call_id AND last.state = 'talking' ORDER BY last.offer_no DESC LIMIT 1) AS wrap_up_until
          FROM leg l
          JOIN offer o ON o.id = l.offer_id
          JOIN contact c ON c.id = l.contact_id
-         WHERE l.ciq = 'c' AND l.answered_at IS NOT NULL AND l.ended_at <= $1 AND l.delivered_at IS NULL
-           AND ($2::text IS NULL OR l.id = $2)
-           AND NOT EXISTS (SELECT 1 FROM leg other WHERE other.call_id = l.call_id AND other.ended_at IS NULL)
+         WHERE l.ciq = 'c' AND l.answered_at IS NOT NULL AND l.delivered_at IS NULL`;
+
+/** A talk that has ended with all its legs, by the contact's, if its workflow has not been told. */
+export const undeliveredTalk = (legId: string): Sql => ({
+  name: 'undelivered_talk',
+  text: `${ENDED_TALK} AND l.id = $1 AND l.ended_at IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM leg other WHERE other.call_id = l.call_id AND other.ended_at IS NULL)`,
+  values: [legId],
+});
+
+/** Those whose last leg had ended by then. */
+export const undeliveredTalks = (before: Date): Sql => ({
+  name: 'undelivered_talks',
+  text: `${ENDED_TALK} AND l.ended_at <= $1
+           AND NOT EXISTS (SELECT 1 FROM leg other WHERE other.call_id = l.call_id AND (other.ended_at <= $1) IS NOT TRUE)
          LIMIT 500`,
-  values: [before, legId],
+  values: [before],
 });
 
 export const markDelivered = (now: Date, legId: string): Sql => ({
   name: 'mark_delivered',
-  text: `UPDATE leg SET delivered_at = coalesce(delivered_at, $1) WHERE id = $2`,
+  text: `UPDATE leg SET delivered_at = $1 WHERE id = $2 AND delivered_at IS NULL`,
   values: [now, legId],
 });
 
@@ -518,22 +543,27 @@ export const returnCall = (now: Date, contactId: string): Sql => ({
   values: [now, contactId],
 });
 
-/** Contacts whose time came before then, and whose workflow has not queued them. */
+export interface Overdue {
+  id: string;
+  round: number;
+  wait_until: Date;
+}
+
+/** Contacts who were to be closed instead of being called at a time, since before then. */
 export const overdue = (before: Date, limit: number): Sql => ({
   name: 'overdue',
-  text: `SELECT id, round FROM contact
+  text: `SELECT id, round, wait_until FROM contact
          WHERE state = 'waiting' AND wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use') AND wait_until <= $1
+           AND ended_reason IS NOT NULL
          ORDER BY wait_until LIMIT $2`,
   values: [before, limit],
 });
 
-/** The contact waits for its campaign to run again, at its old place. */
-export const waitForCampaign = (now: Date, contactId: string, from: ContactState[]): Sql => ({
-  name: 'wait_for_campaign',
-  text: `UPDATE contact SET state = 'waiting', state_since = $1, wait_reason = 'campaign_not_running', wait_until = NULL,
-           updated_at = $1
-         WHERE id = $2 AND state = ANY($3::text[])`,
-  values: [now, contactId, from],
+/** A row if the contact still waits for that time. */
+export const isWaitingUntil = (id: string, round: number, until: Date): Sql => ({
+  name: 'is_waiting_until',
+  text: `SELECT 1 FROM contact WHERE id = $1 AND round = $2 AND state = 'waiting' AND wait_until = $3`,
+  values: [id, round, until],
 });
 
 /** The contact is done or disabled and its round closed. A reason given before (set-wise) stands. */
@@ -690,10 +720,17 @@ export const markSettled = (campaignId: number, revision: number): Sql => ({
   values: [campaignId, revision],
 });
 
-export const unsettledCampaigns = (): Sql => ({
+/** Campaigns that were changed before then, and whose newest revision is not carried out. */
+export const unsettledCampaigns = (before: Date): Sql => ({
   name: 'unsettled_campaigns',
-  text: `SELECT id FROM campaign WHERE revision <> settled_revision`,
-  values: [],
+  text: `SELECT id, revision FROM campaign WHERE revision <> settled_revision AND updated_at <= $1`,
+  values: [before],
+});
+
+/** A row if it still is. */
+export const isUnsettled = (campaignId: number, revision: number): Sql => ({
+  text: `SELECT 1 FROM campaign WHERE id = $1 AND revision = $2 AND settled_revision < $2`,
+  values: [campaignId, revision],
 });
 
 export interface Claimed {
@@ -787,8 +824,9 @@ export const stopsRequested = (): Sql => ({
   values: [],
 });
 
+/** `since`: when it was asked for, or the campaign was changed after that. No row: somebody else has carried it out. */
 export const stopCarriedOut = (campaignId: number, revision: number): Sql => ({
-  text: `UPDATE campaign SET stop_requested = false WHERE id = $1 AND revision = $2`,
+  text: `UPDATE campaign SET stop_requested = false WHERE id = $1 AND revision = $2 AND stop_requested RETURNING updated_at AS since`,
   values: [campaignId, revision],
 });
 
@@ -849,6 +887,13 @@ export interface NodeLimits {
   callsPerSecond: number | null;
 }
 
+export interface HeldNode {
+  /** As it was before; null: there was no such node. */
+  was_until: Date | null;
+  /** Its switch could be reached then: whoever gives a node up in order takes that back. */
+  was_ready: boolean;
+}
+
 /** Takes or renews the lease of a node; no row while another worker holds it. `up`: the switch can be reached. */
 export const holdNode = (
   now: Date,
@@ -859,12 +904,13 @@ export const holdNode = (
   { maxCalls, callsPerSecond }: NodeLimits,
 ): Sql => ({
   name: 'hold_node',
-  text: `INSERT INTO node (name, holder, lease_until, ready_since, max_calls, calls_per_second, trouble)
-         VALUES ($2, $3, $4, CASE WHEN $5 THEN $1::timestamptz END, $6, $7, $8)
+  text: `INSERT INTO node (name, holder, lease_until, ready_since, max_calls, calls_per_second, trouble, away_since)
+         VALUES ($2, $3, $4, CASE WHEN $5 THEN $1::timestamptz END, $6, $7, $8, CASE WHEN NOT $5 THEN $1::timestamptz END)
          ON CONFLICT (name) DO UPDATE SET holder = $3, lease_until = $4, max_calls = $6, calls_per_second = $7, trouble = $8,
-           ready_since = CASE WHEN $5 THEN coalesce(node.ready_since, $1::timestamptz) END
+           ready_since = CASE WHEN $5 THEN coalesce(node.ready_since, $1::timestamptz) END,
+           away_since = CASE WHEN NOT $5 THEN coalesce(node.away_since, $1::timestamptz) END
          WHERE node.holder = $3 OR node.lease_until <= $1
-         RETURNING name`,
+         RETURNING old.lease_until AS was_until, old.ready_since IS NOT NULL AS was_ready`,
   values: [now, name, holder, until, up, maxCalls, callsPerSecond, trouble],
 });
 

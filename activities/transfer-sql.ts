@@ -41,6 +41,13 @@ export const forgetKeys = (id: string): Sql => ({
   values: [id],
 });
 
+/** Nothing is to be sent: nobody has taken them up. */
+export const dropKeys = (id: string): Sql => ({
+  name: 'drop_keys',
+  text: `DELETE FROM keys_to_send WHERE id = $1`,
+  values: [id],
+});
+
 // ---- transfers ------------------------------------------------------------------------------------------------------
 
 export interface TransferRow {
@@ -95,6 +102,13 @@ export const storeTransfer = (now: Date, transfer: NewTransfer): Sql => ({
     transfer.toNumber,
     transfer.queueId,
   ],
+});
+
+/** A request that was refused leaves nothing, a number least of all. One that was begun is on record. */
+export const dropTransfer = (id: string): Sql => ({
+  name: 'drop_transfer',
+  text: `DELETE FROM transfer WHERE id = $1 AND state = 'requested' AND ended_at IS NULL`,
+  values: [id],
 });
 
 export const readTransfer = (id: string): Sql => ({

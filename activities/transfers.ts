@@ -6,7 +6,6 @@
  * The rows say what is to be so, and are written before the switch is asked. Whoever comes back after a crash reads them and
  * says the same to the switch once more.
  */
-import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { ResultReason } from '../domain/codes.ts';
 import { legId, MOST_NUMBER_TRANSFERS, transferLegId } from '../domain/ids.ts';
@@ -19,7 +18,7 @@ import { lockAgent, lockAgentOfOffer, lockNumbers, shareDials } from '../matchin
 import { type Db, inTx, type Sql, type Tx } from '../prisma/tx.ts';
 import type { EndWhy, Telephony } from '../telephony/telephony.ts';
 import { TelephonyUnavailable } from '../telephony/unavailable.ts';
-import { adoption, type CallDeps, HEARTBEAT_MS, insertLeg, isForbidden, missing, send } from './calls.ts';
+import { adopt, adoption, type CallDeps, HEARTBEAT_MS, insertLeg, isForbidden, lackOf, nextChange, send } from './calls.ts';
 import type { OpenOffer } from './contacts.ts';
 import { recordLiveWait } from './live-wait.ts';
 import { contextOf, endUnrung } from './offers.ts';
@@ -288,7 +287,9 @@ async function beginTarget(tx: Tx, transferId: string): Promise<{ fresh: boolean
   if (transfer.state !== 'ringing') return { fresh: false };
   const offer = (await tx.row<sql.OfferRow>(sql.readOffer(transfer.target_offer_id ?? transfer.offer_id)))!;
   const id = transfer.leg_id ?? legId(offer.call_id, offer.offer_no, 'agent');
-  if (await tx.row(sql.readLeg(id))) return { fresh: false };
+  const found = await tx.row<sql.LegRow>(sql.readLeg(id));
+  if (found) await adopt(tx, found);
+  if (found) return { fresh: false };
   // It may have been listed since the transfer was begun.
   if (transfer.to_number && (await mustNotBeCalled(tx, transfer.to_number))) return { fresh: false };
   if (transfer.target_offer_id) {
@@ -330,6 +331,7 @@ async function untilSettled(
   isCertain: boolean,
 ): Promise<TransferOutcome> {
   const adopted = isCertain ? null : adoption(deps);
+  const lacking = lackOf(deps);
   let withdrawnSince: number | null = null;
   for (let isFirst = true; ; isFirst = false) {
     const now = await look(deps, transferId);
@@ -337,18 +339,18 @@ async function untilSettled(
     if (isFirst && !isCertain && !now.transfer.ended_at) {
       await bindWaiting(deps.telephony, now.contactLeg, now.agentLeg, now.target?.ended_at === null ? now.target.id : null);
     }
-    const { target, untilMs } = await targetOf(deps, now);
+    const { target, untilMs } = await targetOf(deps, now, lacking);
     const outcome = await take(deps, now, transferStep(nowOf(now, target)));
     if (outcome) return outcome;
     if (now.target) await adopted?.check(now.target);
-    if (now.offer?.withdrawn && now.target?.answered_at) {
-      // Whoever has withdrawn it hangs up, or finds it answered and takes that back.
+    if (now.offer?.withdrawn && now.target?.ended_at === null) {
+      // Whoever has withdrawn it hangs up, or finds it answered and takes that back; unless that one has died over it.
       withdrawnSince ??= performance.now();
       const isLate = performance.now() - withdrawnSince > DECIDED_WITHIN_MS;
-      if (isLate) await deps.telephony.hangUp(now.target.id, now.offer.withdrawn as ResultReason);
+      const unlessAnswered = now.target.answered_at === null;
+      if (isLate) await deps.telephony.hangUp(now.target.id, now.offer.withdrawn as ResultReason, { unlessAnswered });
     } else withdrawnSince = null;
-    await Promise.race([watch.next(Math.min(HEARTBEAT_MS, Math.max(untilMs, 50))), Context.current().cancelled]);
-    Context.current().heartbeat();
+    await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
   }
 }
 
@@ -361,6 +363,7 @@ function nowOf({ transfer, contactLeg, agentLeg }: Looked, target: 'calling' | '
 async function targetOf(
   deps: TransferDeps,
   { transfer, offer, target }: Looked,
+  lacking: ReturnType<typeof lackOf>,
 ): Promise<{ target: 'calling' | 'there' | 'none'; untilMs: number }> {
   const calling = { target: 'calling' as const, untilMs: HEARTBEAT_MS };
   if (!target) return offer && !offer.ended_at ? calling : { ...calling, target: 'none' };
@@ -369,10 +372,8 @@ async function targetOf(
   if (!offer || transfer.state === 'consulting') return { ...calling, target: 'there' };
   if (offer.withdrawn) return { ...calling, untilMs: DECIDED_WITHIN_MS / 4 };
   const context = (await deps.db.pool.query<sql.CallContext>(sql.callContext(offer.id))).rows[0]!;
-  const wanted = await missing(deps, offer.id, { ...context, rules: withDefaults(context.rules) }, target);
-  if (!wanted) return { ...calling, target: 'there' };
-  if (wanted.untilMs <= 0) await deps.telephony.hangUp(target.id, wanted.reason);
-  return { ...calling, untilMs: wanted.untilMs };
+  const untilMs = await lacking.look(offer.id, { ...context, rules: withDefaults(context.rules) }, target);
+  return untilMs === null ? { ...calling, target: 'there' } : { ...calling, untilMs };
 }
 
 // ---- what becomes of it ---------------------------------------------------------------------------------------------

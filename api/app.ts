@@ -4,6 +4,7 @@ import helmet from 'helmet';
 import type { z } from 'zod';
 import { AppError } from '../domain/errors.ts';
 import { createAgentStreams } from './agent-streams.ts';
+import { type AnyInput, audited } from './audit.ts';
 import { type Auth, type Caller, createAuth } from './auth.ts';
 import { docsPage } from './docs.ts';
 import { doNotCallRoutes } from './do-not-call/routes.ts';
@@ -15,7 +16,10 @@ import { importRoutes, uploadTurns } from './imports/routes.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { asAppError, invalidInput, notFound, sendProblem } from './problems.ts';
+import { createPunctual, type Punctual } from './punctual.ts';
+import { mayTakeLong, mustComeWithin } from './slow.ts';
 import { agentRoutes } from './routes/agents.ts';
+import { auditRoutes } from './routes/audit.ts';
 import { callEventRoutes } from './routes/call-events.ts';
 import { callRoutes } from './routes/calls.ts';
 import { campaignRoutes } from './routes/campaigns.ts';
@@ -24,6 +28,7 @@ import { healthRoutes } from './routes/health.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { legalHoursRoutes } from './routes/legal-hours.ts';
 import { offerRoutes } from './routes/offers.ts';
+import { problemRoutes } from './routes/problems.ts';
 import { reopeningRoutes } from './routes/reopenings.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { supervisionRoutes } from './routes/supervision.ts';
@@ -31,11 +36,17 @@ import { rulesVersionRoutes } from './routes/rules-versions.ts';
 import { simulatorRoutes } from './routes/simulator.ts';
 import { waitRoutes } from './routes/waits.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
+import { measureRepairs } from './repair-metrics.ts';
 import { measureWebhooks } from './webhook-metrics.ts';
 import { talkRoutes } from './routes/talks.ts';
 
 const VERSION = '0.1.0';
 const JSON_LIMIT = '1mb';
+/** Of what is read before it is known who asks. */
+const SHORT_JSON_LIMIT = '16kb';
+/** For a body of that size, also over a slow line. */
+const JSON_WITHIN_MS = 30_000;
+const TAKEN_WITHIN_MS = 60_000;
 /** Answers are data: a browser that is made to show one as a page must load and run nothing. */
 const NOTHING_TO_SHOW = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
 
@@ -61,24 +72,29 @@ export function allRoutes(deps: Deps, metrics: Metrics): Route[] {
     ...simulatorRoutes(deps),
     ...legalHoursRoutes(deps),
     ...keyRoutes(deps),
+    ...problemRoutes(deps),
+    ...auditRoutes(deps),
     ...healthRoutes(deps, metrics),
   ];
 }
 
-export function createApp(deps: Deps): Express {
+export function createApp(deps: Deps, bodyWithinMs = JSON_WITHIN_MS): Express {
   const app = express();
   const auth = createAuth(deps.db);
   const metrics = createMetrics();
   measureWebhooks(metrics.registry, deps.db);
+  measureRepairs(metrics.registry, deps.db);
   const routes = allRoutes(deps, metrics);
   app.disable('x-powered-by');
   app.disable('etag');
+  app.use(mustComeWithin(bodyWithinMs));
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: NOTHING_TO_SHOW } }));
   app.use('/docs', ...docsPage());
   app.use('/v1', (_req, res, next) => (res.set('Cache-Control', 'no-store'), next()));
-  const document = openApiDocument(routes, VERSION);
-  app.get('/openapi.json', (_req, res) => void res.json(document));
-  for (const route of routes) register(app, deps, auth, metrics, route);
+  const document = Buffer.from(JSON.stringify(openApiDocument(routes, VERSION)));
+  app.get('/openapi.json', (_req, res) => void mustBeTaken(res).type('json').send(document));
+  const punctual = createPunctual(deps.log);
+  for (const route of routes) register(app, { deps, auth, metrics, punctual }, route);
   for (const [path, methods] of methodsByPath(routes)) app.all(path, refuseMethod(methods));
   app.use((_req, _res, next) => next(notFound('path')));
   app.use(tellProblem(deps));
@@ -87,11 +103,35 @@ export function createApp(deps: Deps): Express {
 
 const expressPath = (path: string): string => path.replace(/\{(\w+)\}/g, ':$1');
 
-function register(app: Express, deps: Deps, auth: Auth, metrics: Metrics, route: Route): void {
+interface Parts {
+  deps: Deps;
+  auth: Auth;
+  metrics: Metrics;
+  punctual: Punctual;
+}
+
+function register(app: Express, { deps, auth, metrics, punctual }: Parts, route: Route): void {
   const path = expressPath(route.path);
-  const reading = route.body ? [onlyJson, express.json({ limit: JSON_LIMIT, strict: false })] : [];
-  const handler = async (req: Request, res: Response) => send(res, await carryOut(deps, route, req, res));
-  app[route.method](path, metrics.measure(route.path), auth.guard(route), ...reading, handler);
+  const { whenLate, roles, body, consumes } = route;
+  const guard = auth.guard(route);
+  const known = async (req: Request, res: Response, next: NextFunction) => {
+    if (roles !== 'anyone') await punctual(res, 'given_up', () => guard(req, res));
+    next();
+  };
+  const answer = async (req: Request, res: Response) =>
+    send(res, await punctual(res, whenLate, () => carryOut(deps, route, req, res)));
+  // Nor is it given up while it is found out who asks: so its body, which is short, is read before.
+  const answerSurely = async (req: Request, res: Response) => {
+    const { params } = req; // Express takes them away when the answer is that it is late
+    const work = () => guard(req, res).then(() => carryOut(deps, route, Object.assign(req, { params }), res));
+    send(res, await punctual(res, whenLate, work));
+  };
+  const json = (limit: string) => [onlyJson, express.json({ limit, strict: false })];
+  const handlers =
+    whenLate === 'carried_out'
+      ? [...(body ? json(SHORT_JSON_LIMIT) : []), answerSurely]
+      : [known, ...(body ? json(JSON_LIMIT) : consumes ? [mayTakeLong] : []), answer];
+  app[route.method](path, metrics.measure(route.path), ...handlers);
 }
 
 async function carryOut(deps: Deps, route: Route, req: Request, res: Response): Promise<Reply | 'sent'> {
@@ -106,7 +146,7 @@ async function carryOut(deps: Deps, route: Route, req: Request, res: Response): 
     req,
     res,
   };
-  const work = () => route.handle(input as Input<never, never, never>);
+  const work = () => audited(deps, route, input as AnyInput, () => route.handle(input as Input<never, never, never>));
   return key === undefined || route.repeats === 'natural' ? work() : once(deps.db, route, req, caller, key, work);
 }
 
@@ -125,9 +165,14 @@ function readInput(schema: z.ZodType, value: unknown, where: 'query' | 'body'): 
 
 function send(res: Response, reply: Reply | 'sent'): void {
   if (reply === 'sent') return;
-  res.status(reply.status).set(reply.headers ?? {});
+  mustBeTaken(res).status(reply.status).set(reply.headers ?? {});
   if (reply.body === undefined) res.end();
   else res.json(reply.body);
+}
+
+/** An answer that nobody reads is not kept for ever. */
+function mustBeTaken(res: Response): Response {
+  return res.setTimeout(TAKEN_WITHIN_MS, () => res.destroy());
 }
 
 function onlyJson(req: Request, _res: Response, next: NextFunction): void {
@@ -193,7 +238,7 @@ function fromHttpError({ status, type, body }: HttpError): AppError | null {
       return new AppError('INVALID', `the body ${reason}`, { issues: [{ field: 'body', reason }] });
     }
     case 'entity.too.large':
-      return new AppError('TOO_LARGE', `the body is larger than ${JSON_LIMIT}; long lists go through imports`);
+      return new AppError('TOO_LARGE', `the body is larger than ${JSON_LIMIT} (${SHORT_JSON_LIMIT} where nothing long is expected); long lists go through imports`);
     case 'charset.unsupported':
     case 'encoding.unsupported':
       return new AppError('UNSUPPORTED_MEDIA_TYPE', 'the body must be UTF-8, plain or gzip, deflate, br');

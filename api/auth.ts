@@ -1,6 +1,6 @@
 /** Who is asking: API keys with roles, tickets for streams, and what each may do. */
 import { createHash, randomBytes } from 'node:crypto';
-import type { Request, RequestHandler } from 'express';
+import type { Request, Response } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import { AppError } from '../domain/errors.ts';
 import type { Db } from '../prisma/tx.ts';
@@ -45,18 +45,15 @@ export async function ensureAdminKey(db: Pick<Db, 'pool' | 'clock'>, plain: stri
   await db.pool.query(sql.ensureAdminKey(hashSecret(plain), db.clock.now()));
 }
 
-/** How long a key that was found is believed: a revoked one stops working within this time. */
-const BELIEVED_MS = 3_000;
 /** Failed attempts a minute from one address, before more are refused unread. */
 const FAILURES_A_MINUTE = 60;
 
 export interface Auth {
-  /** Puts the caller into `res.locals.caller`, or ends the request. */
-  guard(route: Route): RequestHandler;
+  /** Puts the caller into `res.locals.caller`. Throws UNAUTHENTICATED, TOO_MANY_REQUESTS, FORBIDDEN. */
+  guard(route: Route): (req: Request, res: Response) => Promise<void>;
 }
 
 export function createAuth(db: Pick<Db, 'pool' | 'clock'>): Auth {
-  const believed = new Map<string, { caller: Caller; until: number }>();
   const limit = rateLimit({
     windowMs: 60_000,
     limit: FAILURES_A_MINUTE,
@@ -75,16 +72,10 @@ export function createAuth(db: Pick<Db, 'pool' | 'clock'>): Auth {
     return ticketAllowed && typeof ticket === 'string' ? callerOfTicket(ticket) : null;
   }
 
+  /** Looked up for each request: whatever process revoked it, a key that is revoked has had its last one. */
   async function callerOfKey(hash: string): Promise<Caller | null> {
-    const now = performance.now();
-    const known = believed.get(hash);
-    if (known && known.until > now) return known.caller;
-    believed.delete(hash);
     const { rows } = await db.pool.query<{ id: number; role: Role; agent_id: number | null }>(sql.validKey(hash));
-    if (!rows[0]) return null;
-    const caller = { keyId: rows[0].id, role: rows[0].role, agentId: rows[0].agent_id };
-    believed.set(hash, { caller, until: now + BELIEVED_MS });
-    return caller;
+    return rows[0] ? { keyId: rows[0].id, role: rows[0].role, agentId: rows[0].agent_id } : null;
   }
 
   async function callerOfTicket(ticket: string): Promise<Caller | null> {
@@ -93,24 +84,24 @@ export function createAuth(db: Pick<Db, 'pool' | 'clock'>): Auth {
   }
 
   return {
-    guard: (route) => async (req, res, next) => {
+    guard: (route) => async (req, res) => {
       const { roles } = route;
-      if (roles === 'anyone') return next();
+      if (roles === 'anyone') return;
       const caller = await findCaller(req, route.ticket === true);
       if (caller === null) {
         // Only failures count, so an address that many share is never shut out while its keys are good.
         res.set('WWW-Authenticate', 'Bearer realm="dialwright"');
         const detail = req.headers.authorization ? 'this key is not known or was revoked' : 'no key was given';
-        return limit(req, res, (error?: unknown) =>
-          next(error ?? new AppError('UNAUTHENTICATED', `${detail}; send Authorization: Bearer <API key>`)),
-        );
+        await new Promise<void>((resolve, reject) => {
+          void limit(req, res, (error?: unknown) => (error instanceof Error ? reject(error) : resolve()));
+        });
+        throw new AppError('UNAUTHENTICATED', `${detail}; send Authorization: Bearer <API key>`);
       }
       if (!roles.includes(caller.role)) {
         const may = roles.join(', ');
         throw new AppError('FORBIDDEN', `this needs a key of role ${may}; this key has the role ${caller.role}`);
       }
       res.locals.caller = caller;
-      next();
     },
   };
 }

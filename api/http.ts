@@ -10,6 +10,7 @@ import type { Matching } from '../matching/matching.ts';
 import type { Db } from '../prisma/tx.ts';
 import type { Addresses } from '../webhooks/addresses.ts';
 import type { Workflows } from '../workflows/client.ts';
+import type { Subject } from './audit.ts';
 import type { Caller, Role } from './auth.ts';
 import type { Listener } from './listener.ts';
 import { invalid } from './problems.ts';
@@ -78,6 +79,15 @@ export interface Route {
    * repeat does no harm · `secretless`, its answer without the fields `key` and `secret`, which are shown once.
    */
   repeats?: 'stored' | 'natural' | 'secretless';
+  /** False for what leaves nothing that lasts: of a POST that only asks, or keeps somebody logged on, there is no audit. */
+  lasting?: boolean;
+  /** Of which kind the thing is that it changes, where the path begins with another; its id is the answer's. */
+  subject?: Subject;
+  /**
+   * What becomes of a request that was not carried out in time, and so is answered 503: it is given up (default) · it is
+   * carried out all the same, as it keeps somebody from being called · no time is set, as it may read a whole list.
+   */
+  whenLate?: 'given_up' | 'carried_out' | 'waited_for';
   /** `sent`: the handler has written to `res` itself. */
   handle(input: Input<never, never, never>): Promise<Reply | 'sent'>;
 }
@@ -116,18 +126,27 @@ const MAX_INT = 2n ** 31n - 1n;
 /** The cursor is the last id given, or what stands for one; opaque, so that it may become something else. */
 const encodeCursor = (id: string): string => Buffer.from(`id:${id}`).toString('base64url');
 
+const NOT_OURS = 'is not one of ours: give the `next` of the page before, or none for the first page';
+
 /** The id after which the list goes on; `0` for its beginning. */
 export function readCursor(cursor: string | undefined, max = MAX_BIGINT): bigint {
   if (cursor === undefined) return 0n;
   const [, id] = /^id:(\d{1,19})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
-  if (id === undefined || BigInt(id) > max) {
-    throw invalid('cursor', 'is not one of ours: give the `next` of the page before, or none for the first page');
-  }
+  if (id === undefined || BigInt(id) > max) throw invalid('cursor', NOT_OURS);
   return BigInt(id);
 }
 
 /** The same for lists whose ids are PostgreSQL integers. */
 export const readIntCursor = (cursor: string | undefined): number => Number(readCursor(cursor, MAX_INT));
+
+/** Of a list in the order of time: the cursor is the time and the id of the last row. */
+export const timeCursor = ({ at, id }: { at: Date; id: string }): string => Buffer.from(`${at.getTime()}:${id}`).toString('base64url');
+
+export function readTimeCursor(cursor: string): { at: Date; id: string } {
+  const [, at, id] = /^(\d{1,15}):(\d{1,18})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
+  if (!at || !id) throw invalid('cursor', NOT_OURS);
+  return { at: new Date(Number(at)), id };
+}
 
 /** A page of a list, from one row more than is asked for. */
 export function page<T extends { id: string }>(rows: T[], limit: number): { items: T[]; next: string | null };

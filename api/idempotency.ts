@@ -5,6 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Request } from 'express';
 import { AppError } from '../domain/errors.ts';
+import { inAnyCase } from '../prisma/deadline.ts';
 import type { Db } from '../prisma/tx.ts';
 import type { Caller } from './auth.ts';
 import type { Reply, Route } from './http.ts';
@@ -66,13 +67,13 @@ export async function once(
       await keep(status, { status, problem: { code, message, details } });
     } else {
       // If this fails too, the row is taken over when it counts as abandoned.
-      await db.pool.query(sql.dropRequest(caller.keyId, key, now)).catch(() => undefined);
+      await inAnyCase(() => db.pool.query(sql.dropRequest(caller.keyId, key, now))).catch(() => undefined);
     }
     throw error;
   }
 
   async function keep(status: number, stored: Stored): Promise<void> {
-    await db.pool.query(sql.answerRequest(caller.keyId, key, now, status, stored));
+    await inAnyCase(() => db.pool.query(sql.answerRequest(caller.keyId, key, now, status, stored)));
   }
 }
 

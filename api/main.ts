@@ -4,12 +4,14 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { systemClock } from '../config/clock.ts';
 import { type Config, ConfigError, loadConfig, requireRuntime, type RuntimeConfig } from '../config/config.ts';
-import { createLogger, type Logger } from '../config/log.ts';
+import { endAtLast } from '../config/ending.ts';
+import { createLogger, type Logger, withoutShapes } from '../config/log.ts';
 import { createMatching } from '../matching/matching.ts';
 import { createPool, createPrisma } from '../prisma/client.ts';
+import { givenUp } from '../prisma/deadline.ts';
 import type { Db } from '../prisma/tx.ts';
 import { createAddresses } from '../webhooks/addresses.ts';
-import { createWorkflows } from '../workflows/client.ts';
+import { createWorkflows, type Workflows } from '../workflows/client.ts';
 import { ensureAdminKey, newKey } from './auth.ts';
 import { createListener } from './listener.ts';
 import { startApi } from './server.ts';
@@ -24,6 +26,8 @@ PORT, DATA_DIR, DIALWRIGHT_ADMIN_KEY, WEBHOOK_NETWORKS, LOG_LEVEL; docs/configur
 
 const POOL_SIZE = 20;
 const PRISMA_POOL_SIZE = 5;
+/** Longer than anybody waits to hear whether Temporal answers. */
+const CHECK_DEADLINE_MS = 5_000;
 
 /** The administrator's key: given, or made at the first start and kept where only this user can read it. */
 async function adminKey({ adminKey: given, dataDir }: Config, log: Logger): Promise<string> {
@@ -48,13 +52,16 @@ async function run(config: RuntimeConfig, log: Logger): Promise<void> {
 
   // Lazy: the API starts, and says why it is not ready, while Temporal is away.
   const connection = Connection.lazy({ address: config.temporalAddress });
-  const workflows = createWorkflows(new Client({ connection, namespace: config.temporalNamespace }), config.taskQueue);
+  const askTemporal = async () =>
+    void (await connection.workflowService.describeNamespace({ namespace: config.temporalNamespace }));
+  const client = new Client({ connection, namespace: config.temporalNamespace });
+  const workflows = punctualWorkflows(client, createWorkflows(client, config.taskQueue));
   const server = await startApi(
     {
       db,
       workflows,
       matching: createMatching({ db, workflows, log }),
-      checkTemporal: async () => void (await connection.workflowService.describeNamespace({ namespace: config.temporalNamespace })),
+      checkTemporal: () => connection.withDeadline(Date.now() + CHECK_DEADLINE_MS, askTemporal),
       telephony: { simulatorUrl: config.telephony === 'simulator' ? (config.simulatorUrl ?? null) : null },
       addresses: createAddresses(config.webhookNetworks),
       listen: createListener(config.databaseUrl, log),
@@ -67,12 +74,21 @@ async function run(config: RuntimeConfig, log: Logger): Promise<void> {
     for (const name of ['SIGTERM', 'SIGINT']) process.once(name, resolve);
   });
   log.info({ signal }, 'API ends');
+  endAtLast(log);
   await server.close();
   await connection.close();
   log.info('Temporal connection closed');
   await prisma.$disconnect();
   await pool.end();
   log.info('database connections closed');
+}
+
+/** A click that nobody waits for any more is taken back, unless Temporal has it already. */
+function punctualWorkflows(client: Client, workflows: Workflows): Workflows {
+  return {
+    ...workflows,
+    update: (...click) => client.withAbortSignal(givenUp(), () => workflows.update(...click)),
+  };
 }
 
 async function main(): Promise<void> {
@@ -86,6 +102,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof ConfigError ? error.message : String((error as Error).stack ?? error)}\n`);
+  process.stderr.write(withoutShapes(`${error instanceof ConfigError ? error.message : String((error as Error).stack ?? error)}\n`));
   process.exit(1);
 });

@@ -118,7 +118,8 @@ function successes(route: Route): ZodOpenApiResponsesObject {
 function codesOf(route: Route): ProblemCode[] {
   const { params, query, body, method, roles, fails = [] } = route;
   const codes: (ProblemCode | false)[] = [
-    (query !== undefined || body !== undefined || method === 'post') && 'INVALID',
+    // A path whose percent-encoding is none can't be read.
+    (params !== undefined || query !== undefined || body !== undefined || method === 'post') && 'INVALID',
     roles !== 'anyone' && 'UNAUTHENTICATED',
     roles !== 'anyone' && 'FORBIDDEN',
     roles !== 'anyone' && 'TOO_MANY_REQUESTS',

@@ -2,6 +2,7 @@
 import type { Response } from 'express';
 import { z } from 'zod';
 import { AppError, type ErrorCode, type ErrorDetails } from '../domain/errors.ts';
+import { TooLate } from '../prisma/deadline.ts';
 
 /** The codes of the product, and those that only HTTP has. */
 export type ProblemCode = ErrorCode | 'METHOD_NOT_ALLOWED' | 'INTERNAL';
@@ -65,6 +66,9 @@ export function invalid(field: string, reason: string): AppError {
   return new AppError('INVALID', `${field} ${reason}`, { issues: [{ field, reason }] });
 }
 
+/** So many are read by nobody, and a body of nonsense would be answered by one of several times its size. */
+const MOST_ISSUES = 100;
+
 /** A Zod failure as fields, each with the first thing that is wrong with it; `root` goes before each path. */
 export function invalidInput(error: z.ZodError, where: 'body' | 'query', root: string[] = []): AppError {
   const reasons = new Map<string, string>();
@@ -77,13 +81,14 @@ export function invalidInput(error: z.ZodError, where: 'body' | 'query', root: s
       for (const key of issue.keys) add([...issue.path, key], `is not a known field of the ${where}`);
     } else add(issue.path, issue.message);
   }
-  const issues = [...reasons].map(([field, reason]) => ({ field, reason }));
+  const issues = [...reasons].slice(0, MOST_ISSUES).map(([field, reason]) => ({ field, reason }));
   return new AppError('INVALID', `the ${where} is not valid: see issues`, { issues });
 }
 
 /** What any thrown thing is to the client; null for a defect of ours. */
 export function asAppError(error: unknown): AppError | null {
   if (error instanceof AppError) return error;
+  if (error instanceof TooLate) return new AppError('UNAVAILABLE', `${error.message}; repeat the request with the same Idempotency-Key`);
   if (isUnavailable(error)) {
     return new AppError('UNAVAILABLE', 'the database does not answer; repeat the request with the same Idempotency-Key');
   }
@@ -94,9 +99,10 @@ export function asAppError(error: unknown): AppError | null {
 const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'EAI_AGAIN', 'ENOENT']);
 /**
  * SQLSTATE: 08 connection · 57P01..57P05 shutting down or starting · 53 out of connections or memory · 40001, 40P01 still
- * in conflict after every repeat · 55P03 a lock was waited for in vain · 25006 the server has become a standby.
+ * in conflict after every repeat · 55P03 a lock was waited for in vain · 55000 the database takes no connections, by order ·
+ * 25006 the server has become a standby · 25P03 we stood still in a transaction.
  */
-const SQLSTATE = /^(08...|57P0\d|53...|40001|40P01|55P03|25006)$/;
+const SQLSTATE = /^(08...|57P0\d|53...|40001|40P01|55P03|55000|25006|25P03)$/;
 /** Prisma: can't reach, timed out, closed the connection, no connection free; P2034 write conflict. */
 const PRISMA = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2034']);
 /** What PostgreSQL itself has said stands deep inside, under a code that says no more than "database error". */

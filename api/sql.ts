@@ -74,13 +74,19 @@ export const dropRequest = (keyId: number, key: string, takenAt: Date): Sql => (
   values: [keyId, key, takenAt],
 });
 
-/** What nobody will ask for again: answers older than a day, tickets that have expired. */
+/** Two years and some weeks, in which the second one is looked at. */
+const AUDIT_DAYS = 800;
+
+/** What nobody will ask for again: answers older than a day, tickets that have expired, who changed what years ago. */
 export const forget = (now: Date): Sql[] => [
   {
     text: `DELETE FROM idempotent_request WHERE created_at < $1`,
     values: [new Date(now.getTime() - 86_400_000)],
   },
   { text: `DELETE FROM stream_ticket WHERE expires_at < $1`, values: [now] },
+  // The request was given up, and never repeated; it may name somebody's number.
+  { text: `DELETE FROM transfer WHERE state = 'requested' AND created_at < $1`, values: [new Date(now.getTime() - 86_400_000)] },
+  { text: `DELETE FROM audit WHERE at < $1`, values: [new Date(now.getTime() - AUDIT_DAYS * 86_400_000)] },
   ...['campaign', 'agent', 'api_key'].map((table) => ({
     text: `UPDATE ${table} SET request_key = NULL WHERE request_key IS NOT NULL AND created_at < $1`,
     values: [new Date(now.getTime() - 86_400_000)],

@@ -3,6 +3,8 @@ import type { Request, Response } from 'express';
 
 /** Bytes that may wait for a slow reader, before it is cut off; it comes back and resumes. */
 const MOST_WAITING = 1_000_000;
+/** A reader that takes nothing for so long, though something waits for it, is cut off as well; longer than between two pings. */
+const UNREAD_MS = 25_000;
 /** What the reader waits before it comes back, ms. */
 const RETRY_MS = 2_000;
 
@@ -31,6 +33,8 @@ export function openEventStream(req: Request, res: Response): EventStream {
     // A proxy in front must hand on each event at once.
     'X-Accel-Buffering': 'no',
   });
+  // Node's timer of a socket begins anew with each piece that the other side takes, and each that is written to one that keeps up.
+  res.setTimeout(UNREAD_MS, () => res.destroy());
   write(`retry: ${RETRY_MS}\n\n`);
   if (req.method === 'HEAD') res.end();
 

@@ -26,21 +26,31 @@ export function createStreams<R extends Reader>(
   const open = new Set<R>();
   let timer: NodeJS.Timeout | undefined;
   let ticks = 0;
+  let isOver = false;
 
-  listen.subscribe(
-    (agents) => on.hint(agents),
-    () => open.forEach(({ stream }) => stream.end()),
-  );
+  listen.subscribe({
+    hint: (agents) => on.hint(agents),
+    keysChanged: endRevoked,
+    closed() {
+      isOver = true;
+      open.forEach(({ stream }) => stream.end());
+    },
+  });
 
   function tick(): void {
     ticks++;
     if (ticks % PING_TICKS === 0) open.forEach(({ stream }) => stream.ping());
-    endRevoked().catch((error: unknown) => log.warn({ err: error }, 'keys could not be checked; will be repeated'));
+    endRevoked();
     on.tick?.(ticks);
     on.hint(null);
   }
 
-  async function endRevoked(): Promise<void> {
+  function endRevoked(): void {
+    if (open.size === 0) return;
+    endThoseRevoked().catch((error: unknown) => log.warn({ err: error }, 'keys could not be checked; will be repeated'));
+  }
+
+  async function endThoseRevoked(): Promise<void> {
     const { rows } = await db.pool.query<{ id: number }>(sql.revokedKeys([...open].map((reader) => reader.keyId)));
     const revoked = new Set(rows.map((row) => row.id));
     open.forEach(({ keyId, stream }) => revoked.has(keyId) && stream.end());
@@ -49,6 +59,8 @@ export function createStreams<R extends Reader>(
   return {
     open,
     add(reader) {
+      // It comes on a connection that its client has kept, and would hold up the end.
+      if (isOver) return reader.stream.end();
       timer ??= setInterval(tick, TICK_MS);
       open.add(reader);
       reader.stream.onClose(() => {

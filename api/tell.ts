@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Deps } from './http.ts';
 
 /** Longer than this nobody is kept waiting for what is going to happen anyway. */
-const WAIT_MS = 2_000;
+const WAIT_MS = 1_000;
 
 /**
  * The campaign's status, rules or list were changed and its revision counted up. If Temporal is away the worker's sweep

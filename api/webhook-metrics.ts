@@ -1,7 +1,9 @@
 /** Figures of the webhooks, read when they are asked for: the workers that deliver have no port. */
 import { Counter, Gauge, type Registry } from 'prom-client';
+import { within } from '../prisma/deadline.ts';
 import type { Db } from '../prisma/tx.ts';
 import { figures, type WebhookFigures } from '../webhooks/sql.ts';
+import { READ_WITHIN_MS } from './metrics.ts';
 
 type Read = (row: WebhookFigures) => number;
 
@@ -18,7 +20,7 @@ const COUNTERS: typeof GAUGES = [
 /** Labelled by the id of the webhook; its URL may be nobody's business. */
 export function measureWebhooks(registry: Registry, db: Db): void {
   // Without a database all other figures are still given.
-  const rows = () => db.pool.query<WebhookFigures>(figures(db.clock.now())).then(({ rows }) => rows, () => []);
+  const rows = () => within(READ_WITHIN_MS, () => db.pool.query<WebhookFigures>(figures(db.clock.now()))).then(({ rows }) => rows, () => []);
   const options = (name: string, help: string) => ({ name, help, labelNames: ['webhook'], registers: [registry] });
   for (const [name, help, read] of GAUGES) {
     const gauge = new Gauge({

@@ -1,9 +1,11 @@
 // What the figures have in common: the machine under test, numbers out of samples, and how a pool of work is driven.
 
+import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
 import { migrate, startPostgres } from '../dev/postgres.ts';
@@ -47,8 +49,12 @@ export interface Product {
   baseUrl: string;
   /** The body of a 2xx answer; anything else throws. Text and streams are sent as CSV, all else as JSON. */
   ask: <T>(method: string, path: string, body?: unknown, key?: string) => Promise<T>;
+  /** The answer to a GET, whatever it is. */
+  get: (path: string) => Promise<Response>;
   /** Of the API's process, in MB. */
   memory: () => Promise<number>;
+  /** Of the worker's. */
+  workerMemory: () => Promise<number>;
   /** Starts one more process of the product; the function it returns stops it. */
   start: (name: string, command: string[]) => () => Promise<void>;
 }
@@ -141,6 +147,7 @@ async function startProduct(
   ];
   for (const { name, command } of processes) supervisor.start({ name, command, settings });
 
+  const headers = { authorization: `Bearer ${ADMIN_KEY}` };
   const ask: Product['ask'] = async (method, urlPath, body, key = ADMIN_KEY) => {
     const isCsv = typeof body === 'string' || body instanceof Readable;
     const type = isCsv ? 'text/csv' : 'application/json';
@@ -164,10 +171,15 @@ async function startProduct(
   return {
     baseUrl,
     ask,
+    get: (urlPath) => fetch(`${baseUrl}/v1${urlPath}`, { headers }),
     async memory() {
-      const metrics = await fetch(`${baseUrl}/metrics`, { headers: { authorization: `Bearer ${ADMIN_KEY}` } });
+      const metrics = await fetch(`${baseUrl}/metrics`, { headers });
       const [, bytes] = /^process_resident_memory_bytes (\S+)$/m.exec(await metrics.text()) ?? [];
       return Number(bytes) / 1e6;
+    },
+    async workerMemory() {
+      const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(supervisor.pid('worker'))]);
+      return (Number(stdout) * 1024) / 1e6;
     },
     start(name, command) {
       supervisor.start({ name, command, settings });

@@ -1,6 +1,7 @@
 // How long an agent waits: from ready to the phone's ring, and from the answer to the contact's dial, beside one bare hop
 // (a signal to a waiting workflow, up to the start of its activity) measured in turn with them.
 
+import { callOfLeg } from '../domain/ids.ts';
 import { withBare } from './bare.ts';
 import type { Figure } from './figure.ts';
 import {
@@ -13,6 +14,7 @@ import {
   progress,
   quantile,
   type Rig,
+  type Simulated,
   until,
 } from './kit.ts';
 
@@ -37,7 +39,7 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
     const dialledBefore = (await dials(product)).at(-1)?.seq ?? 0;
     for (let n = 0; n < CALLS; n++) {
       hops.push(await bare.hop());
-      readyAt.push(await oneCall(rig, product, campaign, agent, n));
+      readyAt.push((await oneCall(rig, product, campaign, agent, n)).readyAt);
       tell(n + 1);
     }
 
@@ -56,19 +58,44 @@ export async function benchLatency(rig: Rig): Promise<Figure[]> {
   });
 }
 
-/** A whole call, the campaign's `n`-th from 0; returns when the agent became ready, by the clock of the switch's record. */
-export async function oneCall(rig: Rig, product: Product, campaign: string, agent: AgentAccount, n: number): Promise<number> {
+export interface OneCall {
+  callId: string;
+  /** When the agent became ready, by the clock of the switch's record: epoch ms. */
+  readyAt: number;
+}
+
+/** A whole call, the campaign's `n`-th from 0. */
+export async function oneCall(rig: Rig, product: Product, campaign: string, agent: AgentAccount, n: number): Promise<OneCall> {
   const readyAt = Date.now();
-  await product.ask('PUT', `/agents/${agent.id}/state`, { state: 'ready' }, agent.key);
+  // A 503 is an answer, too: it is asked once more, and the time goes on.
+  await until('the agent is ready', 30_000, async () => {
+    await product.ask('PUT', `/agents/${agent.id}/state`, { state: 'ready' }, agent.key);
+    return true;
+  });
   await until('the call is over', 30_000, async () => (await wrapUpOf(rig, agent)) !== undefined, 20);
-  const call = await wrapUpOf(rig, agent);
+  const callId = (await wrapUpOf(rig, agent))!;
   // So short a talk may be over before its workflow has heard that it began: until then, too early.
   await until('the disposition is taken', 30_000, async () => {
-    await product.ask('POST', `/calls/${call}/disposition`, { action: 'done', topics: [] }, agent.key);
+    await product.ask('POST', `/calls/${callId}/disposition`, { action: 'done', topics: [] }, agent.key);
     return true;
   });
   await until('the contact is closed', 30_000, async () => (await countContacts(rig.sql, campaign, 'done')) === n + 1, 20);
-  return readyAt;
+  return { callId, readyAt };
+}
+
+/** Calls of one agent as long as `goesOn`, the campaign's `from`-th and on; and how long after "ready" each phone was told to ring. */
+export async function timedCalls(
+  rig: Rig,
+  product: Simulated,
+  { campaign, agent, from }: { campaign: string; agent: AgentAccount; from: number },
+  goesOn: (n: number) => boolean,
+): Promise<(OneCall & { ringMs: number })[]> {
+  const before = (await dials(product)).at(-1)?.seq ?? 0;
+  const calls: OneCall[] = [];
+  for (let n = 0; goesOn(n); n++) calls.push(await oneCall(rig, product, campaign, agent, from + n));
+  const rings = (await dials(product)).filter(({ seq, party }) => seq > before && party === 'agent');
+  const rungAt = new Map(rings.map(({ legId, at }) => [callOfLeg(legId), at]));
+  return calls.map((call) => ({ ...call, ringMs: rungAt.get(call.callId)! - call.readyAt }));
 }
 
 /** The call after which the agent is in wrap-up. */

@@ -5,9 +5,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { Figure } from './figure.ts';
 import {
-  type AgentAccount,
   countContacts,
-  dials,
   makeAgent,
   makeCampaign,
   progress,
@@ -17,7 +15,7 @@ import {
   type Simulated,
   until,
 } from './kit.ts';
-import { oneCall } from './latency.ts';
+import { timedCalls } from './latency.ts';
 
 const ROWS = 100_000;
 /** Calls without deliveries; with them as many as there is time for. */
@@ -33,13 +31,13 @@ export async function benchWebhooks(rig: Rig): Promise<Figure[]> {
     const agent = await makeAgent(product, campaign, '1000');
     await product.ask('POST', `/campaigns/${campaign}/start`);
     await until('all contacts are queued', 60_000, async () => (await countContacts(sql, campaign, 'queued')) === 400);
-    const undisturbed = await calls(rig, product, { campaign, agent, from: 0 }, (n) => n < CALLS);
+    const undisturbed = await timedCalls(rig, product, { campaign, agent, from: 0 }, (n) => n < CALLS);
 
     const alone = await deliver(rig, product, receiver.url);
     say(`${ROWS} rows delivered, ${(ROWS / alone).toFixed(0)}/s; now once more, with calls beside it`);
     let isThrough = false;
     const delivering = deliver(rig, product, receiver.url).finally(() => (isThrough = true));
-    const disturbed = await calls(rig, product, { campaign, agent, from: CALLS }, () => !isThrough);
+    const disturbed = await timedCalls(rig, product, { campaign, agent, from: CALLS }, () => !isThrough);
     const withCalls = await delivering;
 
     const bodies = receiver.bodies.slice(0, ROWS / 100);
@@ -50,29 +48,15 @@ export async function benchWebhooks(rig: Rig): Promise<Figure[]> {
       { name: 'rows delivered to a webhook, calls beside it', value: ROWS / withCalls, ...limit },
       ...[0.5, 0.9].map((share) => ({
         name: `agent ready → phone told to ring, rows delivered beside it, p${share * 100}`,
-        value: quantile(disturbed, share),
+        value: quantile(disturbed.map(({ ringMs }) => ringMs), share),
         unit: 'ms',
-        limit: quantile(undisturbed, share),
+        limit: quantile(undisturbed.map(({ ringMs }) => ringMs), share),
         limitIs: 'the same with nothing delivered',
       })),
     ];
   } finally {
     receiver.close();
   }
-}
-
-/** Calls as long as `goesOn`; from ready to the phone's ring, in ms. */
-async function calls(
-  rig: Rig,
-  product: Simulated,
-  { campaign, agent, from }: { campaign: string; agent: AgentAccount; from: number },
-  goesOn: (n: number) => boolean,
-): Promise<number[]> {
-  const before = (await dials(product)).at(-1)?.seq ?? 0;
-  const readyAt: number[] = [];
-  for (let n = 0; goesOn(n); n++) readyAt.push(await oneCall(rig, product, campaign, agent, from + n));
-  const rings = (await dials(product)).filter(({ seq, party }) => seq > before && party === 'agent');
-  return readyAt.map((at, n) => rings[n]!.at - at);
 }
 
 /** Seconds in which a new webhook has got ROWS rows. */

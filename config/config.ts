@@ -206,6 +206,12 @@ export function requireRuntime(config: Config): RuntimeConfig {
   return config as RuntimeConfig;
 }
 
+/** The servers alone, for tools that call nobody. Throws {@link ConfigError}. */
+export function requireServers(config: Config): RuntimeConfig {
+  insist(servers(config));
+  return config as RuntimeConfig;
+}
+
 /** The same, with the switch that the worker is to hold. Throws {@link ConfigError}. */
 export function requireWorker(config: Config): WorkerConfig {
   insist([...servers(config), ...phones(config)]);

@@ -43,6 +43,11 @@ export class Servers {
     await Promise.all([this.#postgres.revive(), this.#temporal.revive()]);
   }
 
+  /** Process ids of those that were brought. */
+  get pids(): { postgres: number | undefined; temporal: number | undefined } {
+    return { postgres: this.#postgres.pid, temporal: this.#temporal.pid };
+  }
+
   /** Stops those that were brought. */
   async stop(): Promise<void> {
     await this.#temporal.stop();
@@ -112,7 +117,7 @@ function withoutPassword(url: string): string {
 }
 
 /** A server that this start brings, whether or not it found it running. */
-class Embedded<Server extends { pid: number; stop: () => Promise<void> }> {
+export class Embedded<Server extends { pid: number; stop: () => Promise<void> }> {
   #name: string;
   #say: Say;
   #launch: () => Promise<Server>;
@@ -126,6 +131,10 @@ class Embedded<Server extends { pid: number; stop: () => Promise<void> }> {
     this.#say = say;
     this.#launch = launch;
     this.#address = address;
+  }
+
+  get pid(): number | undefined {
+    return this.#server?.pid;
   }
 
   async start(): Promise<Server> {

@@ -69,6 +69,12 @@ export class Supervisor {
     this.#launch(child);
   }
 
+  /** Undefined while it does not run. */
+  pid(name: string): number | undefined {
+    const child = this.#children.get(name)?.process;
+    return isRunning(child) ? child?.pid : undefined;
+  }
+
   /** The last lines of its log since it was started last, for people. */
   tail(name: string): string {
     const child = this.#children.get(name);

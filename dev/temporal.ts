@@ -41,6 +41,9 @@ export const DYNAMIC_CONFIG = {
   // half as many calls a second again, and a third of the longest delays.
   'matching.numTaskqueueReadPartitions': 1,
   'matching.numTaskqueueWritePartitions': 1,
+  // A workflow's task that has been lost with three workers in a row is waited for longer and longer by default, up to ten
+  // minutes each time: when many die in a short time, a call would stand still for as long.
+  'history.workflowTaskRetryMaxInterval': '10s',
 } as const;
 
 // Values of temporal.api.enums.v1.IndexedValueType.
@@ -213,7 +216,7 @@ interface ServerSettings {
 }
 
 function serverArguments({ dataDir, namespace, ephemeral, port, uiPort }: ServerSettings): string[] {
-  const dynamicConfig = Object.entries(DYNAMIC_CONFIG).map(([name, value]) => `${name}=${value}`);
+  const dynamicConfig = Object.entries(DYNAMIC_CONFIG).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   // Four times as many workflow starts a second; survives kill -9, a power cut may cost the last moment.
   const pragmas = ['journal_mode=wal', 'synchronous=normal'];
   const flag = (name: string, values: string[]): string[] => values.flatMap((value) => [name, value]);

@@ -46,6 +46,11 @@ export const ENDED_REASONS = [
 ] as const;
 export type EndedReason = (typeof ENDED_REASONS)[number];
 
+/** What a contact is that has ended for this reason: called enough is done, everything else is disabled. */
+export const endStateOf = (reason: string): 'done' | 'disabled' =>
+  CALLED_ENOUGH.includes(reason) ? 'done' : 'disabled';
+const CALLED_ENOUGH: readonly string[] = ['answered', 'attempts_exhausted', 'numbers_given_up'] satisfies EndedReason[];
+
 export const AGENT_STATES = [
   'logged_off',
   'ready',

@@ -3,6 +3,7 @@ import type { LegCode } from '../domain/codes.ts';
 import { AppError } from '../domain/errors.ts';
 import { AGENT_ENGAGED, AGENT_RESTING, type AgentState } from '../domain/states.ts';
 import type { AgentEventRow } from '../prisma/events.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import type { Tx } from '../prisma/tx.ts';
 import * as sql from './sql.ts';
 
@@ -182,10 +183,18 @@ async function changeFreeAgent(tx: Tx, agent: AgentRow, want: Wanted, who: Who):
   await changeAgent(tx, agent, { state: want, ...who, offerId: null, nextState: null, ...fresh });
 }
 
+/** Every worker looks once a second for what is due: if it took longer, none did. */
+const HELD_MS = 10_000;
+
+/** Something of an agent should have been seen to at that time. */
+export const repairedAgent = (tx: Tx, cause: 'agent_held' | 'agent_lost' | 'log_off_missed', agentId: number, at: Date) =>
+  recordRepair(tx, { cause, subject: `agent/${agentId}`, occasion: at.toISOString() });
+
 /** Serves an agent whose wrap-up or rest is over by now; does nothing if it was extended or ended meanwhile. */
 export async function endDueState(tx: Tx, agentId: number): Promise<WishOutcome['wrapUp']> {
   const agent = await tx.row<AgentRow>(sql.lockAgent(agentId));
   if (!agent?.state_until || agent.state_until > tx.now) return null;
+  if (tx.now.getTime() - agent.state_until.getTime() > HELD_MS) await repairedAgent(tx, 'agent_held', agentId, agent.state_until);
   const next = agent.next_state ?? 'ready';
   if (agent.state === 'wrap_up') return endWrapUp(tx, agent, next, { cause: 'timer', by: null });
   if (AGENT_RESTING.includes(agent.state)) {

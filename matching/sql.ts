@@ -1,5 +1,6 @@
 /** The hand-written SQL of matching, as functions. Every statement takes the time as a parameter: one clock. */
 import { MAX_PER_NUMBER_PER_DAY, MIN_GAP_SEC, RESERVE_SEC } from '../domain/rules.ts';
+import type { ContactState } from '../domain/states.ts';
 import type { Sql } from '../prisma/tx.ts';
 import { DISABLED, ENDED_AS_LISTED, isListed, listedBy } from './do-not-call.ts';
 
@@ -61,7 +62,7 @@ export const RESCHEDULE_RANK = 1;
 
 /** The number that contact `c` is called on next, and its hours profile; as in the indexes. */
 export const NEXT_NUMBER = `(CASE c.next_phone WHEN 2 THEN c.phone_2 ELSE c.phone_num END)`;
-const NEXT_HOURS = `(CASE c.next_phone WHEN 2 THEN c.hours_2 ELSE c.hours_1 END)`;
+export const NEXT_HOURS = `(CASE c.next_phone WHEN 2 THEN c.hours_2 ELSE c.hours_1 END)`;
 
 /** What a contact is picked with. */
 const CANDIDATE = `c.id, c.call_id, c.round, c.offer_no, c.attempts, c.queue_rank, c.priority, c.place`;
@@ -429,7 +430,7 @@ export const agentsLeaving = (now: Date, before: Date): Sql => ({
 /** The open offer of an agent, with what is needed to reach its workflow. */
 export const offerOfAgent = (agentId: number): Sql => ({
   name: 'offer_of_agent',
-  text: `SELECT o.offer_no, o.contact_id, c.round FROM offer o JOIN contact c ON c.id = o.contact_id
+  text: `SELECT o.id, o.offer_no, o.contact_id, c.round FROM offer o JOIN contact c ON c.id = o.contact_id
          WHERE o.agent_id = $1 AND o.ended_at IS NULL`,
   values: [agentId],
 });
@@ -445,13 +446,15 @@ export const wrapUpOf = (offerId: string): Sql => ({
 
 // ---- the queue ------------------------------------------------------------------------------------------------------
 
+/** Contact `c` waits for a time; as in the index contact_due. */
+const TIMED = `c.state = 'waiting' AND c.wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use')`;
+
 /** Which rows may go into the queue, by where they come from. */
 export type Entering = 'starting' | 'due' | 'resumed' | 'capped' | 'refused';
 const ENTERING: Readonly<Record<Entering, string>> = {
   starting: `c.state = 'starting' AND c.wait_until IS NULL`,
   // `starting`: its workflow found it due before the feed had written that it waits.
-  due: `(c.state = 'waiting' AND c.wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use')
-         OR c.state = 'starting' AND c.wait_until IS NOT NULL)`,
+  due: `(${TIMED} OR c.state = 'starting' AND c.wait_until IS NOT NULL)`,
   resumed: `c.state = 'waiting' AND c.wait_reason = 'campaign_not_running'`,
   capped: `c.state = 'waiting' AND c.wait_reason = 'cap'`,
   refused: `c.state = 'offered'`,
@@ -460,7 +463,7 @@ const ENTERING: Readonly<Record<Entering, string>> = {
 /** Its place among equals in the queue. */
 const PLACE: Readonly<Record<Entering, string>> = {
   starting: 'c.place',
-  due: `CASE c.wait_reason WHEN 'number_in_use' THEN c.place ELSE $1 END`,
+  due: `CASE c.wait_reason WHEN 'number_in_use' THEN c.place ELSE least(c.wait_until, $1) END`,
   resumed: 'c.place',
   capped: 'c.place',
   refused: 'c.place',
@@ -490,9 +493,9 @@ export const numberCappedUntil = (now: Date, number: string, campaignId: number)
 
 /**
  * Opens a new call for each of these contacts and puts them into the queue. The guard on the state makes a repeat change
- * nothing. A due retry gets the time as its place; who waited for the campaign or a cap keeps the old one. Whose number is
- * capped waits for that instead, without a call (no row comes back of them). A reschedule is for the agent who has
- * promised it, for some time, unless that agent has left.
+ * nothing. A due retry gets the time at which it came due as its place; who waited for the campaign or a cap keeps the old
+ * one. Whose number is capped waits for that instead, without a call (no row comes back of them). A reschedule is for the
+ * agent who has promised it, for some time, unless that agent has left.
  * Who must not be called is disabled instead: the workflow learns of it by `ended_reason`.
  */
 export const enqueue = (now: Date, contactIds: string[], from: Entering): Sql => ({
@@ -550,6 +553,51 @@ export interface Entered {
   service_num: string | null;
   queue_key: string;
 }
+
+/** Contacts who are due, the longest first. Who waits in a campaign that has ended is left to what ends all of its contacts. */
+export const dueContacts = (now: Date, limit: number): Sql => ({
+  name: 'due_contacts',
+  text: `SELECT c.id, c.campaign_id FROM contact c JOIN campaign cp ON cp.id = c.campaign_id AND cp.status <> 'ended'
+         WHERE ${TIMED} AND c.wait_until <= $1 AND c.ended_reason IS NULL
+         ORDER BY c.wait_until LIMIT $2`,
+  values: [now, limit],
+});
+
+/** When the next one is. */
+export const nextDueAt = (now: Date): Sql => ({
+  name: 'next_due_at',
+  text: `SELECT min(c.wait_until) AS at FROM contact c WHERE ${TIMED} AND c.wait_until > $1`,
+  values: [now],
+});
+
+/**
+ * Those of them who still are, locked to the end of the transaction: one may have been put off, or queued, meanwhile. Whom an
+ * import or a click holds comes with the next look: to wait would hold up everybody, and imports lock contacts first. OFFSET 0
+ * has them looked up by their ids: by statistics from before very many came to wait, the index of who is due looks empty, and
+ * would be read whole for each page.
+ */
+export const lockDue = (now: Date, contactIds: string[]): Sql => ({
+  name: 'lock_due',
+  text: `SELECT c.id, c.queue_rank = ${RESCHEDULE_RANK} AS is_reschedule
+         FROM (SELECT * FROM contact WHERE id = ANY($2::bigint[]) ORDER BY id OFFSET 0 FOR UPDATE SKIP LOCKED) AS c
+         WHERE ${TIMED} AND c.wait_until <= $1 AND c.ended_reason IS NULL`,
+  values: [now, contactIds],
+});
+
+/** A row if one of them has ended, and its workflow has not. */
+export const someAreFinal = (contactIds: string[]): Sql => ({
+  text: `SELECT 1 FROM contact WHERE id = ANY($1::bigint[]) AND ended_reason IS NOT NULL AND closed_at IS NULL LIMIT 1`,
+  values: [contactIds],
+});
+
+/** They wait for their campaign to run again, at their old places; `from`: as far as they are in these states. */
+export const waitForCampaign = (now: Date, contactIds: string[], from: ContactState[]): Sql => ({
+  name: 'wait_for_campaign',
+  text: `UPDATE contact SET state = 'waiting', state_since = $1, wait_reason = 'campaign_not_running', wait_until = NULL,
+           updated_at = $1
+         WHERE id = ANY($2::bigint[]) AND state = ANY($3::text[])`,
+  values: [now, contactIds, from],
+});
 
 /** Contacts of campaigns that call them now, whose numbers may be dialled again by now. */
 export const capsOver = (now: Date, limit: number): Sql => ({
@@ -711,9 +759,4 @@ export const closeLostContact = (now: Date, contactId: string, round: number): S
            ended_at = $1, closed_at = $1, wait_reason = NULL, wait_until = NULL, updated_at = $1
          WHERE id = $2 AND round = $3 AND closed_at IS NULL`,
   values: [now, contactId, round],
-});
-
-export const recordRepair = (now: Date, cause: string, subject: string): Sql => ({
-  text: `INSERT INTO repair (at, cause, subject) VALUES ($1, $2, $3)`,
-  values: [now, cause, subject],
 });

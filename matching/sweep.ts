@@ -4,8 +4,9 @@
  */
 import { nextTimeOfDay } from '../domain/hours.ts';
 import { AGENT_ENGAGED } from '../domain/states.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import { inTx } from '../prisma/tx.ts';
-import { type AgentRow, applyWish, changeAgent, endDueState } from './agents.ts';
+import { type AgentRow, applyWish, changeAgent, endDueState, repairedAgent } from './agents.ts';
 import { endCapWaits } from './caps.ts';
 import { renewWindows } from './hours.ts';
 import { agentsForLive } from './live.ts';
@@ -34,7 +35,7 @@ export function matchingSteps(deps: TellDeps, matching: Matching): Record<string
 async function tellOffers(deps: TellDeps): Promise<void> {
   const before = new Date(deps.db.clock.now().getTime() - TELL_AFTER_MS);
   const { rows } = await deps.db.pool.query<Announcement>(sql.unannounced(before));
-  await Promise.all(rows.map((offer) => announce(deps, offer)));
+  await Promise.all(rows.map((offer) => announce(deps, offer, true)));
 }
 
 /** Whoever waits on the line: no node need be free for a call that there is. */
@@ -85,7 +86,11 @@ async function logOffDaily(deps: TellDeps): Promise<void> {
       const next = nextTimeOfDay(time, zone, tx.now.getTime());
       if ((await tx.run(sql.setNextLogOff(tx.now, id, next === null ? null : new Date(next)))) === 0) return null;
       // Nobody was there to do it in time: whoever has logged on since then is not meant.
-      if (tx.now.getTime() - at.getTime() > LOG_OFF_WITHIN_MS) return null;
+      if (tx.now.getTime() - at.getTime() > LOG_OFF_WITHIN_MS) {
+        const agent = await tx.row<AgentRow>(sql.readAgent(id));
+        if (agent?.state !== 'logged_off') await repairedAgent(tx, 'log_off_missed', id, at);
+        return null;
+      }
       return applyWish(tx, id, 'logged_off', { cause: 'time_of_day', by: null });
     });
     if (wish?.withdraw) await tellGone(deps, id, 'agent_logged_off');
@@ -100,6 +105,8 @@ async function serveLostAgents(deps: TellDeps): Promise<void> {
       const agent = await tx.row<AgentRow>(sql.lockAgent(id));
       if (!agent?.lease_until || agent.lease_until > tx.now || agent.state === 'logged_off') return false;
       if (AGENT_ENGAGED.includes(agent.state)) {
+        // Of others it is daily life: a browser was closed.
+        await repairedAgent(tx, 'agent_lost', id, agent.lease_until);
         await tx.run(sql.wishNextState(tx.now, id, 'logged_off', null));
         return agent.state === 'reserved';
       }
@@ -115,5 +122,9 @@ async function serveLeavingAgents(deps: TellDeps): Promise<void> {
   const now = deps.db.clock.now();
   const before = new Date(now.getTime() - TELL_AFTER_MS);
   const { rows } = await deps.db.pool.query<{ id: number; lost: boolean }>(sql.agentsLeaving(now, before));
-  for (const { id, lost } of rows) await tellGone(deps, id, lost ? 'agent_lost' : 'agent_logged_off');
+  for (const { id, lost } of rows) {
+    for (const offer of await tellGone(deps, id, lost ? 'agent_lost' : 'agent_logged_off')) {
+      await inTx(deps.db, (tx) => recordRepair(tx, { cause: 'leaving_not_told', subject: `offer/${offer}` }));
+    }
+  }
 }

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { agentGone, offered, wrapUpEnded } from '../workflows/contact/messages.ts';
 import type { Workflows } from '../workflows/client.ts';
+import { recordRepair } from '../prisma/repairs.ts';
 import { type Db, inTx, type Tx } from '../prisma/tx.ts';
 import { type AgentRow, changeAgent, type EndedWrapUp } from './agents.ts';
 import { endCalls } from './queue.ts';
@@ -26,8 +27,8 @@ export interface Announcement {
   attempt: number;
 }
 
-/** Tells the contact's workflow of its offer, and says what became of it; never throws. */
-export async function announce(deps: TellDeps, offer: Announcement): Promise<'told' | 'withdrawn' | 'not_told'> {
+/** Tells the contact's workflow of its offer, and says what became of it; never throws. `isLate`: nobody has told it in time. */
+export async function announce(deps: TellDeps, offer: Announcement, isLate = false): Promise<'told' | 'withdrawn' | 'not_told'> {
   const { db, workflows, log } = deps;
   const contact = { contactId: offer.contact_id, round: offer.round };
   try {
@@ -37,12 +38,19 @@ export async function announce(deps: TellDeps, offer: Announcement): Promise<'to
       await inTx(db, (tx) => withdrawFromClosed(tx, offer));
       return 'withdrawn';
     }
-    await db.pool.query(sql.markAnnounced(db.clock.now(), offer.offer_id));
+    if (isLate) await inTx(db, (tx) => noteToldLate(tx, offer.offer_id));
+    else await db.pool.query(sql.markAnnounced(db.clock.now(), offer.offer_id));
     return 'told';
   } catch (error) {
     log.warn({ err: error, offer: offer.offer_id }, 'offer not announced; the sweep repeats it');
     return 'not_told';
   }
+}
+
+/** On record only if whoever made the offer has not come round to it meanwhile. */
+async function noteToldLate(tx: Tx, offerId: string): Promise<void> {
+  const isFirst = (await tx.run(sql.markAnnounced(tx.now, offerId))) > 0;
+  if (isFirst) await recordRepair(tx, { cause: 'offer_not_told', subject: `offer/${offerId}` });
 }
 
 /** An agent is not asked again for a contact on the line before the repair has come round to it. */
@@ -66,21 +74,28 @@ async function withdrawFromClosed(tx: Tx, offer: Announcement): Promise<void> {
   if (transfer) return;
   await tx.run(sql.closeLostContact(tx.now, offer.contact_id, offer.round));
   await endCalls(tx, [offer.call_id], 'disabled');
-  await tx.run(sql.recordRepair(tx.now, 'workflow_closed', `contact/${offer.contact_id}/${offer.round}`));
+  await recordRepair(tx, { cause: 'workflow_closed', subject: `contact/${offer.contact_id}/${offer.round}` });
 }
 
-/** Withdraws a ringing offer whose agent has left. The wish to leave is stored: what is not told, the sweep repeats. */
-export async function tellGone(deps: TellDeps, agentId: number, why: 'agent_logged_off' | 'agent_lost'): Promise<void> {
+/**
+ * Withdraws a ringing offer whose agent has left; the ids of the offers that were told. The wish to leave is stored: what is
+ * not told, the sweep repeats.
+ */
+export async function tellGone(deps: TellDeps, agentId: number, why: 'agent_logged_off' | 'agent_lost'): Promise<string[]> {
   const { db, workflows, log } = deps;
   try {
-    const { rows } = await db.pool.query<{ offer_no: number; contact_id: string; round: number }>(
+    const { rows } = await db.pool.query<{ id: string; offer_no: number; contact_id: string; round: number }>(
       sql.offerOfAgent(agentId),
     );
-    for (const { contact_id, round, offer_no } of rows) {
-      await workflows.signal({ contactId: contact_id, round }, agentGone, { offerNo: offer_no, why });
+    const told: string[] = [];
+    for (const { id, contact_id, round, offer_no } of rows) {
+      const answer = await workflows.signal({ contactId: contact_id, round }, agentGone, { offerNo: offer_no, why });
+      if (answer === 'told') told.push(id);
     }
+    return told;
   } catch (error) {
     log.warn({ err: error, agent: agentId }, 'a ringing offer was not told that its agent has left');
+    return [];
   }
 }
 

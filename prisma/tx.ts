@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Pool, PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import type { Clock } from '../config/clock.ts';
+import { carryOn, mustBeInTime } from './deadline.ts';
 import type { PrismaClient } from './generated/client.ts';
 import { writeEvents, type NewEvent } from './events.ts';
 
@@ -20,11 +21,15 @@ export interface Db {
   pool: Pool;
   prisma: PrismaClient;
   clock: Clock;
+  /** Name of the worker whose it is; none: the API's. */
+  worker?: string;
 }
 
 export interface Tx {
   /** The transaction's time, one for all its statements. */
   readonly now: Date;
+  /** The worker that makes it; null: the API. */
+  readonly worker: string | null;
   rows<T extends object>(sql: Sql): Promise<T[]>;
   /** The first row, or undefined. */
   row<T extends object>(sql: Sql): Promise<T | undefined>;
@@ -42,7 +47,7 @@ export interface Tx {
 const REPEATABLE = new Set(['40001', '40P01']);
 const MAX_TRIES = 5;
 
-export async function inTx<T>(db: Pick<Db, 'pool' | 'clock'>, work: (tx: Tx) => Promise<T>): Promise<T> {
+export async function inTx<T>(db: Pick<Db, 'pool' | 'clock' | 'worker'>, work: (tx: Tx) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await once(db, work);
@@ -52,7 +57,7 @@ export async function inTx<T>(db: Pick<Db, 'pool' | 'clock'>, work: (tx: Tx) => 
   }
 }
 
-async function once<T>(db: Pick<Db, 'pool' | 'clock'>, work: (tx: Tx) => Promise<T>): Promise<T> {
+async function once<T>(db: Pick<Db, 'pool' | 'clock' | 'worker'>, work: (tx: Tx) => Promise<T>): Promise<T> {
   const client = await db.pool.connect();
   const events: NewEvent[] = [];
   const callbacks: (() => void)[] = [];
@@ -60,9 +65,11 @@ async function once<T>(db: Pick<Db, 'pool' | 'clock'>, work: (tx: Tx) => Promise
   let result: T;
   try {
     await client.query('BEGIN');
-    result = await work(open(client, db.clock.now(), events, callbacks));
+    result = await work(open(client, db, events, callbacks));
     await writeEvents(client, events);
+    mustBeInTime();
     await client.query('COMMIT');
+    carryOn();
   } catch (error) {
     // A connection that can't even roll back is thrown away, not returned to the pool.
     await client.query('ROLLBACK').catch((e: Error) => (broken = e));
@@ -74,9 +81,10 @@ async function once<T>(db: Pick<Db, 'pool' | 'clock'>, work: (tx: Tx) => Promise
   return result;
 }
 
-function open(client: PoolClient, now: Date, events: NewEvent[], callbacks: (() => void)[]): Tx {
+function open(client: PoolClient, { clock, worker }: Pick<Db, 'clock' | 'worker'>, events: NewEvent[], callbacks: (() => void)[]): Tx {
   return {
-    now,
+    now: clock.now(),
+    worker: worker ?? null,
     rows: async <R extends object>(sql: Sql) => (await client.query<R>(sql)).rows,
     row: async <R extends object>(sql: Sql) => (await client.query<R>(sql)).rows[0],
     run: async (sql) => (await client.query(sql)).rowCount ?? 0,

@@ -3,6 +3,8 @@
  * serves many at once, so that a receiver that is slow or fails holds up nobody else.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { recordRepair } from '../prisma/repairs.ts';
+import { inTx } from '../prisma/tx.ts';
 import type { Addresses } from './addresses.ts';
 import { leaseFrom, step, type StepDeps } from './delivery.ts';
 import { createPoster } from './post.ts';
@@ -49,9 +51,7 @@ export function createDeliveries({ addresses, ...given }: DeliveryDeps): Deliver
     async look() {
       const room = AT_ONCE - served.size;
       if (room <= 0 || stopping) return;
-      const now = clock.now();
-      const { rows } = await pool.query<sql.WebhookRow>(sql.take(now, holder, leaseFrom(now), [...served.keys()], room));
-      for (const webhook of rows) served.set(webhook.id, serve(webhook).finally(() => served.delete(webhook.id)));
+      for (const webhook of await take(deps, [...served.keys()], room)) served.set(webhook.id, serve(webhook).finally(() => served.delete(webhook.id)));
     },
     async cutLogs() {
       await pool.query(sql.forgetAttempts(new Date(clock.now().getTime() - LOG_MS)));
@@ -68,4 +68,16 @@ export function createDeliveries({ addresses, ...given }: DeliveryDeps): Deliver
       poster.close();
     },
   };
+}
+
+/** What another worker has begun and not given back, it has died over. */
+function take({ pool, clock, holder }: StepDeps, running: number[], most: number): Promise<sql.WebhookRow[]> {
+  return inTx({ pool, clock, worker: holder }, async (tx) => {
+    const taken = await tx.rows<sql.TakenWebhook>(sql.take(tx.now, holder, leaseFrom(tx.now), running, most));
+    for (const { id, was_held_until } of taken) {
+      if (was_held_until === null) continue;
+      await recordRepair(tx, { cause: 'webhook_lapsed', subject: `webhook/${id}`, occasion: was_held_until.toISOString() });
+    }
+    return taken;
+  });
 }

@@ -26,6 +26,12 @@ export interface WebhookRow {
   lease_until: Date;
 }
 
+/** One that was just taken. */
+export interface TakenWebhook extends WebhookRow {
+  /** Until when another worker had it, which has not given it back; null: nobody. */
+  was_held_until: Date | null;
+}
+
 /**
  * Takes webhooks for which there is something to send, at most `limit`, for `holder` until `until`. A worker takes its own
  * at once, from a life before this one; but not those that it delivers just now (`running`).
@@ -41,7 +47,7 @@ export const take = (now: Date, holder: string, until: Date, running: readonly n
                       OR state = 'active' AND (next_attempt_at IS NULL OR next_attempt_at <= $1)
                          AND position < (SELECT last FROM event_position WHERE id = 1))
                ORDER BY next_attempt_at NULLS FIRST LIMIT $5 FOR UPDATE SKIP LOCKED) due
-         WHERE w.id = due.id RETURNING w.*`,
+         WHERE w.id = due.id RETURNING w.*, old.lease_until AS was_held_until`,
   values: [now, holder, until, running, limit],
 });
 

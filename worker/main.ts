@@ -1,7 +1,8 @@
 /** Process entry of a worker: `node worker/main.ts`. */
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { loadConfig, requireWorker } from '../config/config.ts';
-import { createLogger } from '../config/log.ts';
+import { endAtLast } from '../config/ending.ts';
+import { createLogger, withoutShapes } from '../config/log.ts';
 import { startWorker } from './worker.ts';
 
 const HELP = `A Dialwright worker: carries out contacts and campaigns, and holds a telephony node.
@@ -40,6 +41,7 @@ async function main(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
       log.info({ signal }, 'worker stops');
+      endAtLast(log);
       void worker.stop();
     });
   }
@@ -47,6 +49,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.stderr.write(withoutShapes(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`));
   process.exit(1);
 });

@@ -11,7 +11,8 @@ import { createTalkActivities } from '../activities/talks.ts';
 import { createTransferActivities } from '../activities/transfers.ts';
 import { nodeTaskQueue } from '../domain/ids.ts';
 import type { Matching } from '../matching/matching.ts';
-import type { Db } from '../prisma/tx.ts';
+import { recordRepair } from '../prisma/repairs.ts';
+import { type Db, inTx } from '../prisma/tx.ts';
 import type { Telephony } from '../telephony/telephony.ts';
 import { failuresAsCodes } from './failures.ts';
 import { recordTalk, resumeRecordings } from './recordings.ts';
@@ -68,11 +69,16 @@ export function keepNode(deps: NodeDeps): NodeKeeper {
   let wake: (() => void) | undefined;
 
   async function renew(): Promise<boolean> {
-    const now = db.clock.now();
-    const until = new Date(now.getTime() + LEASE_MS);
     const { up = false, trouble = null } = held ?? {};
-    const { rowCount } = await db.pool.query(sql.holdNode(now, name, holder, until, { up, trouble }, limits));
-    return rowCount === 1;
+    return inTx(db, async (tx) => {
+      const until = new Date(tx.now.getTime() + LEASE_MS);
+      const node = await tx.row<sql.HeldNode>(sql.holdNode(tx.now, name, holder, until, { up, trouble }, limits));
+      // Its last holder, perhaps this very worker, has not given it up: it has died, was frozen, or could not say so.
+      if (node?.was_until && node.was_ready && node.was_until <= tx.now) {
+        await recordRepair(tx, { cause: 'node_lapsed', subject: `node/${name}`, occasion: node.was_until.toISOString() });
+      }
+      return node !== undefined;
+    });
   }
 
   async function step(): Promise<void> {
@@ -103,14 +109,17 @@ export function keepNode(deps: NodeDeps): NodeKeeper {
     }
   })();
 
+  let stopped: Promise<void> | undefined;
+  async function stop(): Promise<void> {
+    stopping = true;
+    wake?.();
+    await loop;
+    if (held) await handOver(held);
+    await db.pool.query(sql.leaveNode(db.clock.now(), name, holder)).catch(() => undefined);
+  }
+
   return {
-    async stop() {
-      stopping = true;
-      wake?.();
-      await loop;
-      if (held) await handOver(held);
-      await db.pool.query(sql.leaveNode(db.clock.now(), name, holder)).catch(() => undefined);
-    },
+    stop: () => (stopped ??= stop()),
   };
 }
 
@@ -181,7 +190,7 @@ async function takeOver(deps: NodeDeps, onChange: () => void): Promise<Held> {
 async function giveUpLegs({ db, legs, log, name }: NodeDeps): Promise<void> {
   const { rows } = await db.pool.query<sql.LegRow>(sql.openLegsOfNode(name));
   if (rows.length > 0) log.error({ node: name, legs: rows.length }, 'the switch stays away: its legs count as lost');
-  for (const leg of rows) await legs.end(leg.id, lostEnd(leg));
+  for (const leg of rows) await legs.end(leg.id, lostEnd(leg), 'switch_lost');
 }
 
 async function handOver({ telephony, worker, run }: Held): Promise<void> {
@@ -204,16 +213,24 @@ async function reconcile({ db, legs, log, name }: NodeDeps, telephony: Telephony
   for (const leg of doubtful.size > 0 ? await unknownLegs(db, telephony, name) : []) {
     if (!doubtful.has(leg.id)) continue;
     log.warn({ leg: leg.id }, 'the switch does not know this leg any more');
-    await legs.end(leg.id, lostEnd(leg));
+    await legs.end(leg.id, lostEnd(leg), 'leg_unknown');
   }
+  const doubted = await unownedLegs(db, telephony);
+  if (doubted.size > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  for (const legId of doubted.size > 0 ? await unownedLegs(db, telephony) : []) {
+    if (!doubted.has(legId)) continue;
+    log.warn({ leg: legId }, 'no call owns this leg: hung up');
+    await telephony.hangUp(legId, 'switch_lost');
+    await inTx(db, (tx) => recordRepair(tx, { cause: 'leg_unowned', subject: `leg/${legId}` }));
+  }
+}
+
+/** Legs that the switch has up and whose calls are over; one may just be ending. */
+async function unownedLegs(db: Db, telephony: Telephony): Promise<Set<string>> {
   const live = (await telephony.list()).map((leg) => leg.legId);
   const { rows } = await db.pool.query<{ id: string }>(sql.stillOpen(live));
   const owned = new Set(rows.map((leg) => leg.id));
-  for (const legId of live) {
-    if (owned.has(legId)) continue;
-    log.warn({ leg: legId }, 'no call owns this leg: hung up');
-    await telephony.hangUp(legId, 'switch_lost');
-  }
+  return new Set(live.filter((legId) => !owned.has(legId)));
 }
 
 /** Open legs that the switch does not know; it may still accept one whose `not_after` is to come. */

@@ -12,6 +12,7 @@ import { busyIfDeadlocked, mustBeUsable } from '../imports/load.ts';
 import { type Problem, problemOf, Problems } from '../imports/problems.ts';
 import { readRows, Unreadable } from '../imports/read.ts';
 import type { BadRows } from '../imports/schemas.ts';
+import { uploadIsThere, waitForUpload } from '../imports/sql.ts';
 import { createNumberReader } from './rows.ts';
 import * as sql from './sql.ts';
 
@@ -49,9 +50,11 @@ const PAGE_SIZE = 1_000_000;
 
 /** Lists a file of numbers as a whole or not at all. Throws AppError: INVALID with every bad row, TOO_LARGE, UNAVAILABLE. */
 export async function importNumbers(db: Pick<Db, 'pool' | 'clock'>, request: NumbersRequest): Promise<NumbersAnswer> {
-  const answer = await inTx(db, async (tx) => {
+  return inTx(db, async (tx) => {
     const problems = new Problems();
+    await tx.run(waitForUpload);
     const { rows, good } = await stageRows(tx, request, problems);
+    await tx.run(uploadIsThere);
     mustBeUsable(request, { rows, good }, problems);
     await tx.run(sql.analyzeStage);
     const { numbers, listed, contacts } = (await tx.row<sql.Counted>(sql.countStage))!;
@@ -62,8 +65,6 @@ export async function importNumbers(db: Pick<Db, 'pool' | 'clock'>, request: Num
     const counts = { rows, added, already_listed: numbers - added, repeated: good - numbers, skipped: rows - good, contacts };
     return { dry_run: request.dryRun, ...counts, problems: problems.first };
   });
-  if (!request.dryRun) await db.pool.query(sql.analyzeList);
-  return answer;
 }
 
 async function stageRows(tx: Tx, request: NumbersRequest, problems: Problems): Promise<{ rows: number; good: number }> {

@@ -1,5 +1,4 @@
 /** The do-not-call list: read, add, take off, and files of numbers (docs/domain.md, "Do-not-call"). */
-import type { CastingContext } from 'csv-stringify';
 import type { Response } from 'express';
 import type { z } from 'zod';
 import { listNumbers } from '../../activities/do-not-call.ts';
@@ -8,7 +7,7 @@ import { readListed } from '../../domain/do-not-call.ts';
 import { lockNumbers } from '../../matching/sql.ts';
 import { inTx } from '../../prisma/tx.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
-import { CAST, sendCsv, wantsCsv } from '../csv.ts';
+import { sendCsv, wantsCsv } from '../csv.ts';
 import { created, type Deps, noContent, ok, page, readCursor, route, type Route } from '../http.ts';
 import { IDLE_MS, typeOf, uploaded } from '../imports/routes.ts';
 import { invalid, notFound } from '../problems.ts';
@@ -55,6 +54,7 @@ export function doNotCallRoutes(deps: Deps, inTurn: Turns): Route[] {
       query: listingsQuery,
       response: listings,
       produces: ['text/csv'],
+      whenLate: 'waited_for',
       async handle({ query: { cursor, limit, since, format, prefix }, req, res }) {
         const filter = { ...(prefix !== undefined && { prefix }), ...(since !== undefined && { since: new Date(since) }) };
         const after = `+${readCursor(cursor)}`;
@@ -97,11 +97,15 @@ export function doNotCallRoutes(deps: Deps, inTurn: Turns): Route[] {
       response: numbersImportAnswer,
       fails: ['TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'],
       repeats: 'natural',
+      whenLate: 'waited_for',
       async handle({ query: { bad_rows: badRows, comment = null, ...query }, caller, req }) {
         typeOf(req, ['text/csv']);
         const file = { ...query, comment, badRows, by: by(caller), body: uploaded(req, IDLE_MS) };
         const done = await inTurn(() => importNumbers(db, file));
-        if (!query.dryRun) await endCallsTo(deps, null);
+        if (!query.dryRun) {
+          await endCallsTo(deps, null);
+          await db.pool.query(sql.analyzeList);
+        }
         return ok(done);
       },
     }),
@@ -127,6 +131,7 @@ function singleRoutes(deps: Deps): Route[] {
       body: newListing,
       response: listing,
       statuses: [200, 201],
+      whenLate: 'carried_out',
       async handle({ params, query, body: { comment }, caller }) {
         const number = readNumber(params.number, query.country);
         const { row, isNew } = await inTx(db, async (tx) => {
@@ -183,8 +188,5 @@ async function sendListings(
       yield* rest;
     }
   };
-  // Numbers stay as they are, to be read in again; what people have written must be no formula in a spreadsheet.
-  const plain = (text: string, { column }: CastingContext) =>
-    column === 'comment' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return sendCsv(res, 'do-not-call.csv', [...LISTING_COLUMNS], rows(), { cast: { ...CAST, string: plain } });
+  return sendCsv(res, 'do-not-call.csv', [...LISTING_COLUMNS], rows());
 }

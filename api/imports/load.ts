@@ -83,7 +83,9 @@ async function carryOut(tx: Tx, deps: LoadDeps, request: ImportRequest, record: 
   const { campaignId, mode, dryRun } = request;
   const campaign = await openCampaign(tx, request, record);
   const problems = new Problems();
+  await tx.run(sql.waitForUpload);
   const staged = await stageRows(tx, request, campaign, problems, record).catch(busyIfDeadlocked);
+  await tx.run(sql.uploadIsThere);
   record.merge();
   // Every row that was not inserted is in the list already, or twice in the file.
   if (staged.added < staged.good) await findDuplicates(tx, request, staged, problems);

@@ -225,6 +225,10 @@ function jsonLine({ line, text }: { line: number; text: string }): SourceRow {
   }
 }
 
+/** The parser takes a U+FEFF that begins a piece for a byte order mark, and drops it: in a text it is a character like others. */
+const marksEscaped = (chunk: Buffer): Buffer =>
+  chunk.includes(BOM) ? Buffer.from(chunk.toString('utf8').replaceAll('\ufeff', '\\ufeff')) : chunk;
+
 async function* readJsonArray(chunks: Chunks): Batches {
   let batch: SourceRow[] = [];
   let items = 0;
@@ -237,7 +241,7 @@ async function* readJsonArray(chunks: Chunks): Batches {
     if (first !== undefined && first !== '[') throw new Unreadable(1, 'is not in an array: [{…}, {…}] is expected');
     begun ||= first !== undefined;
     try {
-      parser.write(chunk);
+      parser.write(marksEscaped(chunk));
     } catch {
       yield batch;
       throw new Unreadable(items + 1, 'is not well-formed JSON');

@@ -59,6 +59,7 @@ export function importRoutes(
       response: importAnswer,
       fails: ['CONFLICT', 'IMPORT_RUNNING', 'TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'],
       repeats: 'natural',
+      whenLate: 'waited_for',
       async handle({ params: { id }, query: { mode, bad_rows, dryRun, ...mapping }, caller, req }) {
         const file = { format: formatOf(req), columns: new Columns(mapping), body: uploaded(req, idleMs) };
         const how = { mode, badRows: bad_rows, dryRun };

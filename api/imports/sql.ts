@@ -137,6 +137,10 @@ export const createMissing: Sql = {
 
 export const COPY_STAGE = 'COPY import_stage FROM STDIN';
 
+/** The transaction waits for an upload, which may stand still for as long as its route allows; it holds no locks of calls. */
+export const waitForUpload: Sql = { text: `SET LOCAL idle_in_transaction_session_timeout = '2min'`, values: [] };
+export const uploadIsThere: Sql = { text: `SET LOCAL idle_in_transaction_session_timeout TO DEFAULT`, values: [] };
+
 /** A row of import_stage in COPY's text format. */
 export const copyLine = (row: ContactRow): string =>
   `${row.line}\t${copyText(row.listKey)}\t${copyText(row.externalId)}\t${row.phoneNum ?? '\\N'}\t${row.phone2 ?? '\\N'}\t` +

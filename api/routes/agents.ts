@@ -164,6 +164,7 @@ function presence({ db, matching }: Deps): Route[] {
       params: idParams,
       response: heartbeat,
       repeats: 'natural',
+      lasting: false,
       async handle({ params: { id }, caller }) {
         mustBeOwn(caller, id);
         const renewed = await matching.renewLease([id]);
@@ -182,6 +183,7 @@ function presence({ db, matching }: Deps): Route[] {
       response: streamTicket,
       statuses: [201],
       repeats: 'natural',
+      lasting: false,
       async handle({ params: { id }, caller }) {
         mustBeOwn(caller, id);
         await mustExist(id);

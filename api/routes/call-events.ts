@@ -30,6 +30,7 @@ export function callEventRoutes({ db }: Deps, streams: EventStreams): Route[] {
       query: eventsQuery,
       response: eventPage,
       produces: ['text/csv'],
+      whenLate: 'waited_for',
       async handle({ query: { after, limit, kind, format }, req, res }) {
         await mustHaveBeenReached(db, 'after', after);
         if (wantsCsv(req, format)) return sendEvents(db, res, after, limit, kind);

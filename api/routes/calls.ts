@@ -55,6 +55,7 @@ export function callRoutes(deps: Deps): Route[] {
       fails: ['CONFLICT', 'CALL_OVER', 'TOPICS_MISMATCH'],
       async handle({ params: { call_id }, body, caller, req, requestKey }) {
         const agentId = agentOf(caller, body.agent_id);
+        if (caller.role === 'agent') await offersOf(deps, call_id, caller);
         const requestId = idempotencyKey(req) ?? requestKey;
         const { action = null, topics, comment } = body;
         const reschedule = body.reschedule ? { at: body.reschedule.at, toMyself: body.reschedule.to_myself } : null;

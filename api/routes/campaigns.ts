@@ -30,7 +30,7 @@ import * as sql from '../sql.ts';
 import { listChanged } from '../tell.ts';
 
 export function campaignRoutes(deps: Deps): Route[] {
-  const { db, matching } = deps;
+  const { db } = deps;
 
   return [
     route({
@@ -85,16 +85,9 @@ export function campaignRoutes(deps: Deps): Route[] {
       params: idParams,
       body: campaignChange,
       response: campaign,
+      whenLate: 'waited_for',
       async handle({ params: { id }, body, caller }) {
-        const first = await firstByNewOrder(deps, id, body.rules);
-        const hasNewRules = await inTx(db, (tx) => changeCampaign(deps, tx, id, body, by(caller), first));
-        await renewWindowsOf(db, id);
-        // A repeat as well: the first try may not have come so far.
-        if (body.rules?.max_per_number_per_day !== undefined || body.rules?.min_gap_sec !== undefined) await lookAtCapsAgain(deps, id);
-        if (hasNewRules) {
-          await listChanged(deps, id);
-          await matching.matchCampaign(id);
-        }
+        await change(deps, id, body, by(caller));
         return ok(await read(db, id));
       },
     }),
@@ -107,9 +100,22 @@ export function campaignRoutes(deps: Deps): Route[] {
       roles: READERS,
       params: idParams,
       response: campaignStats,
+      whenLate: 'waited_for',
       handle: async ({ params }) => ok(await stats(deps, params.id)),
     }),
   ];
+}
+
+async function change(deps: Deps, id: number, body: z.output<typeof campaignChange>, changedBy: string): Promise<void> {
+  const { db, matching } = deps;
+  const first = await firstByNewOrder(deps, id, body.rules);
+  const hasNewRules = await inTx(db, (tx) => changeCampaign(deps, tx, id, body, changedBy, first));
+  await renewWindowsOf(db, id);
+  // A repeat as well: the first try may not have come so far.
+  if (body.rules?.max_per_number_per_day !== undefined || body.rules?.min_gap_sec !== undefined) await lookAtCapsAgain(deps, id);
+  if (!hasNewRules) return;
+  await listChanged(deps, id);
+  await matching.matchCampaign(id);
 }
 
 async function read(db: Deps['db'], id: number): Promise<CampaignJson> {
@@ -290,6 +296,8 @@ function controlRoute(deps: Deps, control: Control): Route {
     params: idParams,
     response: campaign,
     fails: ['CONFLICT'],
+    // To call nobody is never given up.
+    whenLate: control.to === 'running' ? 'given_up' : 'carried_out',
     async handle({ params: { id } }) {
       const changed = await inTx(deps.db, (tx) => carryOut(deps, tx, id, control));
       if (changed) await listChanged(deps, id);

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { lookAt } from '../../activities/do-not-call-sql.ts';
+import { repair, repairTools } from '../../activities/repair.ts';
 import { type LegCode, SIP_TABLE } from '../../domain/codes.ts';
 import { numbersOf } from '../../domain/do-not-call.ts';
 import { AppError } from '../../domain/errors.ts';
@@ -35,6 +36,7 @@ import { ERASURES, eraseContact, recordingsOf, wasJustCalled } from '../erasure-
 import * as sql from '../sql.ts';
 import type { Seen } from '../waits-sql.ts';
 import { listChanged } from '../tell.ts';
+import { createTurns } from '../turns.ts';
 
 export interface ContactRow extends sql.ContactData, Partial<Seen> {
   id: string;
@@ -64,6 +66,8 @@ export interface ContactRow extends sql.ContactData, Partial<Seen> {
 
 const TAG = 'Contacts';
 const CALLS_SHOWN = 100;
+const LISTS_AT_ONCE = 4;
+const LISTS_WAITING = 100;
 /** States in which a number is, or is about to be, dialled. */
 const NUMBERS_IN_USE: readonly ContactState[] = ['offered', 'dialling', 'talking'];
 
@@ -75,6 +79,8 @@ const keyParams = z.object({ id: intId, external_id: z.string() });
 
 export function contactRoutes(deps: Deps): Route[] {
   const { db } = deps;
+  // Where few match, a page reads the whole list.
+  const inTurn = createTurns(LISTS_AT_ONCE, LISTS_WAITING, 'too many lists are asked for at once');
   return [
     route({
       method: 'get',
@@ -85,9 +91,10 @@ export function contactRoutes(deps: Deps): Route[] {
       params: idParams,
       query: listFilter,
       response: listOf(contact),
+      whenLate: 'waited_for',
       async handle({ params: { id }, query: { cursor, limit, ...filter } }) {
         const list = sql.listContacts(db.clock.now(), id, readCursor(cursor), limit + 1, filter);
-        const { rows } = await db.pool.query<ContactRow>(list);
+        const { rows } = await inTurn(() => db.pool.query<ContactRow>(list));
         if (rows.length === 0) await campaignOf(deps, id);
         return ok(page(rows.map(contactJson), limit));
       },
@@ -100,6 +107,7 @@ export function contactRoutes(deps: Deps): Route[] {
       description:
         'A contact that is there keeps its id, history and place. One that is disabled or done is not revived.',
       roles: MANAGERS,
+      subject: 'contact',
       params: keyParams,
       body: contactPut,
       response: contact,
@@ -139,19 +147,21 @@ export function contactRoutes(deps: Deps): Route[] {
       response: contact,
       fails: ['CONFLICT'],
       async handle({ params: { id }, body }) {
-        const { campaign_id } = await find(deps, id);
-        const campaign = await campaignOf(deps, campaign_id);
-        const changed = await inTx(db, async (tx) => {
-          const changes = await readNumbers(tx, body, campaign);
-          const row = await tx.row<ContactRow>(sql.lockContact(id));
-          if (!row || row.deleted_at) throw notFound('contact');
-          return write(tx, row, { ...row, ...changes });
-        });
-        return ok(contactJson(await afterWrite(deps, changed)));
+        return ok(contactJson(await afterWrite(deps, await change(deps, id, body))));
       },
     }),
     ...endingRoutes(deps),
   ];
+}
+
+async function change(deps: Deps, id: string, body: z.output<typeof contactChange>) {
+  const campaign = await campaignOf(deps, (await find(deps, id)).campaign_id);
+  return inTx(deps.db, async (tx) => {
+    const changes = await readNumbers(tx, body, campaign);
+    const row = await tx.row<ContactRow>(sql.lockContact(id));
+    if (!row || row.deleted_at) throw notFound('contact');
+    return write(tx, row, { ...row, ...changes });
+  });
 }
 
 /** Disable, delete, enable. */
@@ -167,6 +177,7 @@ function endingRoutes(deps: Deps): Route[] {
       params: bigIdParams,
       response: contact,
       fails: ['CONFLICT', 'CONTACT_CLOSED'],
+      whenLate: 'carried_out',
       async handle({ params: { id }, caller, requestKey }) {
         const row = await endContact(deps, id, { reason: 'disabled', by: by(caller) }, requestKey);
         if (row.state === 'done') {
@@ -182,6 +193,8 @@ function endingRoutes(deps: Deps): Route[] {
       summary: 'Take a contact off the list; its calls stay in the raw data',
       roles: MANAGERS,
       params: bigIdParams,
+      fails: ['CONTACT_CLOSED'],
+      whenLate: 'carried_out',
       async handle({ params: { id }, caller, requestKey }) {
         await endContact(deps, id, { reason: 'deleted', by: by(caller) }, requestKey);
         await db.pool.query(sql.markDeleted(db.clock.now(), id));
@@ -326,12 +339,12 @@ async function write(tx: Tx, before: ContactRow, after: sql.ContactData): Promis
 
 /**
  * A contact that was just written: ended if a number of it is listed, which is looked at after that commit, since the list may
- * change at the same moment; else its campaign is told. Returns it as it is then.
+ * change at the same moment. Its campaign is told. Returns it as it is then.
  */
 async function afterWrite(deps: Deps, row: ContactRow): Promise<ContactRow> {
   const { rowCount } = await deps.db.pool.query(sql.listedNumber(numbersOf(row)));
-  if (rowCount === 0 || row.closed_at) await listChanged(deps, row.campaign_id);
-  else await endContactsOf(deps, numbersOf(row));
+  if (rowCount && !row.closed_at) await endContactsOf(deps, numbersOf(row));
+  await listChanged(deps, row.campaign_id);
   return find(deps, row.id);
 }
 
@@ -367,6 +380,9 @@ async function endContact(deps: Deps, id: string, ending: Ending, requestKey: st
       const after = await find(deps, id);
       if (!closed || after.state === 'disabled' || after.state === 'done') return after;
       if (after.state !== 'starting' && after.state !== 'new') {
+        // Its workflow is no more, so it is closed here.
+        const outcome = await repair(repairTools(deps), { contactId: id, round: row.round }, { closedBy: ending.by });
+        if (outcome === 'repaired') return find(deps, id);
         throw new AppError('CONTACT_CLOSED', 'nothing is under way for this contact', { state: after.state });
       }
     }

@@ -1,13 +1,13 @@
 /** Is the process up, can it work, and how does it do. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { READERS } from '../auth.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
 import type { Metrics } from '../metrics.ts';
+import { within } from '../../prisma/deadline.ts';
 import { alive, readiness } from '../schemas.ts';
 import * as sql from '../sql.ts';
 
 const TAG = 'Operation';
-const ANSWERS_WITHIN_MS = 2_000;
+const ANSWERS_WITHIN_MS = 1_500;
 
 interface Part {
   ok: boolean;
@@ -23,6 +23,7 @@ export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
       summary: 'The process is up',
       roles: 'anyone',
       response: alive,
+      whenLate: 'waited_for',
       handle: () => Promise.resolve(ok({ status: 'ok' })),
     }),
     route({
@@ -33,6 +34,7 @@ export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
       roles: 'anyone',
       response: readiness,
       statuses: [200, 503],
+      whenLate: 'waited_for',
       async handle() {
         const [postgresql, temporal, telephony] = await Promise.all([
           check(async () => void (await deps.db.pool.query('SELECT 1')), 'does not answer'),
@@ -51,6 +53,7 @@ export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
       roles: READERS,
       statuses: [200],
       produces: ['text/plain'],
+      whenLate: 'waited_for',
       async handle({ res }) {
         res.type(metrics.registry.contentType).send(await metrics.registry.metrics());
         return 'sent';
@@ -61,18 +64,12 @@ export function healthRoutes(deps: Deps, metrics: Metrics): Route[] {
 
 /** What went wrong inside is for the log, not for whoever asks without a key. */
 async function check(work: () => Promise<void>, why: string): Promise<Part> {
-  const late = new AbortController();
-  const timeout = sleep(ANSWERS_WITHIN_MS, undefined, { signal: late.signal }).then(() => Promise.reject(new Error('late')));
-  try {
-    await Promise.race([work(), timeout]);
-    return { ok: true };
-  } catch {
-    return { ok: false, why };
-  } finally {
-    late.abort();
-    timeout.catch(() => undefined);
-  }
+  return within(ANSWERS_WITHIN_MS, work).then(
+    () => ({ ok: true }),
+    () => ({ ok: false, why }),
+  );
 }
+
 
 /** One node is enough to call with; what is wrong with others is said all the same. */
 async function telephonyPart(deps: Deps): Promise<Part> {
@@ -81,8 +78,8 @@ async function telephonyPart(deps: Deps): Promise<Part> {
     const { rows } = await db.pool.query<sql.NodesReady>(sql.nodesReady(db.clock.now()));
     if (rows[0]!.n === 0) throw new Error('none');
   }, 'no node is connected to a switch');
-  const troubles = await db.pool
-    .query<{ name: string; trouble: string }>(sql.nodeTroubles(db.clock.now()))
+  const ask = () => db.pool.query<{ name: string; trouble: string }>(sql.nodeTroubles(db.clock.now()));
+  const troubles = await within(ANSWERS_WITHIN_MS, ask)
     .then(({ rows }) => rows.map(({ name, trouble }) => `${name}: ${trouble}`))
     .catch(() => []);
   return troubles.length > 0 ? { ...telephony, why: troubles.join('; ') } : telephony;

@@ -1,7 +1,10 @@
 /** API keys. The key itself is shown once and kept as a hash only. */
+import { AppError } from '../../domain/errors.ts';
 import type { ApiKey } from '../../prisma/generated/client.ts';
+import { type Db, inTx } from '../../prisma/tx.ts';
 import { ADMINS, hashSecret, newKey as makeKey, type Role } from '../auth.ts';
 import { created, type Deps, noContent, ok, page, readIntCursor, route, type Route } from '../http.ts';
+import * as sql from '../keys-sql.ts';
 import { invalid, notFound } from '../problems.ts';
 import { idParams, key, keyMade, listOf, listQuery, newKey } from '../schemas.ts';
 
@@ -54,19 +57,59 @@ export function keyRoutes({ db }: Deps): Route[] {
       method: 'delete',
       path: '/v1/keys/{id}',
       tag: TAG,
-      summary: 'Revoke an API key; it stops working within 5 s, and streams opened with it end within 10 s',
+      summary: 'Revoke an API key: from the answer on no request with it is taken, and streams opened with it end',
       roles: ADMINS,
       params: idParams,
       async handle({ params: { id } }) {
-        const revoked = await db.prisma.apiKey.updateMany({
-          where: { id, revokedAt: null },
-          data: { revokedAt: db.clock.now() },
+        const revoked = await inTx(db, async (tx) => {
+          await tx.run(sql.tellOfKeys());
+          return tx.run(sql.revokeKey(tx.now, id));
         });
-        if (revoked.count === 0 && !(await db.prisma.apiKey.findUnique({ where: { id } }))) throw notFound('key');
+        if (revoked === 0) await find(db, id);
         return noContent;
       },
     }),
+    route({
+      method: 'post',
+      path: '/v1/keys/{id}/rotate',
+      tag: TAG,
+      summary: 'Put a new API key in the place of this one, which is revoked; the new one is shown this once',
+      description: 'Of the same name, role and agent. Not for the key with which it is asked.',
+      roles: ADMINS,
+      params: idParams,
+      response: keyMade,
+      statuses: [201],
+      repeats: 'secretless',
+      fails: ['CONFLICT'],
+      async handle({ params: { id }, caller, requestKey }) {
+        if (id === caller.keyId) {
+          // Should the answer be lost, nobody would have either of them.
+          throw new AppError('CONFLICT', 'a key is not rotated by itself: make another with it, and revoke this one with that');
+        }
+        const { made, key } = await rotate(db, id, requestKey);
+        return created({ ...keyJson(made), key }, `/v1/keys/${made.id}`);
+      },
+    }),
   ];
+}
+
+async function find(db: Db, id: number): Promise<ApiKey> {
+  const row = await db.prisma.apiKey.findUnique({ where: { id } });
+  if (!row) throw notFound('key');
+  return row;
+}
+
+async function rotate(db: Db, id: number, requestKey: string): Promise<{ made: ApiKey; key: string }> {
+  const key = makeKey();
+  const hash = hashSecret(key);
+  const next = await inTx(db, async (tx) => {
+    if ((await tx.run(sql.revokeKey(tx.now, id))) === 0) return tx.row<{ id: number }>(sql.replaceLostKey(requestKey, hash));
+    await tx.run(sql.tellOfKeys());
+    return tx.row<{ id: number }>(sql.succeedKey(tx.now, id, hash, requestKey));
+  });
+  if (next) return { made: await find(db, next.id), key };
+  await find(db, id);
+  throw new AppError('CONFLICT', 'this key was revoked; make a new one', { state: 'revoked' });
 }
 
 function keyJson(row: ApiKey) {

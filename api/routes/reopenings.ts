@@ -30,6 +30,7 @@ export function reopeningRoutes(deps: Deps): Route[] {
       response: z.union([reopening, reopeningEffect]),
       statuses: [202, 200],
       fails: ['CONFLICT'],
+      whenLate: 'waited_for',
       async handle({ params: { id }, query: { dryRun }, body: { extra_attempts: extraAttempts, ...filter }, caller, requestKey }) {
         if (dryRun) return ok(await effect(deps, { campaignId: id, filter, extraAttempts, at: db.clock.now() }));
         const wanted = { campaignId: id, filter, extraAttempts, by: by(caller), requestKey };

@@ -41,10 +41,11 @@ export function reportRoutes({ db }: Deps): Route[] {
       query: reportQuery,
       response: reportOf(REPORTS[kind].row),
       produces: ['text/csv'],
+      whenLate: 'waited_for',
       async handle({ query, req, res }) {
         const report = await inTurn(() => makeReport(db, kind, query));
         if (!wantsCsv(req, query.format)) return ok(report);
-        return sendCsv(res, `${kind}.csv`, COLUMNS[kind], report.items, { escape_formulas: true });
+        return sendCsv(res, `${kind}.csv`, COLUMNS[kind], report.items);
       },
     }),
   );

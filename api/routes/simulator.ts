@@ -47,6 +47,7 @@ export function simulatorRoutes({ db, telephony }: Deps): Route[] {
         tag: TAG,
         summary,
         roles: [...MANAGERS, 'agent'],
+        lasting: false,
         params: phoneParams,
         ...(body ? { body } : {}),
         response: phoneState,

@@ -64,6 +64,7 @@ export function supervisionRoutes(deps: Deps): Route[] {
       description: 'Each campaign as by its own stop, decided for all of them at once. Talks go on. Each is resumed by itself.',
       roles: MANAGERS,
       response: stopped,
+      whenLate: 'carried_out',
       async handle({ caller }) {
         const ids = await stopAll(deps);
         log.warn({ by: by(caller), campaigns: ids }, 'emergency stop');

@@ -1,11 +1,12 @@
 /** What an agent does in a talk: hold, keys, transfers. */
 import type { z } from 'zod';
-import { forgetKeys, storeKeys, storeTransfer } from '../../activities/transfer-sql.ts';
+import { dropKeys, dropTransfer, storeKeys, storeTransfer } from '../../activities/transfer-sql.ts';
 import { AppError } from '../../domain/errors.ts';
 import { NUMBER_PROBLEM_TEXT, parseNumber, readNumber } from '../../domain/numbers.ts';
 import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
 import { ownNumbers } from '../../prisma/own-numbers.ts';
-import { type Db, inTx } from '../../prisma/tx.ts';
+import { inAnyCase } from '../../prisma/deadline.ts';
+import { type Db, inTx, type Sql } from '../../prisma/tx.ts';
 import { completeTransfer, hold, resume, sendKeys, takeBack, transfer } from '../../workflows/contact/messages.ts';
 import { MANAGERS, type Role } from '../auth.ts';
 import { type Deps, ok, route, type Route } from '../http.ts';
@@ -56,8 +57,9 @@ export function talkRoutes(deps: Deps): Route[] {
         const wanted = { requestKey, callId: call_id, contactId, offerId, agentId, mode: body.mode, ...target };
         // Stored first: a number is somebody's, so only its id enters Temporal.
         const { rows } = await db.pool.query<{ id: string }>(storeTransfer(db.clock.now(), wanted));
-        const argument = { callId: call_id, agentId: String(agentId), transferId: rows[0]!.id };
-        return ok(await workflows.update(refOf(offer), transfer, argument, requestKey));
+        const transferId = rows[0]!.id;
+        const argument = { callId: call_id, agentId: String(agentId), transferId };
+        return ok(await orDropped(db, dropTransfer(transferId), () => workflows.update(refOf(offer), transfer, argument, requestKey)));
       },
     }),
     ...CLICKS.map(({ name, summary, update }) =>
@@ -93,16 +95,20 @@ export function talkRoutes(deps: Deps): Route[] {
         const { rows } = await db.pool.query<{ id: string }>(storeKeys(db.clock.now(), requestKey, call_id, body.digits));
         const keysId = rows[0]!.id;
         const argument = { callId: call_id, agentId: String(offer.agent_id), keysId };
-        try {
-          return ok(await workflows.update(refOf(offer), sendKeys, argument, requestKey));
-        } catch (error) {
-          // Refused for good. What is unknown may still be sent, and a repeat asks for the same.
-          if (error instanceof AppError && error.code !== 'UNAVAILABLE') await db.pool.query(forgetKeys(keysId));
-          throw error;
-        }
+        return ok(await orDropped(db, dropKeys(keysId), () => workflows.update(refOf(offer), sendKeys, argument, requestKey)));
       },
     }),
   ];
+}
+
+/** What was stored is dropped if it is refused for good. What is unknown may still be done, and a repeat asks for the same. */
+async function orDropped<T>({ pool }: Db, drop: Sql, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof AppError && error.code !== 'UNAVAILABLE') await inAnyCase(() => pool.query(drop));
+    throw error;
+  }
 }
 
 type Target = z.output<typeof newTransfer>['to'];

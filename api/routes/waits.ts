@@ -9,7 +9,7 @@ import { endCalls } from '../../matching/queue.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
 import { moved } from '../../workflows/contact/messages.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
-import { type Deps, ok, route, type Route } from '../http.ts';
+import { type Deps, ok, readTimeCursor, route, type Route, timeCursor } from '../http.ts';
 import { invalid, notFound } from '../problems.ts';
 import { bigIdParams, contact, idParams, listOf } from '../schemas.ts';
 import { campaignCheck, newReschedule, reschedule, rescheduleQuery } from '../schemas/waits.ts';
@@ -33,7 +33,7 @@ export function waitRoutes(deps: Deps): Route[] {
       query: rescheduleQuery,
       response: listOf(reschedule),
       async handle({ params: { id }, query: { cursor, limit, agent_id } }) {
-        const after = cursor === undefined ? null : readPlace(cursor);
+        const after = cursor === undefined ? null : readTimeCursor(cursor);
         const { rows } = await db.pool.query<RescheduleRow>(waits.listReschedules(id, after, limit + 1, agent_id));
         if (rows.length === 0) await mustExist(deps, id);
         const shown = rows.slice(0, limit);
@@ -110,6 +110,8 @@ const checkRoute = (deps: Deps): Route =>
     params: idParams,
     response: campaignCheck,
     repeats: 'natural',
+    lasting: false,
+    whenLate: 'waited_for',
     handle: async ({ params: { id } }) => ok(await check(deps, id)),
   });
 
@@ -185,7 +187,7 @@ async function told(deps: Deps, id: string): Promise<object> {
   if (state === 'new') await listChanged(deps, campaign_id);
   else {
     await workflows.signal({ contactId: id, round }, moved, {}).catch((error: unknown) => {
-      log.warn({ err: error, contact: id }, 'a contact was not told that it was moved; the sweep tells it');
+      log.warn({ err: error, contact: id }, 'a contact was not told that it was moved: in Temporal it waits for the time before');
     });
   }
   await matching.matchCampaign(campaign_id);
@@ -214,15 +216,7 @@ const rescheduleJson = (row: RescheduleRow): object => ({
   state: row.state,
 });
 
-/** The cursor is the time and the id of the last row. */
-const placeOf = (row: RescheduleRow): string =>
-  Buffer.from(`${row.scheduled_at.getTime()}:${row.id}`).toString('base64url');
-
-function readPlace(cursor: string): { at: Date; id: string } {
-  const [, at, id] = /^(\d{1,15}):(\d{1,18})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
-  if (!at || !id) throw invalid('cursor', 'is not one of ours: give the `next` of the page before, or none for the first page');
-  return { at: new Date(Number(at)), id };
-}
+const placeOf = ({ scheduled_at: at, id }: RescheduleRow): string => timeCursor({ at, id });
 
 async function mustExist({ db }: Deps, id: number): Promise<{ status: string }> {
   const row = await db.prisma.campaign.findUnique({ where: { id }, select: { status: true } });

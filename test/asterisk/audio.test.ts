@@ -5,15 +5,15 @@ import path from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { ARI_USER, type RunningAsterisk } from '../../dev/asterisk/server.ts';
+import type { Span } from '../../dev/sip/audio.ts';
+import type { SipCall } from '../../dev/sip/call.ts';
+import { type CallScript, SipPhones } from '../../dev/sip/phones.ts';
+import { RATE, samplesIn, tonesIn, writeTone } from '../../dev/sip/tone.ts';
 import { createAsteriskTelephony } from '../../telephony/asterisk/adapter.ts';
 import { Ari } from '../../telephony/asterisk/ari.ts';
 import type { LegFact, Telephony } from '../../telephony/telephony.ts';
 import { freshAsterisk, whyNoAsterisk } from '../kit/asterisk.ts';
 import { eventually } from '../kit/eventually.ts';
-import type { Span } from '../kit/sip/audio.ts';
-import type { SipCall } from '../kit/sip/call.ts';
-import { type CallScript, SipPhones } from '../kit/sip/phones.ts';
-import { RATE, samplesIn, tonesIn, writeTone } from '../kit/sip/tone.ts';
 
 /** In Hz: what Asterisk plays to one who is held, and its tones while a call is being set up and rings. */
 const [MUSIC, SETUP, RING_BACK] = [480, 300, 425];

@@ -2,14 +2,14 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { SipCall } from '../../dev/sip/call.ts';
+import type { CallScript } from '../../dev/sip/phones.ts';
+import { Softphone } from '../../dev/sip/softphone.ts';
 import { type LegResult, legResult } from '../../domain/codes.ts';
 import type { AsteriskSettings } from '../../telephony/asterisk/adapter.ts';
 import type { Originate, Telephony } from '../../telephony/telephony.ts';
 import { AsteriskRig, StasisApp, whyNoAsterisk } from '../kit/asterisk.ts';
 import { eventually } from '../kit/eventually.ts';
-import type { SipCall } from '../kit/sip/call.ts';
-import type { CallScript } from '../kit/sip/phones.ts';
-import { Softphone } from '../kit/sip/softphone.ts';
 
 /** The shortest that Asterisk takes: Timer B comes before the set-up timer of a leg, 10 s where a test says nothing. */
 const TIMERS = { t1: 100, b: 6_400 };

@@ -3,10 +3,10 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe } from 'vitest';
+import { writeTone } from '../../dev/sip/tone.ts';
 import { Names } from '../../telephony/asterisk/names.ts';
 import { AsteriskRig, whyNoAsterisk } from '../kit/asterisk.ts';
 import { Wire } from '../kit/simulator.ts';
-import { writeTone } from '../kit/sip/tone.ts';
 import { type ContractRig, numberOf, telephonyContract } from '../kit/telephony-contract.ts';
 
 /** By sound: its tone in Hz. */

@@ -1,15 +1,15 @@
-/** The phones of test/kit/sip, called by a real Asterisk. */
+/** The phones of dev/sip, called by a real Asterisk. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { RunningAsterisk } from '../../dev/asterisk/server.ts';
+import { type CallScript, SipPhones } from '../../dev/sip/phones.ts';
+import { Softphone } from '../../dev/sip/softphone.ts';
+import { writeTone } from '../../dev/sip/tone.ts';
 import type { BehaviourInput } from '../../telephony/simulator/script.ts';
 import { freshAsterisk, StasisApp, whyNoAsterisk } from '../kit/asterisk.ts';
 import { eventually } from '../kit/eventually.ts';
-import { type CallScript, SipPhones } from '../kit/sip/phones.ts';
-import { Softphone } from '../kit/sip/softphone.ts';
-import { writeTone } from '../kit/sip/tone.ts';
 
 const manual: BehaviourInput = { trying: 0, alerting: 0.02, media: 0, then: { kind: 'manual' } };
 const SOUNDS = { music: 400, wait: 500 };

@@ -4,13 +4,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { SipCall } from '../../dev/sip/call.ts';
 import { VARIABLE } from '../../telephony/asterisk/names.ts';
 import type { HangUpAnswer } from '../../telephony/telephony.ts';
 import { AriEvents, late, swapped, twice } from '../kit/ari-events.ts';
 import { AsteriskRig, type Ended, whyNoAsterisk } from '../kit/asterisk.ts';
 import { eventually } from '../kit/eventually.ts';
 import { APART_MS, nothingLeft, Run } from '../kit/race.ts';
-import type { SipCall } from '../kit/sip/call.ts';
 
 const SEED = Number(process.env.RACES_SEED ?? Date.now() % 1_000_000);
 const RUNS = 100;

@@ -1,5 +1,6 @@
 /** Connection, worker and Asterisk are cut, killed and frozen while legs are up: what the phones see, and what is told. */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { SipPhones } from '../../dev/sip/phones.ts';
 import type { BehaviourInput } from '../../telephony/simulator/script.ts';
 import type { AsteriskSettings } from '../../telephony/asterisk/adapter.ts';
 import type { Originate } from '../../telephony/telephony.ts';
@@ -7,7 +8,6 @@ import { AriProxy } from '../kit/ari-proxy.ts';
 import { AsteriskRig, StasisApp, whyNoAsterisk } from '../kit/asterisk.ts';
 import { AsteriskWorker, MortalAsterisk } from '../kit/asterisk-worker.ts';
 import { eventually } from '../kit/eventually.ts';
-import { SipPhones } from '../kit/sip/phones.ts';
 import { numberOf } from '../kit/telephony-contract.ts';
 
 const create = /^POST .*\/channels\/create$/;

@@ -3,13 +3,13 @@
  * with what is told of the call, also when the worker or Asterisk dies in the middle of it.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type SipPhone, SipPhones } from '../../dev/sip/phones.ts';
+import { Softphone } from '../../dev/sip/softphone.ts';
 import type { BehaviourInput } from '../../telephony/simulator/script.ts';
 import { whyNoAsterisk } from '../kit/asterisk.ts';
 import { MortalAsterisk } from '../kit/asterisk-worker.ts';
 import { eventually } from '../kit/eventually.ts';
 import { type Scene, setScene } from '../kit/scene.ts';
-import { type SipPhone, SipPhones } from '../kit/sip/phones.ts';
-import { Softphone } from '../kit/sip/softphone.ts';
 import { startSystem, type System } from '../kit/system.ts';
 
 const manual: BehaviourInput = { trying: 0, alerting: 0.05, media: 0, then: { kind: 'manual' } };

@@ -3,12 +3,12 @@
  * and when one Asterisk dies the other's calls go on.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { scriptOf, type SipPhone, SipPhones } from '../../dev/sip/phones.ts';
 import type { BehaviourInput } from '../../telephony/simulator/script.ts';
 import { whyNoAsterisk } from '../kit/asterisk.ts';
 import { MortalAsterisk } from '../kit/asterisk-worker.ts';
 import { eventually } from '../kit/eventually.ts';
 import { type Scene, setScene } from '../kit/scene.ts';
-import { type SipPhone, SipPhones } from '../kit/sip/phones.ts';
 import { ownNode, startSystem, type System } from '../kit/system.ts';
 
 /** From the death of a switch until its agents are free (docs/architecture.md, "When something dies"). */
@@ -27,7 +27,7 @@ describe.skipIf(await whyNoAsterisk())('two Asterisks', { timeout: 90_000 }, () 
   let numbers = 0;
 
   beforeAll(async () => {
-    carrier = await SipPhones.open({ otherwise: answers });
+    carrier = await SipPhones.open({ otherwise: scriptOf(answers) });
     asterisks = [await MortalAsterisk.start(carrier.address), await MortalAsterisk.start(carrier.address)];
     const [first, second] = asterisks.map(({ running }) => ({
       TELEPHONY: 'asterisk',

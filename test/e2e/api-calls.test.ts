@@ -199,7 +199,7 @@ describe('disposition', () => {
     expect(notYet.body).toMatchObject({ code: 'CONFLICT', state: 'offered' });
     const other = await makeAgent(api);
     const stranger = await api.key('agent', Number(other.id));
-    expect((await dispose(callId, { action: 'do_not_call' }, { key: stranger })).status).toBe(409);
+    expect((await dispose(callId, { action: 'do_not_call' }, { key: stranger })).status).toBe(403);
     const foreign = { action: 'done', agent_id: '1' };
     expect((await dispose(callId, foreign, { key: stranger })).status).toBe(403);
     expect(await stored(callId)).toEqual([]);

@@ -277,7 +277,7 @@ describe('disable', () => {
     expect(answer.body.state).toBe('done');
   });
 
-  test('a workflow that closes at the same moment: the row says how', async () => {
+  test('a workflow that closes at the same moment: the row says how; one that is gone is closed here', async () => {
     const contact = await makeContact(api, campaign);
     await set(contact.id, { state: 'wrap_up' });
     api.workflows.onUpdate = async () => {
@@ -291,9 +291,21 @@ describe('disable', () => {
     api.workflows.onUpdate = () => {
       throw closed;
     };
-    const answer = await api.call('POST', `/v1/contacts/${lost.id}/disable`);
-    expect(answer.status).toBe(409);
-    expect(answer.body).toMatchObject({ code: 'CONTACT_CLOSED', state: 'queued' });
+    const { body } = await api.call('POST', `/v1/contacts/${lost.id}/disable`);
+    expect(body).toMatchObject({ state: 'disabled', ended_reason: 'disabled' });
+    expect(body.ended_by).toMatch(/^key:/);
+    const { rows } = await api.db.pool.query(`SELECT cause FROM repair WHERE subject = $1`, [`contact/${lost.id}/1`]);
+    expect(rows).toEqual([{ cause: 'workflow_closed' }]);
+  });
+
+  test('a talk whose workflow is gone is not cut', async () => {
+    const contact = await makeContact(api, campaign);
+    await set(contact.id, { state: 'talking', call_id: '1' });
+    api.workflows.onUpdate = () => {
+      throw closed;
+    };
+    const answer = await api.call('POST', `/v1/contacts/${contact.id}/disable`);
+    expect(answer).toMatchObject({ status: 409, body: { code: 'CONTACT_CLOSED', state: 'talking' } });
   });
 
   test('one that is just being taken up is waited for', async () => {

@@ -1,6 +1,9 @@
 /** What a public HTTP server must stand. */
-import { connect } from 'node:net';
-import { describe, expect, test } from 'vitest';
+import { once } from 'node:events';
+import { type IncomingMessage, request as httpRequest } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { afterEach, describe, expect, test } from 'vitest';
+import { eventually } from '../kit/eventually.ts';
 import { makeCampaign, startTestApi } from './api-server.ts';
 
 const api = await startTestApi({ telephony: { simulatorUrl: 'http://127.0.0.1:1' } });
@@ -81,6 +84,146 @@ describe('bodies', () => {
       socket.on('error', () => undefined);
     });
     expect((await api.call('GET', '/healthz')).status).toBe(200);
+  });
+});
+
+describe('slow and many', async () => {
+  const SOON = { headersWithinMs: 1_000, bodyWithinMs: 1_000, mostConnections: 20 };
+  const slow = await startTestApi({}, SOON);
+  const listed = await makeCampaign(slow);
+  const { hostname, port } = new URL(slow.url);
+
+  interface Wire {
+    socket: Socket;
+    text: string;
+    closed: Promise<void>;
+  }
+  const wires: Wire[] = [];
+  afterEach(() => wires.splice(0).forEach(({ socket }) => socket.destroy()));
+
+  /** A connection on which these lines were sent, and then one byte every 100 ms. */
+  function dribble(head: string, rest = ' '): Wire {
+    const socket = connect(Number(port), hostname);
+    const wire: Wire = { socket, text: '', closed: new Promise((resolve) => socket.once('close', () => resolve())) };
+    wires.push(wire);
+    socket.on('data', (data) => (wire.text += data.toString('latin1')));
+    socket.on('error', () => undefined);
+    socket.write(head);
+    const timer = setInterval(() => socket.write(rest), 100);
+    void wire.closed.then(() => clearInterval(timer));
+    return wire;
+  }
+  const post = (at: string, key = slow.admin) =>
+    `POST ${at} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${key}\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n`;
+  const alive = async () => expect((await slow.call('GET', '/healthz')).status).toBe(200);
+
+  test('headers that never end', async () => {
+    const wire = dribble('GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ', 'a');
+    await wire.closed;
+    expect(wire.text).toContain('408 Request Timeout');
+    await alive();
+  });
+
+  test('a connection on which nothing is asked', async () => {
+    await dribble('', '').closed;
+    await alive();
+  });
+
+  test.each([
+    ['with a key', '/v1/campaigns', undefined],
+    ['without one, answered and held', '/v1/campaigns', 'dw_wrong'],
+    ['of an upload without a key', `/v1/campaigns/1/imports?mode=add`, 'dw_wrong'],
+    ['where none is read', `/v1/campaigns/${listed.id}/pause`, undefined],
+    ['where nothing is', '/nowhere', undefined],
+  ])('a body that never ends, %s', async (_what, at, key) => {
+    await dribble(post(at, key)).closed;
+    await alive();
+  });
+
+  test('an upload may take longer, if it goes on', async () => {
+    const row = (n: number) => `+479012345${n}\n`;
+    const body = async function* () {
+      yield Buffer.from('phone_num\n');
+      for (let n = 0; n < 8; n++) {
+        await new Promise((resolve) => setTimeout(resolve, 250));
+        yield Buffer.from(row(n));
+      }
+    };
+    const answer = await fetch(`${slow.url}/v1/campaigns/${listed.id}/imports?mode=add`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${slow.admin}`, 'Content-Type': 'text/csv' },
+      body: ReadableStream.from(body()),
+      duplex: 'half',
+    });
+    expect(await answer.json()).toMatchObject({ rows: 8, added: 8 });
+  });
+
+  test('more connections than there may be are closed at once; those that are there go on', async () => {
+    const before = dribble('GET /v1/call-events/stream HTTP/1.1\r\nHost: x\r\n' + `Authorization: Bearer ${slow.admin}\r\n\r\n`, '');
+    await eventually(() => before.text.includes('retry:'));
+    const held = Array.from({ length: 40 }, () => dribble('GET / HTTP/1.1\r\n', ''));
+    await Promise.all(held.map(({ closed }) => closed));
+    // Those that were taken are told that they were too slow.
+    expect(held.filter(({ text }) => text === '').length).toBeGreaterThanOrEqual(20);
+    expect(held.filter(({ text }) => text.includes('408')).length).toBeGreaterThanOrEqual(10);
+    expect(before.socket.destroyed).toBe(false);
+    await eventually(alive);
+  });
+});
+
+describe('too much of everything', () => {
+  const get = async (at: string, headers: Record<string, string> = {}) => {
+    const request = httpRequest(api.url + at, { headers: { Authorization: `Bearer ${api.admin}`, ...headers } });
+    request.end();
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    response.resume();
+    return response.statusCode;
+  };
+
+  test('headers', async () => {
+    expect(await get('/v1/campaigns', { 'X-Large': 'x'.repeat(20_000) })).toBe(431);
+    expect(await get('/v1/campaigns', Object.fromEntries(Array.from({ length: 3_000 }, (_, n) => [`x-${n}`, 'y'])))).toBe(431);
+    expect(await get('/v1/campaigns', Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`x-${n}`, 'y'])))).toBe(200);
+  });
+
+  test('a path, and parameters', async () => {
+    expect(await get(`/v1/campaigns/${'1'.repeat(20_000)}`)).toBe(431);
+    expect(await get(`/v1/campaigns/${'1'.repeat(10_000)}`)).toBe(404);
+    expect(await get(`/${'a/'.repeat(7_000)}`)).toBe(404);
+    expect(await get(`/v1/campaigns?${'limit=1&'.repeat(1_500)}`)).toBe(400);
+    expect(await get(`/v1/campaigns?${'a[b]'.repeat(2_000)}=1`)).toBe(400);
+  });
+
+  const deep = (n: number) => ({ arrays: '['.repeat(n) + ']'.repeat(n), objects: '{"a":'.repeat(n) + '1' + '}'.repeat(n) });
+  test('nesting, in every body that is read', async () => {
+    for (const route of api.routes.filter(({ body }) => body)) {
+      const at = route.path.replace('{number}', '+4722865000').replace('{country}', 'NO').replace(/\{\w+\}/g, campaign.id);
+      for (const nested of [...Object.values(deep(100_000)), `{"rules": ${deep(90_000).arrays}, "name": ${deep(90_000).objects}}`]) {
+        // With a key, as it makes the body go into hashes.
+        const headers = { ...json, 'Idempotency-Key': `deep-${nested.length}` };
+        const { status } = await api.call(route.method, at, undefined, { raw: nested, headers });
+        expect([400, 404, ...(route.whenLate === 'carried_out' ? [413] : [])], `${route.method} ${at}`).toContain(status);
+      }
+    }
+  });
+
+  test.each(['application/json', 'application/x-ndjson'])('nesting in a list, %s', async (type) => {
+    const before = process.memoryUsage().rss;
+    for (const raw of [deep(500_000).arrays, `[${deep(180_000).objects}]`, '['.repeat(3_000_000), '{"a":'.repeat(600_000)]) {
+      const headers = { 'Content-Type': type };
+      const { status } = await api.call('POST', `/v1/campaigns/${campaign.id}/imports?mode=add`, undefined, { raw, headers });
+      expect([400, 413]).toContain(status);
+    }
+    expect(process.memoryUsage().rss - before).toBeLessThan(600_000_000);
+  });
+
+  test('numbers and names in JSON', async () => {
+    const raw = `{"name": "x", "country": "NO", "zone": "Europe/Oslo", "rules": {"max_attempts": 1e${'9'.repeat(1000)}}}`;
+    expect((await api.call('POST', '/v1/campaigns', undefined, { raw, headers: json })).status).toBe(400);
+    const names = `{${Array.from({ length: 60_000 }, (_, n) => `"k${n}":1`).join(',')}}`;
+    const answer = await api.call('POST', '/v1/campaigns', undefined, { raw: names, headers: json });
+    expect(answer.status).toBe(400);
+    expect(answer.text.length).toBeLessThan(100_000);
   });
 });
 

@@ -1,61 +1,24 @@
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import { afterAll, describe, expect, test } from 'vitest';
+import { connect } from 'node:net';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createPool, createPrisma } from '../../prisma/client.ts';
 import { createListener } from '../../api/listener.ts';
 import { eventually } from '../kit/eventually.ts';
+import { Wire } from '../kit/wire.ts';
 import { makeAgent, makeCampaign, openSse, startTestApi } from './api-server.ts';
-
-/** PostgreSQL behind a wire that can be cut. */
-class Wire {
-  readonly #target: URL;
-  readonly #sockets = new Set<Socket>();
-  #server: Server | undefined;
-  port = 0;
-
-  constructor(url: string) {
-    this.#target = new URL(url);
-  }
-  get url(): string {
-    const url = new URL(this.#target);
-    url.port = String(this.port);
-    return url.href;
-  }
-  async mend(): Promise<void> {
-    this.#server = createServer((near) => {
-      const far = connect(Number(this.#target.port), this.#target.hostname);
-      for (const socket of [near, far]) {
-        this.#sockets.add(socket);
-        socket.on('close', () => this.#sockets.delete(socket));
-        socket.on('error', () => undefined);
-      }
-      near.pipe(far).pipe(near);
-      near.on('close', () => far.destroy());
-      far.on('close', () => near.destroy());
-    });
-    await new Promise<void>((resolve) => this.#server!.listen(this.port, '127.0.0.1', resolve));
-    this.port = (this.#server.address() as { port: number }).port;
-  }
-  async cut(): Promise<void> {
-    const closed = new Promise((resolve) => this.#server!.close(resolve));
-    for (const socket of this.#sockets) socket.destroy();
-    await closed;
-  }
-}
 
 describe('PostgreSQL away', async () => {
   const direct = await startTestApi();
   const { rows } = await direct.db.pool.query(`SELECT current_database() AS name`);
-  const wire = new Wire(databaseUrl(direct.db.pool.options as { connectionString: string }, rows[0].name));
-  await wire.mend();
+  const [wire, url] = await Wire.by(databaseUrl(direct.db.pool.options as { connectionString: string }, rows[0].name));
   const db = {
-    pool: createPool(wire.url, { max: 5 }),
-    prisma: createPrisma(wire.url, { max: 2 }),
+    pool: createPool(url, { max: 5 }),
+    prisma: createPrisma(url, { max: 2 }),
     clock: direct.db.clock,
   };
   const { createMatching } = await import('../../matching/matching.ts');
   const matching = createMatching({ db, workflows: direct.workflows, log: direct.deps.log });
   const { startApi } = await import('../../api/server.ts');
-  const deps = { ...direct.deps, db, matching, listen: createListener(wire.url, direct.deps.log) };
+  const deps = { ...direct.deps, db, matching, listen: createListener(url, direct.deps.log) };
   const server = await startApi(deps, { host: '127.0.0.1', port: 0 });
   const api = { ...direct, url: server.url };
   const call = (method: string, path: string, body?: unknown) =>
@@ -162,4 +125,21 @@ test('metrics name routes, never ids or numbers', async () => {
     expect(text).not.toContain('4711');
     return true;
   });
+});
+
+test('the API ends although a stream is asked for meanwhile, on a connection that was kept', async () => {
+  const ending = await startTestApi();
+  const { hostname, port } = new URL(ending.url);
+  const socket = connect(Number(port), hostname);
+  let told = '';
+  socket.on('data', (bytes: Buffer) => (told += bytes.toString()));
+  onTestFinished(() => void socket.destroy());
+  const stream = `GET /v1/call-events/stream?after=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${ending.admin}\r\n\r\n`;
+  // The second one has its turn when the first is over.
+  socket.write(stream + stream);
+  await eventually(() => told.includes('retry:'));
+
+  let isOver = false;
+  void ending.close().then(() => (isOver = true));
+  await eventually(() => isOver, { withinMs: 6_000 });
 });

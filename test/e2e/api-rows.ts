@@ -1,6 +1,6 @@
 /** Rows that matching, activities and telephony would have written. */
+import type { Pool } from 'pg';
 import { callId as idOfCall, legId } from '../../domain/ids.ts';
-import type { Api } from './api-server.ts';
 
 export interface CallMade {
   callId: string;
@@ -21,7 +21,7 @@ export interface CallOptions {
 }
 
 /** The contact's `callNo`-th call with one offer: ringing, talking or ended. */
-export async function makeCall(api: Api, options: CallOptions): Promise<CallMade> {
+export async function makeCall(api: { db: { pool: Pool } }, options: CallOptions): Promise<CallMade> {
   const { contact, agent, callNo, queued = false, talked = false, ended = false, code = talked ? 'k' : 't' } = options;
   const { pool } = api.db;
   const callId = idOfCall(contact.id, callNo);
@@ -46,6 +46,7 @@ export async function makeCall(api: Api, options: CallOptions): Promise<CallMade
   );
   const offerId = offer.rows[0]!.id;
   const legs = talked || ended ? (['agent', 'contact'] as const) : (['agent'] as const);
+  await pool.query('UPDATE call SET next_sequence = $2 WHERE call_id = $1', [callId, 3 + legs.length]);
   for (const party of legs) {
     const answered = party === 'agent' ? talked || ended : talked || code === 'k';
     await pool.query(

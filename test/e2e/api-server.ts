@@ -8,7 +8,7 @@ import type { Deps, Route } from '../../api/http.ts';
 import { createListener } from '../../api/listener.ts';
 import { createMetrics } from '../../api/metrics.ts';
 import { problemSchema } from '../../api/problems.ts';
-import { startApi } from '../../api/server.ts';
+import { type Place, startApi } from '../../api/server.ts';
 import { systemClock } from '../../config/clock.ts';
 import { createMatching } from '../../matching/matching.ts';
 import { createPool, createPrisma } from '../../prisma/client.ts';
@@ -16,6 +16,7 @@ import type { Db } from '../../prisma/tx.ts';
 import { createAddresses } from '../../webhooks/addresses.ts';
 import type { ContactRef, Workflows } from '../../workflows/client.ts';
 import { freshDatabase } from '../kit/database.ts';
+import { eventually } from '../kit/eventually.ts';
 
 /** What workflows were asked for, and what they answer. */
 export interface FakeWorkflows extends Workflows {
@@ -34,6 +35,8 @@ export function fakeWorkflows(): FakeWorkflows {
     onUpdate: () => undefined,
     away: null,
     startContact: () => Promise.resolve('started'),
+    restartContact: () => Promise.resolve(),
+    isRunning: () => Promise.resolve(false),
     takenUp: () => Promise.resolve(true),
     campaignChanged(id) {
       if (fake.away) return Promise.reject(fake.away);
@@ -41,6 +44,7 @@ export function fakeWorkflows(): FakeWorkflows {
       return Promise.resolve();
     },
     signal: () => Promise.resolve('told'),
+    standing: () => Promise.resolve('waits'),
     async *endedByForce() {},
     async update(contact, definition, argument, key) {
       const { name } = definition;
@@ -63,6 +67,7 @@ export interface Answer {
 
 export interface Api {
   url: string;
+  databaseUrl: string;
   db: Db;
   workflows: FakeWorkflows;
   deps: Deps;
@@ -82,7 +87,8 @@ export interface CallOptions {
   raw?: string | Buffer;
 }
 
-export async function startTestApi(overrides: Partial<Deps> = {}): Promise<Api> {
+/** `place`: other limits than usual. */
+export async function startTestApi(overrides: Partial<Deps> = {}, place: Partial<Place> = {}): Promise<Api> {
   const url = await freshDatabase();
   const pool = createPool(url, { max: 10, name: 'test' });
   const prisma = createPrisma(url, { max: 3, name: 'test' });
@@ -102,11 +108,12 @@ export async function startTestApi(overrides: Partial<Deps> = {}): Promise<Api> 
   };
   const admin = `dw_admin_${randomUUID()}`;
   await ensureAdminKey(db, admin);
-  const server = await startApi(deps, { host: '127.0.0.1', port: 0 });
+  const server = await startApi(deps, { host: '127.0.0.1', port: 0, ...place });
   const routes = allRoutes({ ...deps, listen: { subscribe: () => undefined, close: () => Promise.resolve() } }, createMetrics());
   let closed = false;
   const api: Api = {
     url: server.url,
+    databaseUrl: url,
     db,
     workflows,
     deps,
@@ -133,6 +140,8 @@ export async function startTestApi(overrides: Partial<Deps> = {}): Promise<Api> 
     },
   };
   afterAll(() => api.close());
+  // The first request of a process takes its time, and is answered 503 on a busy machine.
+  await eventually(async () => (await send(api, 'GET', '/v1/campaigns', undefined, {})).status === 200);
   return api;
 }
 

@@ -138,6 +138,15 @@ describe('the dial', () => {
     expect(await outcome).toEqual({ kind: 'failed', code: 'h', reason: 'agent_hang_up' });
   });
 
+  it('is ended by a decision whose maker has died before the switch was asked', async () => {
+    const outcome = dial();
+    await eventually(async () => (await simulator.legAt(CONTACT))?.phase === 'alerting');
+
+    await queue.rows(`UPDATE offer SET withdrawn = 'agent_cancel' WHERE id = $1`, [offer.id]);
+
+    expect(await outcome).toEqual({ kind: 'failed', code: 'h', reason: 'agent_cancel' });
+  });
+
   it('ends as abandoned when the answer crosses the hang-up, with no time spoken', async () => {
     await simulator.behave(CONTACT, { trying: 0, alerting: 0, crosses: true, then: { kind: 'manual' } });
     const outcome = dial();
@@ -154,6 +163,20 @@ describe('the dial', () => {
     );
     expect(rows).toEqual([{ result_reason: 'abandoned', dte_speak_start: null, duration_speak_sec: 0 }]);
   });
+});
+
+it('asked for, as the ring, by a workflow that comes only after the talk: they have talked, and nobody is called again', async () => {
+  const outcome = dial();
+  await eventually(() => simulator.legAt(CONTACT));
+  await simulator.phone(CONTACT, 'answer');
+  expect(await outcome).toEqual({ kind: 'talking' });
+  await agentHangsUp();
+  await eventually(async () => expect(await story()).toBe('i q:q a:k c:k(agent_hang_up)'));
+
+  expect(await run(() => activities().ring({ offerId: offer.id }))).toEqual({ kind: 'answered' });
+  expect(await dial()).toEqual({ kind: 'talking' });
+  expect(await dialledToContact()).toBe(1);
+  expect(await queue.rows('SELECT cause FROM repair')).toEqual([]);
 });
 
 describe('a number that the campaign must not dial any more', () => {

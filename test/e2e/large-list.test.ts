@@ -1,6 +1,6 @@
 /**
- * A list that takes its time, beside live calls: loading it, ending it, and a worker that dies over it. What is live comes
- * first (activities/campaigns.ts).
+ * A list that takes its time, beside live calls: loading it, ending it, its coming due in one second, and a worker that dies over
+ * it. What is live comes first (activities/campaigns.ts, matching/due.ts).
  */
 import { Connection } from '@temporalio/client';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
@@ -31,6 +31,7 @@ let next = 22700000;
 const number = () => `+47${next++}`;
 
 interface LargeList {
+  id: string;
   /** Rows whose workflow has not been started, or not been queued. */
   loading(): Promise<number>;
   /** Rows whose workflow has not ended. */
@@ -40,19 +41,21 @@ interface LargeList {
   hasEnded(): Promise<void>;
 }
 
-/** A campaign with nobody to serve it, whose list is being loaded. */
-async function largeList(): Promise<LargeList> {
+/** A campaign with nobody to serve it, whose list is being loaded; `waits`: its contacts are to be called tomorrow. */
+async function largeList({ many = ROWS, waits = false } = {}): Promise<LargeList> {
   const { id } = await system.ok('POST', '/campaigns', { name: 'Large', country: 'NO', zone: 'Europe/Oslo' });
-  const rows = Array.from({ length: ROWS }, number);
+  const rows = Array.from({ length: many }, number);
   await system.ok('POST', `/campaigns/${id}/imports?mode=add`, ['phone_num', ...rows, ''].join('\n'));
+  if (waits) await system.sql.query(`UPDATE contact SET wait_until = now() + interval '1 day' WHERE campaign_id = $1`, [id]);
   await system.ok('POST', `/campaigns/${id}/start`);
   const count = async (which: string) => {
     const { rowCount } = await system.sql.query(`SELECT 1 FROM contact WHERE campaign_id = $1 AND ${which}`, [id]);
     return rowCount ?? 0;
   };
-  await eventually(async () => (await count(`state = 'queued'`)) > 0);
+  await eventually(async () => (await count(`state = '${waits ? 'waiting' : 'queued'}'`)) > 0);
   const open = () => count('closed_at IS NULL');
   return {
+    id,
     loading: () => count(`state IN ('new', 'starting')`),
     open,
     end: () => system.ok('POST', `/campaigns/${id}/end`),
@@ -124,5 +127,29 @@ it('while a large list ends, others are called', async () => {
   await isCalled(scene);
   expect(await list.open()).toBeGreaterThan(0);
   expect(await waitingTasks()).toBeLessThan(MOST_WAITING);
+  await list.hasEnded();
+}, 300_000);
+
+it('a list that is due in one second is queued at once, wakes no workflow, and others are called', async () => {
+  const many = 600;
+  const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+  const list = await largeList({ many, waits: true });
+  await eventually(async () => (await list.loading()) === 0, { withinMs: 150_000, everyMs: 250 });
+  const second = `date_trunc('second', now()) + interval '2 s'`;
+  await system.sql.query(`UPDATE contact SET wait_until = ${second} WHERE campaign_id = $1`, [list.id]);
+  let mostWaiting = 0;
+  await eventually(
+    async () => {
+      mostWaiting = Math.max(mostWaiting, await waitingTasks());
+      const { rows } = await system.sql.query(`SELECT count(*)::int AS n FROM contact WHERE campaign_id = $1 AND state = 'queued'`, [list.id]);
+      return rows[0].n === many;
+    },
+    { withinMs: 10_000 },
+  );
+  await isCalled(scene);
+  expect(mostWaiting).toBeLessThan(MOST_WAITING);
+  const { rows } = await system.sql.query(`SELECT count(*)::int AS calls, count(DISTINCT contact_id)::int AS called FROM call WHERE campaign_id = $1`, [list.id]);
+  expect(rows).toEqual([{ calls: many, called: many }]);
+  await list.end();
   await list.hasEnded();
 }, 300_000);

@@ -1,6 +1,7 @@
 /** The pick is an index look-up, however long the queue (SQL1): the plans of matching/sql.ts with 1,000,000 queued rows. */
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { neverOpen, unservedCampaigns } from '../../api/open-problems-sql.ts';
 import { updateRules } from '../../api/sql.ts';
 import { campaignRulesSchema } from '../../domain/rules.ts';
 import * as sql from '../../matching/sql.ts';
@@ -69,6 +70,11 @@ async function load(): Promise<void> {
        n / $5 % $6 + 1, 1, contact_sort_key('{}', 0, $1, '[]')
      FROM generate_series(1, $2::bigint + $5 * 1000) AS n`,
     [now, QUEUED, big, small, SMALL, PROFILES],
+  );
+  await run(
+    `INSERT INTO hours_profile (id, zones, country, earliest, latest)
+     SELECT p, '{}', 'NO', lpad(p::text, 2, '0') || ':00', '' FROM generate_series(1, $1::int) AS p`,
+    [PROFILES],
   );
   // The hours of the last profile are shut.
   await run(
@@ -267,6 +273,22 @@ describe('with a million contacts in the queue', () => {
       const { rows } = await client.query<{ id: number }>(sql.waitingAgent(queue.clock.now()));
       expect(rows).toEqual([{ id: picky }]);
     });
+  });
+
+  it('what a person must look at is found by a probe for each queue and its hours', async () => {
+    const now = queue.clock.now();
+    await client.query(`BEGIN; UPDATE agent SET state = 'logged_off'; UPDATE hours_window SET why = 'outside_hours', opens_at = NULL WHERE open_until IS NULL`);
+    try {
+      for (const mode of MODES) {
+        for (const [name, find] of Object.entries({ unservedCampaigns, neverOpen })) {
+          const plan = await planOf({ name, ...find(now) }, mode);
+          const probes = (SMALL + 1) * PROFILES;
+          expectLookUp(plan, { contacts: 2 * probes, queues: probes + AGENTS * SERVED, sorted: SMALL + 1 });
+        }
+      }
+    } finally {
+      await client.query(`ROLLBACK`);
+    }
   });
 
   // The last: it leaves the queue in two orders.

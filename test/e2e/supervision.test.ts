@@ -1,10 +1,11 @@
 /** Supervisors on the whole product: real phones of the simulated switch, real workflows, each in its own process. */
+import { randomUUID } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { contactWorkflowId } from '../../domain/ids.ts';
 import { eventually } from '../kit/eventually.ts';
 import { type Scene, setScene } from '../kit/scene.ts';
-import { startSystem, type System } from '../kit/system.ts';
+import { carriedOut, startSystem, type System } from '../kit/system.ts';
 
 let system: System;
 let connection: Connection;
@@ -22,7 +23,10 @@ afterAll(async () => {
   await system?.stop();
 });
 
-const release = (scene: Scene, agent = 0) => system.api('POST', `/agents/${scene.agents[agent]!.id}/release`);
+const release = (scene: Scene, agent = 0) => {
+  const idempotencyKey = randomUUID();
+  return carriedOut(() => system.api('POST', `/agents/${scene.agents[agent]!.id}/release`, undefined, { idempotencyKey }));
+};
 
 const phoneIsIdle = (phone: string) =>
   eventually(

@@ -36,10 +36,15 @@ interface Worker extends Deliveries {
 function worker(api: Api, holder: string, addresses = LOOPBACK): Worker {
   const pool = createPool((api.db.pool.options as { connectionString: string }).connectionString, { max: 3 });
   const failing = new Set<string>();
-  const query = pool.query.bind(pool) as (statement: { name?: string }) => Promise<never>;
+  type Ask = (statement: { name?: string }) => Promise<never>;
+  const unlessFailing = (ask: Ask): Ask => (statement) =>
+    failing.has(statement.name ?? '') ? Promise.reject(new Error('the database is away')) : ask(statement);
   const broken = {
-    query: (statement: { name?: string }) =>
-      failing.has(statement.name ?? '') ? Promise.reject(new Error('the database is away')) : query(statement),
+    query: unlessFailing(pool.query.bind(pool)),
+    async connect() {
+      const client = await pool.connect();
+      return { query: unlessFailing(client.query.bind(client)), release: client.release.bind(client) };
+    },
   } as unknown as Pool;
   const deliveries = createDeliveries({ pool: broken, clock: api.db.clock, addresses, holder, log });
   onTestFinished(async () => {

@@ -6,13 +6,13 @@ import { pino } from 'pino';
 import { installAsterisk, NoAsterisk } from '../../dev/asterisk/install.ts';
 import { ARI_USER, type AsteriskOptions, type RunningAsterisk, startAsterisk } from '../../dev/asterisk/server.ts';
 import { commandLine } from '../../dev/process.ts';
+import { SipPhones, type SipPhonesOptions } from '../../dev/sip/phones.ts';
 import { throwAwayDataDir } from '../../dev/throw-away.ts';
 import { type AsteriskSettings, createAsteriskTelephony } from '../../telephony/asterisk/adapter.ts';
 import { Ari } from '../../telephony/asterisk/ari.ts';
 import type { AriEvent } from '../../telephony/asterisk/ari-types.ts';
 import type { LegFact, Originate, Telephony } from '../../telephony/telephony.ts';
 import { eventually } from './eventually.ts';
-import { SipPhones, type SipPhonesOptions } from './sip/phones.ts';
 import { numberOf } from './telephony-contract.ts';
 
 const quiet = (): void => {};

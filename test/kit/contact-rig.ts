@@ -59,7 +59,7 @@ export interface ContactRig {
 }
 
 /** Call it once at the top of a test file. */
-export function contactRig(options: StageOptions = {}): ContactRig {
+export function contactRig(options: StageOptions = {}): ContactRig & Pick<Stage, 'restart'> {
   const contacts = new Map<string, TestContact>();
   const stage = temporalStage(options, (queue) => [
     { taskQueue: queue, activities: steps(contacts) },
@@ -77,13 +77,14 @@ export function contactRig(options: StageOptions = {}): ContactRig {
     await stage.workflows.startContact({ contactId: contact.id, campaignId: '1', round: 1, dueAt });
     return contact.reaches(dueAt === null ? 'queued' : 'waiting');
   }
-  const rig: ContactRig = {
+  const rig: ContactRig & Pick<Stage, 'restart'> = {
     queued: () => start(null),
     waiting: start,
     ringing: async () => (await rig.queued()).rings(),
     dialling: async () => (await rig.ringing()).agentAnswers(),
     talking: async () => (await rig.dialling()).contactAnswers(),
     wrapUp: async (ms) => (await rig.talking()).talkEnds(ms),
+    restart: (without) => stage.restart(without),
   };
   return rig;
 }
@@ -102,6 +103,8 @@ export interface Stage {
   readonly queue: string;
   readonly client: TestWorkflowEnvironment['client'];
   readonly workflows: Workflows;
+  /** Other workers take over, of today or, without the patches of these names, of a release before. */
+  restart(without?: string[]): Promise<void>;
   /** Keeps a passed test's histories for the replay gate, when that is wanted. */
   keep(test: TestContext, workflow: { histories(): Promise<History[]> }): Promise<void>;
 }
@@ -115,17 +118,12 @@ export function temporalStage(
   let server: TestWorkflowEnvironment;
   let workers: Worker[] = [];
   let running: Promise<unknown>;
-
-  beforeAll(async () => {
-    // Tests make workers fail on purpose, and end workflows under the hands of their activities.
-    const filter = makeTelemetryFilterString({ core: 'ERROR', other: 'ERROR' });
-    Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter } } });
-    server = await TestWorkflowEnvironment.createFromExistingServer({ address: inject('temporalAddress') });
+  const start = async (without: string[] = []) => {
     const common: Partial<WorkerOptions> = {
       connection: server.nativeConnection,
       // Stored histories carry it: the default names process and host.
       identity: 'test',
-      workflowBundle: workflowBundle(lowered),
+      workflowBundle: workflowBundle(lowered, without),
       // Cancellations reach an activity with its heartbeats.
       maxHeartbeatThrottleInterval: 20,
       defaultHeartbeatThrottleInterval: 20,
@@ -133,10 +131,21 @@ export function temporalStage(
     };
     workers = await Promise.all(plan(queue).map((options) => Worker.create({ ...common, ...options })));
     running = Promise.all(workers.map((worker) => worker.run()));
-  });
-  afterAll(async () => {
+  };
+  const stop = async () => {
     for (const worker of workers) worker.shutdown();
     await running;
+  };
+
+  beforeAll(async () => {
+    // Tests make workers fail on purpose, and end workflows under the hands of their activities.
+    const filter = makeTelemetryFilterString({ core: 'ERROR', other: 'ERROR' });
+    Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter } } });
+    server = await TestWorkflowEnvironment.createFromExistingServer({ address: inject('temporalAddress') });
+    await start();
+  });
+  afterAll(async () => {
+    await stop();
     await server?.teardown();
   });
 
@@ -147,6 +156,10 @@ export function temporalStage(
     },
     get workflows() {
       return createWorkflows(server.client, queue);
+    },
+    async restart(without) {
+      await stop();
+      await start(without);
     },
     async keep({ task }, workflow) {
       if (!writesHistories || !keeps || task.result?.state !== 'pass' || task.fails) return;
@@ -161,15 +174,20 @@ export function temporalStage(
 
 export type Lowered = Partial<Record<'CONTINUE_AFTER_EVENTS' | 'CHANGES_A_RUN', number>>;
 
-/** The prebuilt bundle, or the same code with lowered constants. */
-export function workflowBundle(lowered: Lowered = {}): { codePath: string } | { code: string } {
+/** The prebuilt bundle, or the same code with lowered constants, or as it was before these patches. */
+export function workflowBundle(lowered: Lowered = {}, without: string[] = []): { codePath: string } | { code: string } {
   const codePath = inject('workflowBundlePath');
-  if (Object.keys(lowered).length === 0) return { codePath };
+  if (Object.keys(lowered).length + without.length === 0) return { codePath };
   let code = readFileSync(codePath, 'utf8');
   for (const [name, value] of Object.entries(lowered)) {
     const definition = new RegExp(`(const ${name} = )[\\d_]+`);
     if (!definition.test(code)) throw new Error(`the workflows have no constant ${name}`);
     code = code.replace(definition, `$1${value}`);
+  }
+  for (const patch of without) {
+    const call = new RegExp(`\\(0,\\w+\\.patched\\)\\('${patch}'\\)`);
+    if (!call.test(code)) throw new Error(`the workflows have no patch ${patch}`);
+    code = code.replace(call, 'false');
   }
   return { code };
 }

@@ -1,15 +1,15 @@
 // What a whole test run shares: one PostgreSQL, one Temporal dev server, one bundle of the workflows. Each is started
 // by the first tier that needs it, and all are gone when the run is over, whatever way it ended.
 
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import { migrate, startPostgres } from '../../dev/postgres.ts';
 import { startTemporal } from '../../dev/temporal.ts';
 import { throwAwayDataDir } from '../../dev/throw-away.ts';
 import { ANY_COUNTRY, ANY_TIME, putLegalHours } from '../../matching/legal-hours.ts';
+import { workflowBundle } from '../../worker/bundle.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -17,12 +17,10 @@ declare module 'vitest' {
     templateUrl: string;
     /** host:port of the Temporal dev server, namespace `default`. */
     temporalAddress: string;
-    /** File for `workflowBundle: { codePath }`; '' while there is no workflows/index.ts. */
+    /** File for `workflowBundle: { codePath }`. */
     workflowBundlePath: string;
   }
 }
-
-const WORKFLOWS = path.resolve(import.meta.dirname, '../../workflows/index.ts');
 
 class SharedServers {
   readonly #place = throwAwayDataDir('test');
@@ -59,7 +57,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 async function provide(project: TestProject, servers: SharedServers): Promise<void> {
   const [template, temporal, code] = await Promise.all([
-    ['e2e', 'asterisk'].includes(project.name) ? servers.templateUrl() : '',
+    ['e2e', 'asterisk', 'reliability', 'storm'].includes(project.name) ? servers.templateUrl() : '',
     project.name === 'replay' ? '' : servers.temporalAddress(),
     servers.workflowBundlePath(),
   ]);
@@ -97,8 +95,7 @@ async function startTestTemporal(dataDir: string): Promise<string> {
 }
 
 async function bundle(dir: string): Promise<string> {
-  if (!existsSync(WORKFLOWS)) return '';
-  const { code } = await bundleWorkflowCode({ workflowsPath: WORKFLOWS, logger: new DefaultLogger('WARN') });
+  const { code } = await workflowBundle();
   const file = path.join(dir, 'workflows.js');
   writeFileSync(file, code);
   return file;

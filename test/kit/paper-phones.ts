@@ -9,6 +9,7 @@ import { createCallActivities } from '../../activities/calls.ts';
 import { createContactActivities, type Decision } from '../../activities/contacts.ts';
 import { registerDisposition, type Said } from '../../activities/dispositions.ts';
 import { legId } from '../../domain/ids.ts';
+import { queueDue } from '../../matching/due.ts';
 import type { LegEnd, Originate, Telephony } from '../../telephony/telephony.ts';
 import type { Matcher, OpenOffer, Queue } from './queue.ts';
 
@@ -58,7 +59,7 @@ export class PaperPhones {
     const { clock } = this.#queue;
     for (;;) {
       await this.#worker.sweep();
-      await this.#enqueueDue();
+      await this.#queueDue();
       const offers = await this.#queue.offers();
       for (const offer of offers) await this.#carryOut(offer);
       if (offers.length > 0) continue;
@@ -68,14 +69,11 @@ export class PaperPhones {
     }
   }
 
-  /** Contacts whose workflows would wake by now. */
-  async #enqueueDue(): Promise<void> {
-    const due = await this.#queue.rows<{ id: string; round: number }>(
-      `SELECT id, round FROM contact WHERE state = 'waiting' AND wait_until <= $1
-         AND wait_reason IN ('retry_delay', 'rescheduled', 'number_in_use')`,
-      [this.#queue.clock.now()],
-    );
-    for (const { id, round } of due) await this.#contacts.enqueueDue({ contactId: id, round });
+  async #queueDue(): Promise<void> {
+    for (;;) {
+      const next = await queueDue({ ...this.#worker, workflows: { campaignChanged: () => Promise.resolve() } });
+      if (next === null || next > this.#queue.clock.now()) return;
+    }
   }
 
   async #carryOut(offer: OpenOffer): Promise<void> {

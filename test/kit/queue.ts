@@ -97,6 +97,8 @@ export class Queue {
   readonly pool: Pool;
   /** Warnings and errors of the product: matching swallows what fails and leaves it to the sweep. */
   readonly complaints: string[] = [];
+  /** Temporal is away: nothing can be told. */
+  isAway = false;
   /** What the workflows were told, oldest first. */
   readonly told: { name: string; contactId: string; argument: unknown }[] = [];
   readonly #matchers: Matcher[] = [];
@@ -126,9 +128,11 @@ export class Queue {
       pool: createPool(this.url, { max: connections }),
       prisma: createPrisma(this.url, { max: 1 }),
       clock: this.clock,
+      worker: `worker-${this.#matchers.length + 1}`,
     };
     const log = pino({ level: 'warn' }, { write: (line: string) => void this.complaints.push(line) });
     const signal: Workflows['signal'] = async ({ contactId }, { name }, argument) => {
+      if (this.isAway) throw new Error('Temporal is away');
       this.told.push({ name, contactId, argument });
       return 'told';
     };

@@ -1,11 +1,11 @@
 /** One run of a race between a phone and Asterisk: what was dialled, and whether both sides tell the same story of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
+import type { SipCall } from '../../dev/sip/call.ts';
+import type { CallScript } from '../../dev/sip/phones.ts';
 import type { EndWhy, HangUpAnswer, Originate } from '../../telephony/telephony.ts';
 import type { AsteriskRig, Ended } from './asterisk.ts';
 import { eventually } from './eventually.ts';
-import type { SipCall } from './sip/call.ts';
-import type { CallScript } from './sip/phones.ts';
 
 /** Two acts that race are at most so far apart. */
 export const APART_MS = 60;

@@ -1,17 +1,17 @@
 /**
- * The replay gate: the histories of every path, as the code of their day wrote them, are understood by the code of today
- * (CONTRIBUTING, WF4). A new path adds a file (npm run histories); a file that fails here is a running workflow that would
- * get stuck, so the code needs `patched`, not the file a refresh.
+ * The replay gate: the histories of every path, as the code of every release wrote them, are understood by the code of today
+ * (CONTRIBUTING, WF4). A new path adds a file (HISTORIES=write); a file that fails here is a running workflow that would
+ * get stuck, so the code needs `patched`, not the file a refresh. None goes: workflows live as long as their contacts wait.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { DefaultLogger, makeTelemetryFilterString, Runtime, Worker } from '@temporalio/worker';
 import { DeterminismViolationError } from '@temporalio/workflow';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { workflowBundle } from '../kit/contact-rig.ts';
-import { HISTORIES, loweredIn } from '../kit/history.ts';
+import { HISTORIES, loweredIn, RELEASE, sha256, storedHistories, SUMS } from '../kit/history.ts';
 
-const files = readdirSync(HISTORIES).filter((file) => file.endsWith('.json'));
+const files = storedHistories();
 const read = (file: string): string => readFileSync(path.join(HISTORIES, file), 'utf8');
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- JSON of many shapes, changed at will
@@ -52,8 +52,28 @@ describe('a stored history', () => {
   });
 });
 
+describe('the histories of a release', () => {
+  const releases = readdirSync(HISTORIES, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const sums = (release: string) =>
+    readFileSync(path.join(HISTORIES, release, SUMS), 'utf8').trim().split('\n').map((line) => line.split('  ') as [string, string]);
+
+  it.each(releases.map(({ name }) => name))('%s are all there, and as they were written', (release) => {
+    for (const [sum, file] of sums(release)) {
+      expect(existsSync(path.join(HISTORIES, release, file)), `${release}/${file} is gone: take it back from the repository`).toBe(true);
+      expect(sha256(readFileSync(path.join(HISTORIES, release, file))), `${release}/${file} has been changed`).toBe(sum);
+    }
+  });
+
+  it('are listed, so that none can go unseen', () => {
+    const listed = releases.flatMap(({ name }) => sums(name).map(([, file]) => `${name}/${file}`));
+    expect(files, `add what is new: sha256sum *.json > ${SUMS}`).toEqual(listed.toSorted());
+  });
+
+  it('of the release that is being made are there', () => expect(existsSync(RELEASE)).toBe(true));
+});
+
 describe('a tampered history', () => {
-  const CALL = 'a-call--is-offered-answered-dialled-talked-and-disposed-of.json';
+  const CALL = '0.1.0/a-call--is-offered-answered-dialled-talked-and-disposed-of.json';
   const edit = (kind: string, change: (attributes: Event) => void): Tamper => (events) => {
     const attributes = events.map((event) => event[`${kind}EventAttributes`] as Event | undefined).find(Boolean);
     change(attributes!);

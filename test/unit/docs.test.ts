@@ -7,8 +7,10 @@ import { allRoutes } from '../../api/app.ts';
 import type { Deps } from '../../api/http.ts';
 import { createMetrics } from '../../api/metrics.ts';
 import { PROBLEMS } from '../../api/problems.ts';
+import { PROBLEM_KINDS } from '../../api/schemas/problems.ts';
 import { CALL_EVENT_COLUMNS } from '../../api/schemas.ts';
 import { LEG_CODES, RESULT_REASONS } from '../../domain/codes.ts';
+import { REPAIRS } from '../../domain/repairs.ts';
 import { defaultRules } from '../../domain/rules.ts';
 import {
   AGENT_STATES,
@@ -91,6 +93,19 @@ describe('docs/domain.md', () => {
     };
     const documented = rows(section('docs/domain.md', 'Rules of a campaign')).map(([name, value]) => [name!, value!]);
     expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(flat(defaultRules(), '')));
+  });
+});
+
+describe('docs/operations.md', () => {
+  test('has every cause of a repair, in the words in which it is told', () => {
+    const plain = (text: string) => text.replaceAll('`', '');
+    const documented = rows(section('docs/operations.md', 'Repairs')).map(([cause, ...words]) => [cause!, words.map(plain)]);
+    const told = Object.entries(REPAIRS).map(([cause, { found, done, look }]) => [cause, [found, done, look]]);
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(told));
+  });
+
+  test('has every kind of problem', () => {
+    expect(rows(section('docs/operations.md', 'Problems')).map(([kind]) => kind)).toEqual(PROBLEM_KINDS);
   });
 });
 

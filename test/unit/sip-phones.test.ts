@@ -1,13 +1,13 @@
-/** What the phones of test/kit/sip do that no well-behaved switch provokes; the rest is in test/asterisk. */
+/** What the phones of dev/sip do that no well-behaved switch provokes; the rest is in test/asterisk. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { requestOf, SipMessage, token, viaOf } from '../../dev/sip/message.ts';
+import { SipPhones } from '../../dev/sip/phones.ts';
+import { samplesOf, tonePackets, toneSamples, tonesIn, writeTone } from '../../dev/sip/tone.ts';
+import { HOST, SipTransport } from '../../dev/sip/transport.ts';
 import { eventually } from '../kit/eventually.ts';
-import { requestOf, type SipMessage, token, viaOf } from '../kit/sip/message.ts';
-import { SipPhones } from '../kit/sip/phones.ts';
-import { samplesOf, tonePackets, toneSamples, tonesIn, writeTone } from '../kit/sip/tone.ts';
-import { HOST, SipTransport } from '../kit/sip/transport.ts';
 
 const SDP = `v=0\r\no=- 1 1 IN IP4 ${HOST}\r\ns=-\r\nc=IN IP4 ${HOST}\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n`;
 
@@ -87,6 +87,42 @@ describe('phones over SIP', () => {
     expect(() => call!.respond(200)).toThrow("200 can't be sent: the call to 100 (ended) has been answered with 404");
     const missing = call!.waitFor('bye', { withinMs: 1 });
     await expect(missing).rejects.toThrow('no BYE within 1 ms; the wire had <INVITE >100 >404');
+  });
+
+  it('answer in the moment of a CANCEL, where they are to cross it', async () => {
+    const phones = await opened();
+    phones.behave('100', { trying: null, alerting: 0, crosses: true, then: { kind: 'silent' } });
+    const { invite, request, send } = await caller(phones);
+    const answered = request(invite);
+    await eventually(() => phones.calls('100')[0]?.state === 'ringing');
+    const [call] = phones.calls('100');
+
+    const headers = invite.headers.map(([name, value]) => [name, name === 'CSeq' ? '1 CANCEL' : value] as const);
+    send(new SipMessage(invite.start.replace('INVITE', 'CANCEL'), headers));
+
+    expect((await answered).status).toBe(200);
+    expect(call!.state).toBe('talking');
+    expect(call!.story).toBe('<INVITE >180 <CANCEL >200 >200');
+  });
+
+  it('tell of their states, and know nothing of a call that was forgotten', async () => {
+    const phones = await opened();
+    const states: string[] = [];
+    phones.onInvite('100', (call) => {
+      call.onState = (state) => states.push(state);
+      call.respond(180);
+      call.answer();
+    });
+    const { ask, invite, request, send } = await caller(phones);
+    const tag = (await request(invite)).tag('to');
+    send(ask('ACK', 1, tag));
+    expect((await request(ask('BYE', 2, tag))).status).toBe(200);
+    expect(states).toEqual(['ringing', 'talking', 'ended']);
+
+    phones.forget(phones.calls('100')[0]!);
+
+    expect(phones.calls('100')).toEqual([]);
+    expect((await request(ask('BYE', 3, tag))).status).toBe(481);
   });
 
   it('throw at the end what a script has thrown', async () => {

@@ -1,6 +1,7 @@
 /** The way of a call that gets through to the contact, and of one that does not (docs/domain.md, "Life of a contact"). */
 import { describe, expect, it } from 'vitest';
 import { contactRig, refusal } from '../kit/contact-rig.ts';
+import { countEvents, historyText } from '../kit/history.ts';
 
 const rig = contactRig();
 const SOON = 50;
@@ -98,12 +99,12 @@ describe('a call', () => {
 
   it('is refused for now: number in use', async () => {
     const contact = await rig.dialling();
-    contact.standings.push({ at: 'waiting', dueAt: Date.now() + SOON });
+    contact.standings.push({ at: 'waiting', dueAt: Date.now() + DAY });
     contact.dial().ends({ kind: 'refused', reason: 'number_in_use' });
-    await contact.hasAsked('enqueueDue');
+    await contact.reaches('waiting');
     await contact.rings();
 
-    expect(contact.asked).toEqual(['ring 1', 'dial 1', 'conclude refused number_in_use', 'enqueueDue', 'ring 2']);
+    expect(contact.asked).toEqual(['ring 1', 'dial 1', 'conclude refused number_in_use', 'ring 2']);
   });
 });
 
@@ -149,37 +150,47 @@ describe('the wrap-up', () => {
 });
 
 describe('a retry', () => {
-  it('waits, is queued again as a new call, and offered', async () => {
+  it('waits in its row, and is woken by the offer of its new call', async () => {
     const contact = await rig.dialling();
-    contact.standings.push({ at: 'waiting', dueAt: Date.now() + SOON });
+    contact.standings.push({ at: 'waiting', dueAt: Date.now() + DAY });
     contact.dial().ends({ kind: 'failed', code: 'b', reason: null });
-    await contact.hasAsked('enqueueDue');
+    await contact.reaches('waiting');
+    const before = countEvents(await contact.history());
     const first = contact.offer.callId;
     await contact.rings();
 
-    expect(contact.asked).toEqual(['ring 1', 'dial 1', 'conclude', 'enqueueDue', 'ring 2']);
+    expect(contact.asked).toEqual(['ring 1', 'dial 1', 'conclude', 'ring 2']);
     expect(contact.offer.callId).not.toBe(first);
     expect(await contact.details()).toContain('contact: `b` busy or rejected');
+    expect(historyText(await contact.history(), before)).toMatch(/^Signal\(offered\) Task Local\(openOffer\) Attributes Schedule\(ring\)/);
   });
 
-  it('waits for days in one timer', async () => {
+  it('waits for days without a timer', async () => {
     const dueAt = Date.now() + 30 * DAY;
     const contact = await rig.waiting(dueAt);
 
-    const timer = (await contact.history()).events?.find((event) => event.timerStartedEventAttributes);
-    const seconds = Number(timer?.timerStartedEventAttributes?.startToFireTimeout?.seconds);
-    expect(seconds).toBeGreaterThan((30 * DAY) / 1000 - 60);
-    expect(seconds).toBeLessThanOrEqual((30 * DAY) / 1000);
+    expect(historyText(await contact.history())).toBe('Started Task Patch Attributes');
     expect(await contact.view()).toMatchObject({ phase: 'waiting', dueAt });
     expect(await contact.details()).toContain(`Waiting for: the call at ${new Date(dueAt).toISOString()}`);
     await contact.click('disable');
     expect(await contact.closed()).toBe('disabled: disabled');
   });
 
-  it('is due when the contact is started', async () => {
-    const contact = await rig.waiting(Date.now() + 1_000);
-    await contact.hasAsked('enqueueDue');
+  it('is offered when it is due, whenever that is', async () => {
+    const contact = await rig.waiting(Date.now() - DAY);
 
+    await contact.rings();
+    expect(contact.asked).toEqual(['ring 1']);
+  });
+
+  it('that is told of an offer which there is not waits on', async () => {
+    const dueAt = Date.now() + DAY;
+    const contact = await rig.waiting(dueAt);
+    contact.standings.push({ at: 'waiting', dueAt });
+    await contact.tell('offered', { offerNo: 7 });
+    await contact.hasAsked('standing');
+
+    expect(await contact.view()).toMatchObject({ phase: 'waiting', dueAt });
     await contact.rings();
   });
 
@@ -200,18 +211,6 @@ describe('a retry', () => {
 
     expect(await contact.closed()).toBe('done: answered');
     expect(contact.asked.slice(-2)).toEqual(['conclude', 'conclude disposed']);
-  });
-
-  it('that is due while the campaign is paused is given up too, when the agent corrects the disposition', async () => {
-    const contact = await rig.wrapUp();
-    contact.standings.push({ at: 'waiting', dueAt: Date.now() + SOON });
-    await contact.click('dispose', { action: 'mark_as_unanswered' });
-    await contact.hasAsked('enqueueDue');
-    await contact.reaches('queued');
-    await contact.click('dispose', { action: 'done' });
-
-    expect(await contact.closed()).toBe('done: answered');
-    expect(contact.asked.at(-1)).toBe('conclude disposed');
   });
 
   it('is never made when the attempts are exhausted', async () => {

@@ -55,6 +55,18 @@ describe('a long history', () => {
     expect(contact.asked).toEqual(['ring 1', 'ring 2', 'ring 3', 'ring 4', 'dial 4', 'conclude']);
   });
 
+  it('is continued as new where it waits for a time, too', async () => {
+    const contact = await (await almostLong()).agentAnswers();
+    const dueAt = Date.now() + 86_400_000;
+    contact.standings.push({ at: 'waiting', dueAt });
+    contact.dial().ends({ kind: 'failed', code: 'b', reason: null });
+
+    await eventually(async () => (await runs(contact)) === 2);
+    expect(await contact.view()).toMatchObject({ phase: 'waiting', dueAt });
+    expect(await contact.attribute('ContactState')).toBe('waiting');
+    await contact.rings();
+  });
+
   it('is not handed over while something is open', async () => {
     const contact = await almostLong();
     await (await (await contact.agentAnswers()).contactAnswers()).talkEnds();

@@ -123,6 +123,16 @@ describe('the end of a talk', () => {
     expect(await contact.details()).not.toContain('no disposition was registered');
   });
 
+  it('told before its offer is taken up, by a workflow that was started anew in the middle of it, ends it', async () => {
+    const contact = await rig.queued();
+    contact.rowsSay.set(1, { kind: 'talking' });
+    await contact.tell('legEnded', { offerNo: 1, wrapUpUntil: Date.now() });
+    await contact.offered();
+
+    expect(await contact.closed()).toBe('done: answered');
+    expect(contact.asked.filter((what) => what !== 'ring 1')).toEqual(['outcomeOf 1', 'conclude']);
+  });
+
   it('together with the end of the wrap-up is the end of both', async () => {
     const contact = await rig.talking();
     await contact.tell('wrapUpEnded', { callId: contact.offer.callId });
@@ -152,11 +162,12 @@ describe('what is queued', () => {
     expect(await contact.attribute('ContactState')).toBe('queued');
   });
 
-  it('is shown as queued after a retry was due', async () => {
-    const contact = await rig.waiting(Date.now() + 50);
-    await contact.reaches('queued');
+  it('is shown as waiting after a retry, until it is offered', async () => {
+    const contact = await rig.waiting(Date.now() - 50);
+    expect(await contact.attribute('ContactState')).toBe('waiting');
+    await contact.rings();
 
-    expect(await contact.attribute('ContactState')).toBe('queued');
+    expect(await contact.attribute('ContactState')).toBe('offered');
   });
 });
 

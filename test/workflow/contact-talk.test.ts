@@ -33,4 +33,16 @@ describe('in a talk', () => {
     contact.commands.push(noAnswer());
     expect(await refusal(contact.click('hold'))).toBe('UNAVAILABLE (talking)');
   });
+
+  it('what was left unknown is done when the same request is repeated, and then not again', async () => {
+    const contact = await rig.talking();
+    const click = () => contact.click('hold', {}, 'one-request');
+    contact.commands.push(noAnswer(), noAnswer());
+    expect(await refusal(click())).toBe('UNAVAILABLE (talking)');
+    expect(await refusal(click())).toBe('UNAVAILABLE (talking)');
+    await click();
+    await click();
+
+    expect(contact.asked.slice(2)).toEqual(['hold 1', 'hold 1', 'hold 1']);
+  });
 });

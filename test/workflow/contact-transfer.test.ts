@@ -135,7 +135,8 @@ describe('a transfer', () => {
 
   it('is one at a time, and nothing else is done with the contact meanwhile', async () => {
     const contact = await transferring();
-    for (const click of ['transfer', 'hold', 'resume'] as const) expect(await refusal(contact.click(click))).toBe('CONFLICT (talking)');
+    expect(await refusal(contact.click('transfer', { transferId: `${contact.id}2` }))).toBe('CONFLICT (talking)');
+    for (const click of ['hold', 'resume'] as const) expect(await refusal(contact.click(click))).toBe('CONFLICT (talking)');
     contact.carried().ends({ kind: 'back' });
     await contact.untilHeld(() => contact.click('hold'));
     for (const click of ['completeTransfer', 'takeBack'] as const) {

@@ -12,6 +12,7 @@ import {
   allHandlersFinished,
   condition,
   isCancellation,
+  patched,
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -68,6 +69,8 @@ export class ContactLife {
   private lastOfferNo: number;
   private callId: string | null;
   private dueAt: number | null = null;
+  /** It has begun to wait before `due_by_row`: by a timer. */
+  private hasTimer = false;
   /** A decision that ends the call, or the contact, as soon as what is under way allows. */
   private decision: Decision | null = null;
   /** The campaign was stopped while this offer was open. */
@@ -101,8 +104,11 @@ export class ContactLife {
   async run(): Promise<Closed | null> {
     let standing: Standing = this.input.dueAt === null ? { at: 'queue' } : { at: 'waiting', dueAt: this.input.dueAt };
     while (standing.at !== 'closed') {
-      if (standing.at === 'waiting') standing = await this.waitUntilDue(standing.dueAt);
-      else if (await this.canHandOver()) return null;
+      if (standing.at === 'waiting') {
+        const next = await this.waitUntilDue(standing.dueAt);
+        if (!next) return null;
+        standing = next;
+      } else if (await this.canHandOver()) return null;
       else standing = await this.serveQueue(standing.at === 'offered');
     }
     this.close(standing);
@@ -111,8 +117,8 @@ export class ContactLife {
   }
 
   carriedOver(): messages.ContactInput {
-    const { lastOfferNo: offerNo, stoppedOfferNo, callId, story } = this;
-    return { ...this.input, dueAt: null, carried: { offerNo, stoppedOfferNo, callId, timeline: story.timeline } };
+    const { lastOfferNo: offerNo, stoppedOfferNo, callId, story, dueAt } = this;
+    return { ...this.input, dueAt, carried: { offerNo, stoppedOfferNo, callId, timeline: story.timeline } };
   }
 
   view(): messages.ContactView {
@@ -122,17 +128,29 @@ export class ContactLife {
 
   // ---- phases -------------------------------------------------------------------------------------------------------
 
-  private async waitUntilDue(dueAt: number): Promise<Standing> {
-    this.enter('waiting', `the call at ${new Date(dueAt).toISOString()}`);
+  /**
+   * Until it is offered: the row waits for the time, and the sweep queues it then, with all others that are due
+   * (matching/due.ts). A timer of its own would wake as many workflows at once as contacts are due at once. Null: to be handed
+   * over.
+   */
+  private async waitUntilDue(dueAt: number): Promise<Standing | null> {
+    this.enter('waiting', `the call at ${new Date(dueAt).toISOString()}, and an agent for it`);
     this.dueAt = dueAt;
     this.disposed = false;
-    await condition(() => this.decision !== null || this.disposed || this.isMoved, Math.max(dueAt - Date.now(), 1), {
-      summary: 'until the contact is due',
-    });
+    const isWoken = () => this.decision !== null || this.disposed || this.isMoved;
+    this.hasTimer = !patched('due_by_row');
+    if (this.hasTimer) await condition(isWoken, Math.max(dueAt - Date.now(), 1), { summary: 'until the contact is due' });
+    else if (await this.canHandOver()) return null;
+    else await condition(() => isWoken() || this.isOffered);
+    const { hasTimer } = this;
+    this.hasTimer = false;
     this.dueAt = null;
     if (this.decision) return this.conclude(this.decision);
     if (this.disposed) return this.conclude({ kind: 'disposed' });
-    return this.isMoved ? this.standing() : steps.enqueueDue(this.ref());
+    if (this.isMoved) return this.standing();
+    if (hasTimer) return steps.enqueueDue(this.ref());
+    const offer = await this.openOffer();
+    return offer ? this.runOffer(offer) : this.standing();
   }
 
   /** `isReserved`: the row is reserved already, whether or not the workflow has been told. */
@@ -435,11 +453,15 @@ export class ContactLife {
   }
 
   offered({ offerNo }: messages.Offered): void {
-    if (offerNo > this.lastOfferNo) this.isOffered = true;
+    if (offerNo <= this.lastOfferNo) return;
+    this.isOffered = true;
+    // The row was queued before the timer is over, which may be of a time that holds no more.
+    if (this.hasTimer && patched('offered_before_timer')) this.isMoved = true;
   }
 
   legEnded(message: messages.LegEnded): void {
-    if (message.offerNo === this.lastOfferNo) this.talkEnd = message;
+    // It may come before the offer is taken up, where a workflow was started anew in the middle of a talk.
+    if (message.offerNo >= this.lastOfferNo) this.talkEnd = message;
   }
 
   nodeLost({ offerNo }: messages.NodeLost): void {
@@ -566,11 +588,14 @@ export class ContactLife {
   }
 
   checkTransfer(message: messages.TransferWanted): void {
+    if (this.transfer?.transferId === message.transferId) return;
     this.checkHold(message);
   }
 
   /** Answered when the contact is left with music: from then on the agent's hanging up does not end the contact's leg. */
   async transferTalk({ transferId, agentId }: messages.TransferWanted): Promise<messages.Done> {
+    // Asked for before, by who was told that it is unknown.
+    if (this.transfer?.transferId === transferId) return this.untilUnlinked(this.transfer);
     const { offerId } = this.offer!;
     this.isTransferring = true;
     const { at, offer } = await this.orUnavailable(() => steps.beginTransfer({ transferId, offerId })).finally(
@@ -580,12 +605,14 @@ export class ContactLife {
     this.story.note(`agent ${agentId} transfers the talk to ${to} (transfer ${transferId})`);
     // The contact may have hung up meanwhile: the rows have ended it then.
     if (this.phase !== 'talking') return { done: true };
-    const transfer = { transferId, agentId, offer, isQueued: at === 'queued', isUnlinked: false, isTakenBack: false };
-    this.transfer = transfer;
+    const isQueued = at === 'queued';
+    this.transfer = { transferId, agentId, offer, isQueued, isUnlinked: false, isTakenBack: false };
+    return this.untilUnlinked(this.transfer);
+  }
+
+  private async untilUnlinked(transfer: Transfer): Promise<messages.Done> {
     const isBegun = () => transfer.isUnlinked || this.transfer !== transfer || this.phase !== 'talking';
-    if (!(await condition(isBegun, UNLINK_WITHIN_MS))) {
-      refuse('UNAVAILABLE', 'the telephony node did not answer in time', this.phase);
-    }
+    if (!(await condition(isBegun, UNLINK_WITHIN_MS))) this.refuseAsUnknown();
     return { done: true };
   }
 
@@ -720,8 +747,13 @@ export class ContactLife {
     } catch (error) {
       if (!(error instanceof ActivityFailure)) throw error;
       if (error.cause instanceof ApplicationFailure && error.cause.type === 'CONFLICT') throw error.cause;
-      throw ApplicationFailure.nonRetryable('the telephony node did not answer in time', 'UNAVAILABLE', this.phase);
+      this.refuseAsUnknown();
     }
+  }
+
+  /** With the time, by which a repeat is told from what was said before. */
+  private refuseAsUnknown(): never {
+    throw ApplicationFailure.nonRetryable('the telephony node did not answer in time', 'UNAVAILABLE', this.phase, Date.now());
   }
 
   /** A signal that asked for what can't be had, or made no sense: noted for the operator, nothing else. */

@@ -56,7 +56,7 @@ export interface WrapUpEnded {
 /** The agent left wrap-up before its timer. */
 export const wrapUpEnded = defineSignal<[WrapUpEnded]>('wrapUpEnded');
 
-/** The contact's row was changed by hand: it waits for another time (or for none). */
+/** The contact's row was changed by hand: it waits for another time, or for none, or is done since it is not to be called back. */
 export const moved = defineSignal<[Record<string, never>]>('moved');
 
 export interface Withdraw {

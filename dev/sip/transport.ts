@@ -94,6 +94,7 @@ export class SipTransport {
   request(message: SipMessage, to: Peer, witness: Witness = () => {}): Promise<SipMessage> {
     return new Promise((resolve, reject) => {
       const stopRepeating = this.sendUntil(message, to, witness, () => {
+        this.#transactions.delete(message.branch);
         reject(new Error(`${message.start} was not answered within ${GIVE_UP_MS / 1000} s`));
       });
       this.#transactions.set(message.branch, { witness, seen: new Set(), stopRepeating, done: resolve });
@@ -115,6 +116,9 @@ export class SipTransport {
     transaction.seen.add(message.key);
     transaction.witness('in', message, again);
     transaction.stopRepeating();
-    if (message.status! >= 200) transaction.done(message);
+    if (message.status! < 200) return;
+    transaction.done(message);
+    // Its answer may come again until then.
+    setTimeout(() => this.#transactions.delete(message.branch), GIVE_UP_MS).unref();
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Pure tones, by which tests tell one call's audio from another's: made, written to files, coded as G.711 A-law or µ-law
+ * Pure tones, by which one call's audio is told from another's: made, written to files, coded as G.711 A-law or µ-law
  * and recognised. Frequencies are multiples of 10 Hz, so that 100 ms of a tone can be repeated without a click.
  */
 import { readFileSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
  * One call to a phone: an INVITE that came in, and what became of it (RFC 3261). Everything that crosses the wire is on
- * record. A wire test says with `respond` and the others what is sent; what any phone does by itself is done here: it
+ * record. A test says with `respond` and the others what is sent; what any phone does by itself is done here: it
  * repeats a final response until the ACK, and answers CANCEL, BYE, INFO, PRACK, UPDATE and re-INVITEs.
  */
 import { Audio, type Direction, noRtp, type RtpCount, type Span } from './audio.ts';
@@ -70,6 +70,8 @@ export class SipCall {
   state: CallState = 'setup';
   /** Seconds from `answer` until it sends audio; null: it never does. */
   audioFrom: number | null = 0;
+  /** Told of each state that it comes to. */
+  onState: (state: CallState) => void = () => {};
   /** How it codes its audio, from its first SDP on. */
   law: Law = 'alaw';
   readonly #around: Surroundings;
@@ -247,7 +249,7 @@ export class SipCall {
   after(seconds: number, act: () => void | Promise<void>): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      void (async () => act())().catch(this.#around.failed);
+      void (async () => act())().catch((error: unknown) => this.#around.failed(error));
     }, seconds * 1000);
     this.#timers.add(timer);
   }
@@ -308,8 +310,13 @@ export class SipCall {
 
   #become(state: CallState): void {
     if (state === 'ringing' && this.state !== 'setup') return;
+    const isNew = state !== this.state;
     this.state = state;
-    if (state === 'ringing') return;
+    if (state !== 'ringing') this.#clearTimers();
+    if (isNew) this.onState(state);
+  }
+
+  #clearTimers(): void {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
   }

@@ -196,7 +196,7 @@ export class Audio {
   close(): void {
     if (!clock.remove(this)) return;
     this.#socket.close();
-    for (const { sent } of this.#pressed) sent();
+    for (const key of this.#pressed) key.sent();
   }
 
   /** Sends what is due; `skipped`: so many packets before it were not sent. */

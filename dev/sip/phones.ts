@@ -1,11 +1,10 @@
 /**
- * Phones for tests over real SIP and RTP: one UDP port with any number of numbers behind it, as a carrier's is.
+ * Phones over real SIP and RTP, for tests and chaos: one UDP port with any number of numbers behind it, as a carrier's is.
  * They behave by the simulator's script (telephony/simulator/script.ts), are acted on by hand, or are played message by
  * message (`onInvite`). Each call sends a tone of its own, so tests can tell who hears whom.
  */
-import { type Behaviour, type BehaviourInput, behaviourSchema } from '../../../telephony/simulator/script.ts';
-import { eventually } from '../eventually.ts';
-import type { ContractPhone, Hearing } from '../telephony-contract.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Behaviour, type BehaviourInput, behaviourSchema } from '../../telephony/simulator/script.ts';
 import { ALLOW, type CallState, SipCall } from './call.ts';
 import { responseTo, type SipMessage, token } from './message.ts';
 import { type Peer, SipTransport } from './transport.ts';
@@ -19,7 +18,7 @@ export interface SipPhonesOptions {
   /** By name: sounds that the switch may play, as tones in Hz below {@link FIRST_TONE} (`writeTone`). */
   sounds?: Record<string, number>;
   /** For numbers that nobody has said anything of; by default they are not in use. */
-  otherwise?: BehaviourInput;
+  otherwise?: CallScript;
 }
 
 /** Calls have tones from here up, 40 Hz apart. */
@@ -28,6 +27,8 @@ const TONES = 70;
 const TONE_STEP = 40;
 /** So long without audio is a hold rather than a lost packet or two. */
 const SILENCE_MS = 300;
+const CALLED_WITHIN_MS = 10_000;
+const LOOK_EVERY_MS = 25;
 const NOT_IN_USE: BehaviourInput = { trying: 0, alerting: null, then: { kind: 'fails', after: 0, sip: 404, q850: 1 } };
 
 export class SipPhones {
@@ -35,7 +36,7 @@ export class SipPhones {
   readonly #sounds: Record<string, number>;
   readonly #otherwise: CallScript;
   readonly #scripts = new Map<string, CallScript>();
-  readonly #calls: SipCall[] = [];
+  readonly #calls = new Set<SipCall>();
   /** More than one where a switch tried again under the same Call-ID. */
   readonly #byCallId = new Map<string, SipCall[]>();
   readonly #errors: unknown[] = [];
@@ -47,9 +48,9 @@ export class SipPhones {
     return phones;
   }
 
-  private constructor({ sounds = {}, otherwise = NOT_IN_USE }: SipPhonesOptions) {
+  private constructor({ sounds = {}, otherwise = scriptOf(NOT_IN_USE) }: SipPhonesOptions) {
     this.#sounds = sounds;
-    this.#otherwise = scriptOf(otherwise);
+    this.#otherwise = otherwise;
   }
 
   /** `127.0.0.1:5190`: where the trunk must lead to. */
@@ -72,7 +73,7 @@ export class SipPhones {
 
   /** All that ever were, oldest first. */
   calls(number?: string): SipCall[] {
-    return this.#calls.filter((call) => number === undefined || call.number === number);
+    return [...this.#calls].filter((call) => number === undefined || call.number === number);
   }
 
   /** How often the number was called. */
@@ -83,13 +84,22 @@ export class SipPhones {
   /** Keeps an error for `close` to throw: what was played failed, and nobody waits for it. */
   readonly failed = (error: unknown): void => void this.#errors.push(error);
 
-  /** The number's n-th call, which may still be on its way. */
-  called(number: string, nth = 1): Promise<SipCall> {
-    return eventually(() => {
+  /** The number's n-th call, which may still be on its way. Rejects when it does not come within 10 s. */
+  async called(number: string, nth = 1): Promise<SipCall> {
+    for (const deadline = performance.now() + CALLED_WITHIN_MS; performance.now() < deadline; await sleep(LOOK_EVERY_MS)) {
       const call = this.calls(number)[nth - 1];
       if (call) return call;
-      throw new Error(`${number} was called ${this.invites(number)} times, not ${nth}`);
-    });
+    }
+    throw new Error(`${number} was called ${this.invites(number)} times, not ${nth}`);
+  }
+
+  /** Of a call that is over nothing is kept any more; what still comes of it is refused. */
+  forget(call: SipCall): void {
+    const { callId } = call.invite;
+    this.#calls.delete(call);
+    const others = (this.#byCallId.get(callId) ?? []).filter((other) => other !== call);
+    if (others.length > 0) this.#byCallId.set(callId, others);
+    else this.#byCallId.delete(callId);
   }
 
   /** Hangs up nothing: the phones are gone. Throws what was kept by `failed`. */
@@ -122,7 +132,7 @@ export class SipPhones {
     const nextTone = (): number => FIRST_TONE + TONE_STEP * (this.#tones++ % TONES);
     const call = new SipCall(number, invite, from, { transport: this.transport, nextTone, failed: this.failed });
     this.#byCallId.set(invite.callId, [...(this.#byCallId.get(invite.callId) ?? []), call]);
-    this.#calls.push(call);
+    this.#calls.add(call);
     const script = this.#scripts.get(number) ?? this.#otherwise;
     // Run at once: a phone may answer in the very moment of the INVITE.
     try {
@@ -134,7 +144,7 @@ export class SipPhones {
 }
 
 /** A number's phone. It acts on the newest of its calls that is in the state for it. */
-export class SipPhone implements ContractPhone {
+export class SipPhone {
   readonly number: string;
   readonly #phones: SipPhones;
   readonly #sounds: Record<string, number>;
@@ -178,7 +188,7 @@ export class SipPhone implements ContractPhone {
   }
 
   /** What the phone itself can know of its last call. On hold: no audio comes, or it was told so by a re-INVITE. */
-  async hears(): Promise<Hearing> {
+  async hears() {
     const call = this.calls.at(-1);
     if (!call) throw new Error(`The phone ${this.number} was never called`);
     const tone = call.loudest(Object.values(this.#sounds));
@@ -195,8 +205,8 @@ export class SipPhone implements ContractPhone {
 }
 
 /** Behaves as the simulated switch's phones do (telephony/simulator/switch.ts); of a range the low end is taken. */
-function scriptOf(input: BehaviourInput): CallScript {
-  const { trying, earlyMedia, alerting, media, then }: Behaviour = behaviourSchema.parse(input);
+export function scriptOf(input: BehaviourInput): CallScript {
+  const { trying, earlyMedia, alerting, media, crosses, then }: Behaviour = behaviourSchema.parse(input);
   const signs = [trying, earlyMedia, alerting].map((sign) => low(sign ?? 0));
   const lastSign = Math.max(...signs);
   return (call) => {
@@ -204,6 +214,7 @@ function scriptOf(input: BehaviourInput): CallScript {
       if (time !== null) call.after(low(time), act);
     };
     call.audioFrom = media === null ? null : low(media);
+    if (crosses) call.answerAcrossCancel();
     // A 100 says nothing after a 18x.
     at(trying, () => (call.state === 'setup' ? call.respond(100) : undefined));
     at(earlyMedia, () => call.respond(183, { sdp: true }));
