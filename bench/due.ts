@@ -68,7 +68,6 @@ export async function benchDue(rig: Rig, contacts: number): Promise<Figure[]> {
       limit: contacts / bare,
       limitIs: 'the same rows by plain SQL, in one transaction',
     },
-    { name: 'queued twice', value: 0, unit: 'contacts', ...many },
     { name: 'repairs meanwhile', value: await countRepairs(rig, dueAt), unit: '', ...many },
     {
       name: "due → an agent's phone told to ring, the first",
