@@ -59,7 +59,7 @@ const LACKS_TWICE_MS = 1_000;
 /** Heartbeats; the workflow lets an activity without them be taken over by another worker. */
 export const HEARTBEAT_MS = 3_000;
 /** How long a decision to end an offer may take from its row to the switch. */
-const DECIDED_WITHIN_MS = 2_000;
+export const DECIDED_WITHIN_MS = 2_000;
 /** A leg the switch does not know is asked for twice, so that the report of its end can arrive first. */
 const ABSENT_TWICE_MS = 2_000;
 
@@ -419,14 +419,14 @@ async function untilTalking(
 }
 
 /** A decision to end an offer is carried out by who has taken it; if that one has died over it, by who waits for the phone. */
-function lateDecision(telephony: Telephony) {
+export function lateDecision(telephony: Telephony) {
   let since: number | null = null;
   return {
     async carryOut({ withdrawn }: sql.OfferRow, leg: sql.LegRow): Promise<void> {
       if (!withdrawn) return void (since = null);
       since ??= performance.now();
       if (performance.now() - since < DECIDED_WITHIN_MS) return;
-      await telephony.hangUp(leg.id, withdrawn as ResultReason, { unlessAnswered: true });
+      await telephony.hangUp(leg.id, withdrawn as ResultReason, { unlessAnswered: leg.answered_at === null });
     },
   };
 }

@@ -1,6 +1,7 @@
 /** The hand-written SQL of the fence and of a reconciliation after a restore. The time is a parameter: one clock. */
 import type { ContactState } from '../domain/states.ts';
 import type { Sql } from '../prisma/tx.ts';
+import { OPEN } from './transfer-sql.ts';
 
 // ---- the fence ------------------------------------------------------------------------------------------------------
 
@@ -89,7 +90,7 @@ export interface OfferUp {
 /** Offers of a contact with something open. */
 export const offersUp = (contactId: string): Sql => ({
   text: `SELECT o.id, o.offer_no, o.ended_at IS NULL AND o.transfer_id IS NULL AS is_own,
-           EXISTS (SELECT 1 FROM transfer t WHERE t.offer_id = o.id AND t.ended_at IS NULL AND t.state <> 'requested') AS is_moving
+           EXISTS (SELECT 1 FROM transfer WHERE offer_id = o.id AND ${OPEN}) AS is_moving
          FROM offer o
          WHERE o.contact_id = $1
            AND (o.ended_at IS NULL OR EXISTS (SELECT 1 FROM leg l WHERE l.offer_id = o.id AND l.ended_at IS NULL))

@@ -70,7 +70,7 @@ export interface TransferRow {
 }
 const COLUMNS = `id, call_id, contact_id, offer_id, agent_id, mode, to_agent_id, to_number, queue_id, state, target_offer_id,
   leg_id, queued_at, sequence, ended_at`;
-const OPEN = `ended_at IS NULL AND state <> 'requested'`;
+export const OPEN = `ended_at IS NULL AND state <> 'requested'`;
 
 export interface NewTransfer {
   requestKey: string;

@@ -18,7 +18,19 @@ import { lockAgent, lockAgentOfOffer, lockNumbers, shareDials } from '../matchin
 import { type Db, inTx, type Sql, type Tx } from '../prisma/tx.ts';
 import type { EndWhy, Telephony } from '../telephony/telephony.ts';
 import { TelephonyUnavailable } from '../telephony/unavailable.ts';
-import { adopt, adoption, type CallDeps, HEARTBEAT_MS, insertLeg, isForbidden, lackOf, nextChange, send } from './calls.ts';
+import {
+  adopt,
+  adoption,
+  type CallDeps,
+  DECIDED_WITHIN_MS,
+  HEARTBEAT_MS,
+  insertLeg,
+  isForbidden,
+  lackOf,
+  lateDecision,
+  nextChange,
+  send,
+} from './calls.ts';
 import type { OpenOffer } from './contacts.ts';
 import { recordLiveWait } from './live-wait.ts';
 import { contextOf, endUnrung } from './offers.ts';
@@ -321,9 +333,6 @@ async function callTarget(deps: TransferDeps, { transfer, contactLeg, agentLeg, 
   return send(deps, target, { ...how, mix: transfer.call_id }, { ...context, rules });
 }
 
-/** How long a decision to end the target's offer may take from its row to the switch. */
-const DECIDED_WITHIN_MS = 2_000;
-
 async function untilSettled(
   deps: TransferDeps,
   transferId: string,
@@ -332,7 +341,7 @@ async function untilSettled(
 ): Promise<TransferOutcome> {
   const adopted = isCertain ? null : adoption(deps);
   const lacking = lackOf(deps);
-  let withdrawnSince: number | null = null;
+  const decision = lateDecision(deps.telephony);
   for (let isFirst = true; ; isFirst = false) {
     const now = await look(deps, transferId);
     // A repeat says once more who ends with whom: the switch may not have heard it.
@@ -343,13 +352,8 @@ async function untilSettled(
     const outcome = await take(deps, now, transferStep(nowOf(now, target)));
     if (outcome) return outcome;
     if (now.target) await adopted?.check(now.target);
-    if (now.offer?.withdrawn && now.target?.ended_at === null) {
-      // Whoever has withdrawn it hangs up, or finds it answered and takes that back; unless that one has died over it.
-      withdrawnSince ??= performance.now();
-      const isLate = performance.now() - withdrawnSince > DECIDED_WITHIN_MS;
-      const unlessAnswered = now.target.answered_at === null;
-      if (isLate) await deps.telephony.hangUp(now.target.id, now.offer.withdrawn as ResultReason, { unlessAnswered });
-    } else withdrawnSince = null;
+    // Whoever has withdrawn it hangs up, or finds it answered and takes that back; unless that one has died over it.
+    if (now.offer && now.target?.ended_at === null) await decision.carryOut(now.offer, now.target);
     await nextChange(watch, Math.min(HEARTBEAT_MS, Math.max(untilMs, 50)));
   }
 }
