@@ -11,7 +11,7 @@ import { createPool, createPrisma } from '../prisma/client.ts';
 import { givenUp } from '../prisma/deadline.ts';
 import type { Db } from '../prisma/tx.ts';
 import { createAddresses } from '../webhooks/addresses.ts';
-import { createWorkflows, type Workflows } from '../workflows/client.ts';
+import { createWorkflows, RECONNECTS_SOON, type Workflows } from '../workflows/client.ts';
 import { ensureAdminKey, newKey } from './auth.ts';
 import { createListener } from './listener.ts';
 import { startApi } from './server.ts';
@@ -51,7 +51,7 @@ async function run(config: RuntimeConfig, log: Logger): Promise<void> {
   await ensureAdminKey(db, await adminKey(config, log));
 
   // Lazy: the API starts, and says why it is not ready, while Temporal is away.
-  const connection = Connection.lazy({ address: config.temporalAddress });
+  const connection = Connection.lazy({ address: config.temporalAddress, ...RECONNECTS_SOON });
   const askTemporal = async () =>
     void (await connection.workflowService.describeNamespace({ namespace: config.temporalNamespace }));
   const client = new Client({ connection, namespace: config.temporalNamespace });

@@ -17,7 +17,7 @@ import type { Db } from '../prisma/tx.ts';
 import { createAsteriskTelephony } from '../telephony/asterisk/adapter.ts';
 import { createSimulatorTelephony } from '../telephony/simulator/adapter.ts';
 import type { Telephony } from '../telephony/telephony.ts';
-import { createWorkflows } from '../workflows/client.ts';
+import { createWorkflows, RECONNECTS_SOON } from '../workflows/client.ts';
 import { createTemporalFence } from '../workflows/fence.ts';
 import { workflowBundle } from './bundle.ts';
 import { failuresAsCodes } from './failures.ts';
@@ -40,7 +40,7 @@ export interface RunningWorker {
 export async function startWorker(config: WorkerConfig, log: Logger): Promise<RunningWorker> {
   const { temporalAddress: address, temporalNamespace: namespace, taskQueue } = config;
   const connection = await NativeConnection.connect({ address });
-  const clientConnection = await Connection.connect({ address });
+  const clientConnection = await Connection.connect({ address, ...RECONNECTS_SOON });
   const client = new Client({ connection: clientConnection, namespace });
   const workflows = createWorkflows(client, taskQueue);
   const db = {

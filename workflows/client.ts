@@ -28,6 +28,9 @@ import * as campaignMessages from './campaign/messages.ts';
 import type * as contactMessages from './contact/messages.ts';
 import { attribute } from './attributes.ts';
 
+/** Of whoever connects: gRPC's own longest wait is two minutes, and after an outage nobody would be told anything for so long. */
+export const RECONNECTS_SOON = { channelArgs: { 'grpc.max_reconnect_backoff_ms': 2_000 } };
+
 /** Longest an update is waited for; after that its outcome is unknown to the caller (503). */
 const UPDATE_DEADLINE_MS = 10_000;
 /** The same for a start or a signal: what waits for a server that does not answer takes memory. */

@@ -6,8 +6,8 @@ import { describe } from 'vitest';
 import { writeTone } from '../../dev/sip/tone.ts';
 import { Names } from '../../telephony/asterisk/names.ts';
 import { AsteriskRig, whyNoAsterisk } from '../kit/asterisk.ts';
-import { Wire } from '../kit/simulator.ts';
 import { type ContractRig, numberOf, telephonyContract } from '../kit/telephony-contract.ts';
+import { Wire } from '../kit/wire.ts';
 
 /** By sound: its tone in Hz. */
 const SOUNDS = { music: 400, 'please-wait': 480 };

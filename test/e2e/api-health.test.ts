@@ -9,7 +9,8 @@ import { makeAgent, makeCampaign, openSse, startTestApi } from './api-server.ts'
 describe('PostgreSQL away', async () => {
   const direct = await startTestApi();
   const { rows } = await direct.db.pool.query(`SELECT current_database() AS name`);
-  const [wire, url] = await Wire.by(databaseUrl(direct.db.pool.options as { connectionString: string }, rows[0].name));
+  const wire = await Wire.to(databaseUrl(direct.db.pool.options as { connectionString: string }, rows[0].name));
+  const { url } = wire;
   const db = {
     pool: createPool(url, { max: 5 }),
     prisma: createPrisma(url, { max: 2 }),
@@ -31,7 +32,7 @@ describe('PostgreSQL away', async () => {
     await server.close();
     await db.prisma.$disconnect();
     await db.pool.end();
-    await wire.cut();
+    await wire.close();
   });
 
   test('every kind of request: 503 with Retry-After; afterwards all is well, and streams go on', async () => {
@@ -51,7 +52,7 @@ describe('PostgreSQL away', async () => {
       ['GET', `/v1/agents/${agent.id}/stream`],
     ] as const;
 
-    await wire.cut();
+    wire.cut();
     for (const [method, path, body] of requests) {
       const answer = await call(method, path, body);
       expect(answer.status, `${method} ${path}`).toBe(503);
@@ -63,7 +64,7 @@ describe('PostgreSQL away', async () => {
     expect(ready.status).toBe(503);
     expect(await ready.json()).toMatchObject({ ready: false, postgresql: { ok: false }, temporal: { ok: true } });
 
-    await wire.mend();
+    wire.mend();
     for (const [method, path, body] of requests.slice(0, -1)) {
       await eventually(async () => (await call(method, path, body)).status < 300);
     }

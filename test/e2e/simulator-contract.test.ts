@@ -6,8 +6,9 @@ import { createSimulatorTelephony } from '../../telephony/simulator/adapter.ts';
 import { TelephonyUnavailable } from '../../telephony/unavailable.ts';
 import type { LegFact, Originate, Telephony } from '../../telephony/telephony.ts';
 import { eventually } from '../kit/eventually.ts';
-import { SimulatorProcess, Wire } from '../kit/simulator.ts';
+import { SimulatorProcess } from '../kit/simulator.ts';
 import { telephonyContract } from '../kit/telephony-contract.ts';
+import { Wire } from '../kit/wire.ts';
 
 const log = pino({ level: 'silent' });
 const MAIN = path.resolve(import.meta.dirname, '../../telephony/simulator/main.ts');

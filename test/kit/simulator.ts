@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { once } from 'node:events';
@@ -111,60 +111,6 @@ export class SimulatorProcess {
   async close(): Promise<void> {
     await this.kill('SIGKILL');
     rmSync(this.dataDir, { recursive: true });
-  }
-}
-
-/** A wire to `target` (a URL) that can be cut and mended. */
-export class Wire {
-  readonly url: string;
-  #target: URL;
-  #server: ReturnType<typeof createServer>;
-  #ends = new Set<Socket>();
-  #whole = true;
-
-  private constructor(target: URL, server: ReturnType<typeof createServer>) {
-    this.#target = target;
-    this.#server = server;
-    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    server.on('connection', (near) => this.#link(near));
-  }
-
-  static async to(target: string): Promise<Wire> {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return new Wire(new URL(target), server);
-  }
-
-  cut(): void {
-    this.#whole = false;
-    for (const end of this.#ends) end.destroy();
-  }
-
-  mend(): void {
-    this.#whole = true;
-  }
-
-  async close(): Promise<void> {
-    this.cut();
-    this.#server.close();
-    await once(this.#server, 'close');
-  }
-
-  #link(near: Socket): void {
-    if (!this.#whole) return void near.destroy();
-    const far = connect(Number(this.#target.port), this.#target.hostname);
-    for (const [end, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      this.#ends.add(end);
-      end.pipe(other);
-      end.on('error', () => other.destroy());
-      end.on('close', () => {
-        this.#ends.delete(end);
-        other.destroy();
-      });
-    }
   }
 }
 

@@ -4,36 +4,39 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export class Wire {
+  /** Of the server, by way of this wire; and its `host:port`. */
+  readonly url: string;
+  readonly address: string;
   readonly #to: { host: string; port: number };
   readonly #sockets = new Set<Socket>();
-  #server: Server | undefined;
-  #port = 0;
+  readonly #server: Server;
+  #isWhole = true;
+  #tried = 0;
   #delayMs = 0;
   /** Resolves when what is held up goes on. */
   #free: Promise<void> = Promise.resolve();
   #letGo: () => void = () => undefined;
 
-  private constructor(to: { host: string; port: number }) {
-    this.#to = to;
+  private constructor(to: URL, server: Server) {
+    this.#to = { host: to.hostname, port: Number(to.port) };
+    this.#server = server;
+    this.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const by = new URL(to);
+    by.host = this.address;
+    // A path follows it, which begins with "/".
+    this.url = by.href.slice(0, by.pathname === '/' ? -1 : undefined);
+    server.on('connection', (near) => this.#join(near));
   }
 
-  static async to(host: string, port: number): Promise<Wire> {
-    const wire = new Wire({ host, port });
-    await wire.mend();
-    return wire;
+  static async to(url: string): Promise<Wire> {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new Wire(new URL(url), server);
   }
 
-  /** The same URL by way of a wire. */
-  static async by(url: string): Promise<[wire: Wire, url: string]> {
-    const by = new URL(url);
-    const wire = await Wire.to(by.hostname, Number(by.port));
-    by.host = wire.address;
-    return [wire, by.href];
-  }
-
-  /** `host:port` of the near end, the same as long as it lives. */
-  get address(): string {
-    return `127.0.0.1:${this.#port}`;
+  /** How many connections were asked for while it is cut. */
+  get tried(): number {
+    return this.#tried;
   }
 
   /** Whatever is asked arrives so much later; answers come at once. */
@@ -46,28 +49,32 @@ export class Wire {
     this.#free = new Promise((resolve) => (this.#letGo = resolve));
   }
 
-  /** Nobody is there. */
-  async cut(): Promise<void> {
+  /** Nobody is there. (The port stays ours: somebody else would take it.) */
+  cut(): void {
+    this.#isWhole = false;
+    this.#tried = 0;
     this.#letGo();
-    const server = this.#server;
-    this.#server = undefined;
-    const closed = new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined)));
     for (const socket of this.#sockets) socket.destroy();
-    await closed;
   }
 
   /** As it was before; what was held up arrives. */
-  async mend(): Promise<void> {
+  mend(): void {
+    this.#isWhole = true;
     this.#delayMs = 0;
     this.#letGo();
-    if (this.#server) return;
-    this.#server = createServer((near) => this.#join(near));
-    this.#server.listen(this.#port, '127.0.0.1');
-    await once(this.#server, 'listening');
-    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  async close(): Promise<void> {
+    this.cut();
+    this.#server.close();
+    await once(this.#server, 'close');
   }
 
   #join(near: Socket): void {
+    if (!this.#isWhole) {
+      this.#tried++;
+      return void near.destroy();
+    }
     const far = connect(this.#to.port, this.#to.host);
     for (const socket of [near, far]) {
       this.#sockets.add(socket);

@@ -44,23 +44,21 @@ function ask(api: ApiProcess, method: string, path: string, body?: unknown, key 
   });
 }
 
-const temporalAddress = new URL(`tcp://${inject('temporalAddress')}`);
-const temporal = await Wire.to(temporalAddress.hostname, Number(temporalAddress.port));
+const temporal = await Wire.to(`tcp://${inject('temporalAddress')}`);
 let postgres!: Wire;
 const api = await startApiProcess({
   settings: { TEMPORAL_ADDRESS: temporal.address },
   async via(databaseUrl) {
-    const [wire, url] = await Wire.by(databaseUrl);
-    postgres = wire;
-    return url;
+    postgres = await Wire.to(databaseUrl);
+    return postgres.url;
   },
 });
 afterAll(async () => {
   sockets.destroy();
-  await Promise.all([postgres.cut(), temporal.cut()]);
+  await Promise.all([postgres.close(), temporal.close()]);
 });
 
-const mended = () => Promise.all([postgres.mend(), temporal.mend()]);
+const mended = () => [postgres, temporal].forEach((wire) => wire.mend());
 afterEach(mended);
 
 interface Asked {
@@ -118,9 +116,9 @@ async function everything(name: string): Promise<Asked[]> {
 const isTold = ({ status, retryAfter, body }: Answer): boolean => status === 503 && Number(retryAfter) >= 1 && body.code === 'UNAVAILABLE';
 
 /** Each is answered in time; repeated with its key when all is well again, it has been carried out once. */
-async function askThroughout(name: string, trouble: () => unknown, mustFail: (asked: Asked) => boolean): Promise<void> {
+async function askThroughout(name: string, trouble: () => void, mustFail: (asked: Asked) => boolean): Promise<void> {
   const requests = (await everything(name)).map((asked) => ({ ...asked, key: `${name} ${++keys}`.replaceAll(' ', '-') }));
-  await trouble();
+  trouble();
   const answers = await Promise.all(requests.map(({ method, path, body, key }) => ask(api, method, path, body, key)));
   answers.forEach((answer, i) => {
     const what = `${requests[i]!.method} ${requests[i]!.path}: ${answer.status} after ${Math.round(answer.ms)} ms`;
@@ -128,7 +126,7 @@ async function askThroughout(name: string, trouble: () => unknown, mustFail: (as
     expect(answer.status < 500 || isTold(answer), what).toBe(true);
     if (mustFail(requests[i]!)) expect(answer.status, what).toBe(503);
   });
-  await mended();
+  mended();
   for (const { method, path, body, key, made } of requests) {
     const answer = await eventually(
       async () => {
@@ -160,6 +158,16 @@ describe('503 within 2 s, and once when repeated', () => {
     askThroughout('no flows', () => temporal.cut(), (asked) => needsTemporal(asked) && asked.made === undefined));
 });
 
+// gRPC would come to wait for two minutes, and nobody would be called for so long after an outage.
+it('Temporal, away for long, is looked for every 2 s', { timeout: 60_000 }, async () => {
+  temporal.cut();
+  const looked = async () => {
+    await fetch(`${api.url}/readyz`);
+    return temporal.tried >= 7;
+  };
+  await eventually(looked, { withinMs: 18_000 });
+});
+
 describe('what was given up', () => {
   it('is not done later, behind what was asked for since', async () => {
     const agent = (await ask(api, 'POST', '/agents', { name: 'late', phone: String(7000 + ++keys) })).body;
@@ -167,7 +175,7 @@ describe('what was given up', () => {
     expect((await wish('paused')).status).toBe(200);
     postgres.hold();
     expect(isTold(await wish('ready'))).toBe(true);
-    await postgres.mend();
+    postgres.mend();
     expect((await eventually(async () => {
       const answer = await wish('logged_off');
       if (answer.status !== 200) throw new Error(String(answer.status));
@@ -187,7 +195,7 @@ describe('what was given up', () => {
     await ask(api, 'POST', `/campaigns/${campaign.id}/start`);
     postgres.hold();
     expect(isTold(await ask(api, 'POST', `/campaigns/${campaign.id}/stop`))).toBe(true);
-    await postgres.mend();
+    postgres.mend();
     await eventually(async () => (await ask(api, 'GET', `/campaigns/${campaign.id}`)).body.status === 'paused');
   });
 });
@@ -197,7 +205,7 @@ it('that Temporal does not answer is among the problems, which are told all the 
   const { status, body } = await ask(api, 'GET', '/problems');
   expect(status).toBe(200);
   expect(body.items.map(({ kind }: Json) => kind)).toContain('temporal_away');
-  await temporal.mend();
+  temporal.mend();
 });
 
 describe('memory', () => {
@@ -213,7 +221,7 @@ describe('memory', () => {
     expect(Math.max(...answers.map(({ ms }) => ms))).toBeLessThan(2 * ANSWERED_WITHIN_MS);
     expect((await fetch(`${api.url}/healthz`)).status).toBe(200);
     expect(after - before).toBeLessThan(MORE_MEMORY_MB);
-    await postgres.mend();
+    postgres.mend();
     await eventually(async () => (await ask(api, 'GET', '/campaigns')).status === 200, { withinMs: 15_000 });
     const { rows } = await api.sql.query(`SELECT count(*)::int AS n FROM campaign WHERE name LIKE 'Flood %'`);
     expect(rows[0].n).toBe(0);

@@ -7,8 +7,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 import { createWorkflows, type Workflows } from '../../workflows/client.ts';
 import { eventually } from '../kit/eventually.ts';
 import { type Scene, type SceneOptions, setScene } from '../kit/scene.ts';
-import { Wire } from '../kit/simulator.ts';
 import { type Json, type Process, startSystem, type System } from '../kit/system.ts';
+import { Wire } from '../kit/wire.ts';
 
 let system: System;
 /** The ways to Temporal of the API and of the worker that calls. */
@@ -27,7 +27,7 @@ const SELDOM = { withinMs: 40_000 };
 beforeAll(async () => {
   const temporalUrl = `http://${inject('temporalAddress')}`;
   [api, worker] = [await Wire.to(temporalUrl), await Wire.to(temporalUrl)];
-  const address = (wire: Wire) => ({ TEMPORAL_ADDRESS: new URL(wire.url).host });
+  const address = (wire: Wire) => ({ TEMPORAL_ADDRESS: wire.address });
   const phone = (then: unknown) => ({ trying: 0, alerting: 0.05, media: 0, then });
   const numbers = { [BUSY]: phone({ kind: 'fails', after: 0, sip: 486 }) };
   const script = { contacts: [{ weight: 1, behaviour: phone({ kind: 'manual' }) }], numbers };
@@ -199,6 +199,30 @@ describe('what the API could not tell', () => {
   }, 120_000);
 });
 
+describe('while no worker is there', () => {
+  it('an emergency stop, an agent in wrap-up, and the node: each on record once', async () => {
+    const anna = number();
+    const scene = await stage({ contacts: [{ phone_num: anna }], rules: { wrap_up_sec: 6 } });
+    await talk(scene, anna);
+    await scene.phone(anna, 'hang-up');
+    await scene.agentIs('wrap_up');
+    const told = `SELECT 1 FROM leg WHERE contact_id = $1 AND ciq = 'c' AND delivered_at IS NOT NULL`;
+    await eventually(async () => (await system.sql.query(told, scene.contacts)).rowCount);
+    const from = now();
+    for (const process of [system.worker, sweeper]) process.signal('SIGSTOP');
+    await system.ok('POST', `/campaigns/${scene.campaign}/stop`);
+    // The agent should have been free for more than 10 s.
+    await eventually(() => Date.now() - from.getTime() > 18_000, { withinMs: 20_000, everyMs: 500 });
+    for (const process of [system.worker, sweeper]) process.signal('SIGCONT');
+    const { rows } = await system.sql.query<{ name: string }>(`SELECT name FROM node WHERE holder = 'worker-1'`);
+    await expectRepairs(from, [
+      `agent_held agent/${scene.agents[0]!.id}`,
+      `node_lapsed node/${rows[0]!.name}`,
+      `stop_unattended campaign/${scene.campaign}`,
+    ]);
+  }, 120_000);
+});
+
 describe('what the worker could not do', () => {
   it('tell the end of a talk: talk_end_not_told', async () => {
     const anna = number();
@@ -222,30 +246,6 @@ describe('what the worker could not do', () => {
     await expectRepairs(from, [`offer_not_rung offer/${await offerOf(scene)}`], { withinMs: 30_000 });
     worker.mend();
     await scene.until('queued');
-  }, 120_000);
-});
-
-describe('while no worker is there', () => {
-  it('an emergency stop, an agent in wrap-up, and the node: each on record once', async () => {
-    const anna = number();
-    const scene = await stage({ contacts: [{ phone_num: anna }], rules: { wrap_up_sec: 6 } });
-    await talk(scene, anna);
-    await scene.phone(anna, 'hang-up');
-    await scene.agentIs('wrap_up');
-    const told = `SELECT 1 FROM leg WHERE contact_id = $1 AND ciq = 'c' AND delivered_at IS NOT NULL`;
-    await eventually(async () => (await system.sql.query(told, scene.contacts)).rowCount);
-    const from = now();
-    for (const process of [system.worker, sweeper]) process.signal('SIGSTOP');
-    await system.ok('POST', `/campaigns/${scene.campaign}/stop`);
-    // The agent should have been free for more than 10 s.
-    await eventually(() => Date.now() - from.getTime() > 18_000, { withinMs: 20_000, everyMs: 500 });
-    for (const process of [system.worker, sweeper]) process.signal('SIGCONT');
-    const { rows } = await system.sql.query<{ name: string }>(`SELECT name FROM node WHERE holder = 'worker-1'`);
-    await expectRepairs(from, [
-      `agent_held agent/${scene.agents[0]!.id}`,
-      `node_lapsed node/${rows[0]!.name}`,
-      `stop_unattended campaign/${scene.campaign}`,
-    ]);
   }, 120_000);
 });
 
