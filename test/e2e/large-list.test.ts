@@ -63,6 +63,8 @@ async function largeList({ many = ROWS, waits = false } = {}): Promise<LargeList
   };
 }
 
+const oneToCall = () => setScene(system, { contacts: [{ phone_num: number() }] });
+
 /** The call of a scene's only agent to its only contact, until the contact's phone rings. */
 async function isCalled(s: Scene): Promise<void> {
   const before = await s.dialled();
@@ -84,10 +86,10 @@ async function waitingTasks(): Promise<number> {
   return Number(stats?.approximateBacklogCount ?? 0);
 }
 
-it('a large list waits for nobody and nobody for it: while it loads, others are called', async () => {
-  const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+it('while a large list loads, and while it ends, others are called', async () => {
+  const [first, second] = [await oneToCall(), await oneToCall()];
   const list = await largeList();
-  await isCalled(scene);
+  await isCalled(first);
   expect(await list.loading()).toBeGreaterThan(0);
 
   let mostWaiting = 0;
@@ -99,12 +101,17 @@ it('a large list waits for nobody and nobody for it: while it loads, others are 
     { withinMs: 120_000, everyMs: 250 },
   );
   expect(mostWaiting).toBeLessThan(MOST_WAITING);
+
   await list.end();
+  await eventually(async () => (await list.open()) < ROWS, { withinMs: 30_000 });
+  await isCalled(second);
+  expect(await list.open()).toBeGreaterThan(0);
+  expect(await waitingTasks()).toBeLessThan(MOST_WAITING);
   await list.hasEnded();
 }, 300_000);
 
 it('a worker that dies while a list loads: the stop of another campaign is carried out before the list goes on', async () => {
-  const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+  const scene = await oneToCall();
   const list = await largeList();
   await isCalled(scene);
   await system.worker.kill();
@@ -118,21 +125,9 @@ it('a worker that dies while a list loads: the stop of another campaign is carri
   await list.hasEnded();
 }, 300_000);
 
-it('while a large list ends, others are called', async () => {
-  const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
-  const list = await largeList();
-  await eventually(async () => (await list.loading()) === 0, { withinMs: 120_000, everyMs: 250 });
-  await list.end();
-  await eventually(async () => (await list.open()) < ROWS, { withinMs: 30_000 });
-  await isCalled(scene);
-  expect(await list.open()).toBeGreaterThan(0);
-  expect(await waitingTasks()).toBeLessThan(MOST_WAITING);
-  await list.hasEnded();
-}, 300_000);
-
 it('a list that is due in one second is queued at once, wakes no workflow, and others are called', async () => {
   const many = 600;
-  const scene = await setScene(system, { contacts: [{ phone_num: number() }] });
+  const scene = await oneToCall();
   const list = await largeList({ many, waits: true });
   await eventually(async () => (await list.loading()) === 0, { withinMs: 150_000, everyMs: 250 });
   const second = `date_trunc('second', now()) + interval '2 s'`;

@@ -130,42 +130,6 @@ describe.each(['kill', 'freeze'] as const)('%s', (how) => {
     await s.agentIs('wrap_up', 0, RECOVERY_MS);
     expect(await s.dialled(anna)).toBe(1);
   });
-
-  it('around the dial, at random moments: nobody dialled twice, nobody stuck', async () => {
-    const anna = number();
-    const s = await scene(anna);
-    await s.ringing();
-    // The answer sets off: outcome of the ring, decision, leg, dial. Somewhere in there the worker stops.
-    const answered = s.phone(s.agents[0]!.phone, 'answer');
-    const moment = Math.floor(Math.random() * 60);
-    const from = performance.now();
-    await eventually(() => performance.now() - from >= moment, { everyMs: 1 });
-    await whileAway(how, s, async () => {
-      await answered;
-      await longAway();
-    });
-    const contact = await eventually(
-      async () => {
-        const now = await s.contact();
-        if (!['dialling', 'waiting', 'talking'].includes(now.state)) throw new Error(`contact is ${now.state}`);
-        return now;
-      },
-      { withinMs: RECOVERY_MS },
-    );
-    const dialled = await s.dialled(anna);
-    expect(dialled).toBeLessThanOrEqual(1);
-    if (contact.state === 'dialling' && dialled === 1) {
-      await s.phone(anna, 'answer');
-      await s.until('talking', 0, RECOVERY_MS);
-      await s.phone(anna, 'hang-up');
-      await s.until('wrap_up', 0, RECOVERY_MS);
-    } else {
-      await s.until('waiting', 0, RECOVERY_MS);
-      await s.story('i q:q a:k c:e(unknown)');
-      await s.agentIs('ready', 0, RECOVERY_MS);
-    }
-    expect(await s.dialled(anna)).toBe(dialled);
-  });
 });
 
 describe('a recording', () => {
