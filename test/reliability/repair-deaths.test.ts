@@ -62,6 +62,31 @@ async function ringing(): Promise<{ scene: Scene; leg: string; offer: string }> 
   return { scene, leg: legId(call, 1, 'agent'), offer };
 }
 
+/** A contact's phone that rings: its call and offer. */
+async function dialling(anna: string, { agents = 1, rules = {} } = {}): Promise<{ scene: Scene; call: string; offer: string }> {
+  const scene = await setScene(system, { agents, contacts: [{ phone_num: anna }], rules });
+  await scene.ready();
+  const { call, offer } = await scene.ringing();
+  await scene.phone(scene.agents[0]!.phone, 'answer');
+  await scene.until('dialling');
+  await phoneIs(anna, 'ringing');
+  return { scene, call, offer };
+}
+
+async function talking(anna: string, options: { agents?: number; rules?: object }): Promise<{ scene: Scene; call: string }> {
+  const { scene, call } = await dialling(anna, options);
+  await scene.phone(anna, 'answer');
+  await scene.until('talking');
+  return { scene, call };
+}
+
+/** At the switch itself. */
+const phoneIs = (phone: string, state: 'ringing' | 'idle') =>
+  eventually(async () => {
+    const answer = await fetch(`${system.simulatorUrl}/phones/${encodeURIComponent(phone)}`);
+    return ((await answer.json()) as Json).state === state;
+  }, SELDOM);
+
 /** Nothing of this scene is up any more: what dies next would be on record for it too. */
 async function clear({ agents }: Scene): Promise<void> {
   for (const { id, phone, key } of agents) {
@@ -106,6 +131,20 @@ describe('a switch', () => {
     await clear(scene);
   }, 150_000);
 
+  it('that is away when its worker comes back: likewise, and the call is back at its place', async () => {
+    const { leg, scene } = await ringing();
+    scene.staysOn();
+    await system.simulator.kill();
+    await system.worker.kill();
+    await system.worker.restart();
+    await expectRepairs([`switch_lost leg/${leg}`], ['node_lapsed', 'leg_adopted']);
+    await scene.agentIs('ready');
+    await scene.story('i q:q a:e(switch_lost)');
+    await scene.until('queued');
+    await system.simulator.restart();
+    await clear(scene);
+  }, 150_000);
+
   it('that is started anew while a phone rings: likewise', async () => {
     const { leg, scene } = await ringing();
     await system.simulator.kill();
@@ -138,22 +177,51 @@ describe('a workflow that is ended by hand', () => {
     await clear(scene);
   });
 
+  it('while the contact waits: workflow_closed; it is disabled, and enabled again it is called', async () => {
+    const anna = number();
+    const { scene } = await dialling(anna);
+    scene.staysOn();
+    await scene.phone(anna, 'reject');
+    await scene.until('waiting');
+    await terminate(scene);
+    await expectRepairs([`workflow_closed contact/${scene.contacts[0]}`]);
+    expect(await scene.until('disabled')).toMatchObject({ ended_reason: 'disabled', ended_by: 'system' });
+    await system.ok('POST', `/contacts/${scene.contacts[0]}/enable`);
+    await scene.ringing();
+    await clear(scene);
+  }, 150_000);
+
   it('while the phone rings: workflow_closed, and the phone that nobody owns any more: leg_unowned', async () => {
     const { scene, leg } = await ringing();
+    scene.staysOn();
+    const dialledBefore = await scene.dialled();
     await terminate(scene);
     await expectRepairs([`leg_unowned leg/${leg}`, `workflow_closed contact/${scene.contacts[0]}`], [], { withinMs: 90_000 });
+    await scene.until('disabled');
+    await scene.agentIs('ready');
+    await phoneIs(scene.agents[0]!.phone, 'idle');
+    expect(await scene.dialled()).toBe(dialledBefore);
+    await clear(scene);
+  }, 150_000);
+
+  it('while they talk: workflow_closed; the talk goes on, and what the agent registers counts', async () => {
+    const anna = number();
+    const { scene, call } = await talking(anna, { rules: { wrap_up_sec: 3 } });
+    scene.staysOn();
+    await terminate(scene);
+    await scene.phone(anna, 'hang-up');
+    await scene.agentIs('wrap_up');
+    await system.ok('POST', `/calls/${call}/disposition`, { action: 'done', topics: [] }, { key: scene.agents[0]!.key });
+    await expectRepairs([`workflow_closed contact/${scene.contacts[0]}`]);
+    expect(await scene.until('done')).toMatchObject({ ended_reason: 'answered' });
+    await scene.agentIs('ready');
     await clear(scene);
   }, 150_000);
 
   it('while the contact waits on the line for another agent: contact_stranded too', async () => {
     const anna = number();
-    const scene = await setScene(system, { agents: 2, contacts: [{ phone_num: anna }], rules: { wrap_up_sec: 0 } });
-    await scene.ready();
-    const { call } = await scene.ringing();
-    await scene.phone(scene.agents[0]!.phone, 'answer');
-    await scene.until('dialling');
-    await scene.phone(anna, 'answer');
-    await scene.until('talking');
+    const { scene, call } = await talking(anna, { agents: 2, rules: { wrap_up_sec: 0 } });
+    scene.staysOn();
     const other = scene.agents[1]!;
     await system.ok('PUT', `/agents/${other.id}/state`, { state: 'paused' }, { key: other.key });
     const transfer = { mode: 'blind', to: { campaign_id: scene.campaign } };
@@ -164,6 +232,9 @@ describe('a workflow that is ended by hand', () => {
     const contactLeg = legId(call, 1, 'contact');
     const made = [`contact_stranded call/${call}`, `leg_unowned leg/${contactLeg}`, `workflow_closed contact/${scene.contacts[0]}`];
     await expectRepairs(made, [], { withinMs: 90_000 });
+    expect(await scene.until('done')).toMatchObject({ ended_reason: 'answered' });
+    await phoneIs(anna, 'idle');
+    await scene.agentIs('ready');
     await clear(scene);
   }, 150_000);
 });
@@ -180,15 +251,21 @@ describe('an agent', () => {
 
 // The last: its worker does not come back.
 describe('a node', () => {
-  it('whose worker does not come back: node_lost, by whoever sweeps', async () => {
+  it('whose worker does not come back: node_lost, by whoever sweeps; nobody is called again', async () => {
     const { offer, scene } = await ringing();
-    scene.staysOn();
+    const anna = number();
+    const called = await dialling(anna);
+    for (const { staysOn } of [scene, called.scene]) staysOn();
     const elsewhere = { TELEPHONY_NODE: `${system.taskQueue}-elsewhere`, SIMULATOR_URL: 'http://127.0.0.1:9' };
     await system.addWorker('worker-2', elsewhere);
     await system.worker.kill();
-    await expectRepairs([`node_lost offer/${offer}`], [], { withinMs: 70_000 });
+    const lost = [offer, called.offer].toSorted();
+    await expectRepairs(lost.map((id) => `node_lost offer/${id}`), [], { withinMs: 70_000 });
     const { items } = await system.ok('GET', `/repairs?cause=node_lost`);
-    expect(items).toMatchObject([{ worker: 'worker-2', subject: { kind: 'offer', id: offer } }]);
+    expect(items.map(({ worker }: Json) => worker)).toEqual(['worker-2', 'worker-2']);
+    expect(await called.scene.until('waiting')).toMatchObject({ wait_reason: 'retry_delay', attempts: 1 });
+    await called.scene.story('i q:q a:k(switch_lost) c:e(switch_lost)');
+    expect(await called.scene.dialled(anna)).toBe(1);
     const kinds = async () => (await system.ok('GET', '/problems')).items.map(({ kind }: Json) => kind);
     await eventually(async () => (await kinds()).includes('node_away'));
   }, 120_000);

@@ -66,7 +66,7 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'activities/contacts.ts tellIfOverdue': 'a repair of a contact whom nobody told: test/reliability/repair-messages.test.ts',
   'activities/do-not-call.ts tell': 'a repair of a listing that nobody told: test/reliability/repair-messages.test.ts',
   'activities/legs.ts deliver': 'a repair of an end that nobody told: test/reliability/repair-messages.test.ts',
-  'activities/lost.ts endUnrungOffers': 'only when Temporal was away longer than a phone rings: test/e2e/repairs.test.ts',
+  'activities/lost.ts endUnrungOffers': 'only when Temporal was away longer than a phone rings: test/reliability/repair-messages.test.ts',
   'activities/lost.ts endWithoutSwitch': 'only when a node is lost, or a workflow was ended by force: test/e2e/nodes.test.ts',
   'activities/lost.ts tellNodeLost': 'only when a node is lost: test/e2e/nodes.test.ts',
   'activities/release.ts look': "a supervisor's click, in the API's process: test/e2e/supervision.test.ts",
@@ -85,7 +85,7 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'matching/sweep.ts logOffDaily': 'of agents, by the time of day: test/e2e/queue-rules.test.ts',
   'matching/sweep.ts serveLeavingAgents': 'a repair of an agent whose leaving nobody told: test/reliability/repair-messages.test.ts',
   'matching/sweep.ts serveLostAgents': 'of agents who are lost: test/e2e/matching.test.ts',
-  'matching/tell.ts announce': 'only of a contact whose workflow was ended by force: test/e2e/repairs.test.ts',
+  'matching/tell.ts announce': 'only of a contact whose workflow was ended by force: test/reliability/repair-deaths.test.ts',
   'matching/tell.ts announce 2': 'a repair of an offer that nobody told: test/reliability/repair-messages.test.ts',
   'worker/node.ts reconcile': 'a repair of a leg that no call owns: test/reliability/repair-deaths.test.ts',
 };
