@@ -210,6 +210,10 @@ function parse(text: string): unknown {
   }
 }
 
+// A run that is broken off, or none of whose tests was asked for, must leave nothing behind.
+const running = new Set<ChildProcess>();
+process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
 /** Node on these arguments, with this environment and no other; what it says is appended to `logFile`. */
 export function startProcess(logFile: string, args: string[], env: Record<string, string>): Process {
   let child: ChildProcess;
@@ -219,7 +223,14 @@ export function startProcess(logFile: string, args: string[], env: Record<string
     const log = createWriteStream(logFile, { flags: 'a' });
     child.stdout!.pipe(log, { end: false });
     child.stderr!.pipe(log, { end: false });
-    gone = new Promise((resolve) => child.once('exit', () => resolve()));
+    const launched = child;
+    running.add(launched);
+    gone = new Promise((resolve) =>
+      launched.once('exit', () => {
+        running.delete(launched);
+        resolve();
+      }),
+    );
   };
   launch();
   return {

@@ -22,7 +22,7 @@ import { tail } from '../kit/system.ts';
 /** Crashes that are waited for at the same time; each has an installation of its own. */
 const LANES = Number(process.env.CRASH_POINTS_LANES ?? 10);
 const SEED = Number(process.env.CRASH_POINTS_SEED ?? Math.floor(Math.random() * 1_000_000));
-const SHARE = process.env.CRASH_POINTS === 'all' ? 1 : 1 / 5;
+const SHARE = process.env.CRASH_POINTS === 'all' ? 1 : 1 / 10;
 const ONLY = process.env.CRASH_POINTS_ONLY ?? '';
 const WITHIN_MS = SHARE < 1 ? 1_500_000 : 5_400_000;
 
