@@ -12,7 +12,7 @@ import { CONTACT_STATES, type ContactState, type EndedReason, type WaitReason } 
 import { NO_TIME_LEFT } from '../../domain/time-of-day.ts';
 import { ownNumbers } from '../../prisma/own-numbers.ts';
 import { inTx, type Tx } from '../../prisma/tx.ts';
-import { disable } from '../../workflows/contact/messages.ts';
+import { disable, moved } from '../../workflows/contact/messages.ts';
 import { by, MANAGERS, READERS } from '../auth.ts';
 import { endContactsOf } from '../do-not-call/end.ts';
 import { created, type Deps, noContent, ok, page, readCursor, route, type Route } from '../http.ts';
@@ -373,15 +373,21 @@ async function endContact(deps: Deps, id: string, ending: Ending, requestKey: st
       continue;
     }
     if (row.state !== 'starting') {
-      const closed = await workflows.update({ contactId: id, round: row.round }, disable, ending, requestKey).then(
+      const contact = { contactId: id, round: row.round };
+      const closed = await workflows.update(contact, disable, ending, requestKey).then(
         () => false,
-        isClosed,
+        async (error: unknown) => {
+          // What is dropped with its task has had its effect on the row, it may be: else nobody would tell the workflow.
+          if (isClosed(error)) return true;
+          await workflows.signal(contact, moved, {}).catch(() => undefined);
+          throw error;
+        },
       );
       const after = await find(deps, id);
       if (!closed || after.state === 'disabled' || after.state === 'done') return after;
       if (after.state !== 'starting' && after.state !== 'new') {
         // Its workflow is no more, so it is closed here.
-        const outcome = await repair(repairTools(deps), { contactId: id, round: row.round }, { closedBy: ending.by });
+        const outcome = await repair(repairTools(deps), contact, { closedBy: ending.by });
         if (outcome === 'repaired') return find(deps, id);
         throw new AppError('CONTACT_CLOSED', 'nothing is under way for this contact', { state: after.state });
       }
@@ -391,10 +397,7 @@ async function endContact(deps: Deps, id: string, ending: Ending, requestKey: st
   throw new AppError('UNAVAILABLE', 'the contact is just being taken up; repeat the request', { state: 'starting' });
 }
 
-function isClosed(error: unknown): true {
-  if (error instanceof AppError && error.code === 'CONTACT_CLOSED') return true;
-  throw error;
-}
+const isClosed = (error: unknown): boolean => error instanceof AppError && error.code === 'CONTACT_CLOSED';
 
 /** Repeated it finds nothing more. */
 async function erase(tx: Tx, id: string, by: string): Promise<z.input<typeof erasure>> {

@@ -308,6 +308,16 @@ describe('disable', () => {
     expect(answer).toMatchObject({ status: 409, body: { code: 'CONTACT_CLOSED', state: 'talking' } });
   });
 
+  test('whose outcome stays unknown: 503, and the workflow is to look at the row', async () => {
+    const contact = await makeContact(api, campaign);
+    await set(contact.id, { state: 'queued' });
+    api.workflows.onUpdate = () => {
+      throw new AppError('UNAVAILABLE', 'not in time');
+    };
+    expect((await api.call('POST', `/v1/contacts/${contact.id}/disable`)).status).toBe(503);
+    expect(api.workflows.signals).toContainEqual({ contact: { contactId: contact.id, round: 1 }, name: 'moved' });
+  });
+
   test('one that is just being taken up is waited for', async () => {
     const contact = await makeContact(api, campaign);
     await set(contact.id, { state: 'starting' });

@@ -22,6 +22,7 @@ import { eventually } from '../kit/eventually.ts';
 export interface FakeWorkflows extends Workflows {
   campaigns: string[];
   updates: { contact: ContactRef; name: string; argument: unknown; key: string }[];
+  signals: { contact: ContactRef; name: string }[];
   /** Called for each update; may throw, or change rows as the workflow would. */
   onUpdate: (name: string, argument: unknown, contact: ContactRef) => unknown;
   /** Thrown by campaignChanged. */
@@ -32,6 +33,7 @@ export function fakeWorkflows(): FakeWorkflows {
   const fake: FakeWorkflows = {
     campaigns: [],
     updates: [],
+    signals: [],
     onUpdate: () => undefined,
     away: null,
     startContact: () => Promise.resolve('started'),
@@ -43,7 +45,10 @@ export function fakeWorkflows(): FakeWorkflows {
       fake.campaigns.push(id);
       return Promise.resolve();
     },
-    signal: () => Promise.resolve('told'),
+    signal(contact, { name }) {
+      fake.signals.push({ contact, name });
+      return Promise.resolve('told');
+    },
     standing: () => Promise.resolve('waits'),
     async *endedByForce() {},
     async update(contact, definition, argument, key) {

@@ -233,7 +233,7 @@ describe('a fact', () => {
     await contact.missed();
     await contact.rings();
 
-    expect(contact.asked).toEqual(['ring 1', 'outcomeOf 1', 'ring 2']);
+    expect(contact.asked).toEqual(['standing', 'ring 1', 'outcomeOf 1', 'ring 2']);
   });
 
   it('that the legs of a talk have ended, before it began, harms nothing', async () => {

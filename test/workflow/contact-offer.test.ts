@@ -98,6 +98,29 @@ describe('an offer', () => {
     expect(contact.asked).toEqual(['ring 1', 'ring 2']);
   });
 
+  it('that is over when it is told leaves the contact where its row says', async () => {
+    const contact = await rig.ringing();
+    await contact.missed();
+    // Reserved still, by the offer that it has run: that is over soon.
+    contact.standings.push({ at: 'offered' }, { at: 'waiting', dueAt: Date.now() + 60_000 });
+    for (const times of [1, 2]) {
+      await contact.tell('offered', { offerNo: 9 });
+      await contact.hasAskedTimes('standing', times);
+    }
+    await contact.reaches('waiting');
+
+    expect(contact.asked).toEqual(['ring 1', 'standing', 'standing']);
+  });
+
+  it('that was taken back with a task that failed: the contact is closed, as its row is', async () => {
+    const contact = await rig.queued();
+    contact.standings.push({ at: 'closed', state: 'disabled', reason: 'disabled' });
+    await contact.tell('offered', { offerNo: 9 });
+
+    expect(await contact.closed()).toBe('disabled: disabled');
+    expect(contact.asked).toEqual(['standing']);
+  });
+
   it('that is answered as the agent clicks Reject stays answered', async () => {
     const contact = await rig.ringing();
     contact.endings.push('answered');

@@ -166,7 +166,18 @@ export class ContactLife {
     }
     if (!isReserved && !this.isOffered) return this.isMoved ? this.standing() : { at: 'queue' };
     const offer = await this.openOffer();
-    return offer ? this.runOffer(offer) : { at: 'queue' };
+    if (offer) return this.runOffer(offer);
+    return patched('row_without_offer') ? this.byRow() : { at: 'queue' };
+  }
+
+  /**
+   * Told of an offer that is over. What ended it may be forgotten here: with a task that fails, an update it has brought is lost,
+   * but not what came of it in the rows.
+   */
+  private async byRow(): Promise<Standing> {
+    const standing = await this.standing();
+    // Reserved still, by an offer that was run here: its end is told.
+    return standing.at === 'offered' ? { at: 'queue' } : standing;
   }
 
   /** The contact's open offer as matching made it, if it is a new one. */
