@@ -5,7 +5,7 @@
  *
  *   CRASH_POINTS_SEED=7    the same share of the points that are drawn
  *   CRASH_POINTS=all       kills each time that a call comes by, and freezes at all points
- *   CRASH_POINTS_ONLY=ring crashes at points only that have this in their name
+ *   CRASH_POINTS_ONLY=ring crashes at points only that have this in their name, or their call's
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -44,7 +44,7 @@ beforeAll(async () => {
   }));
   const order = (a: Recorded, b: Recorded) => SCENARIOS.indexOf(a.scenario) - SCENARIOS.indexOf(b.scenario);
   const everything = plan(recorded.toSorted(order), await idlePoints(lanes[0]!), { seed: SEED, share: SHARE });
-  planned = everything.filter(({ point }) => inWords(point).includes(ONLY));
+  planned = everything.filter(({ scenario, point }) => `${scenario.name}: ${inWords(point)}`.includes(ONLY));
   console.log(`${planned.length} crashes, ${planned.filter(({ how }) => how === 'frozen').length} of them freezes (CRASH_POINTS_SEED=${SEED})`);
   void crashEverywhere();
 }, 300_000);

@@ -2,6 +2,7 @@
  * What must be true of a contact whose calls are over, by the switch's own record and by the rows. Returns what is not, in
  * words.
  */
+import type { WorkflowHandle } from '@temporalio/client';
 import { contactWorkflowId, campaignWorkflowId, callOfLeg, contactOfCall } from '../../../domain/ids.ts';
 import type { RepairCause } from '../../../domain/repairs.ts';
 import type { Dial } from '../../../telephony/simulator/dial-record.ts';
@@ -80,22 +81,37 @@ async function ofEnd({ lane, contactId, scenario }: Stage): Promise<string[]> {
   return wrong;
 }
 
-async function ofTemporal({ lane, contactId, now, scene }: Stage): Promise<string[]> {
-  const { workflow } = lane.client;
-  const contact = workflow.getHandle(contactWorkflowId(contactId, now.contact.round));
-  const campaign = workflow.getHandle(campaignWorkflowId(scene.campaign));
-  const wrong = async (): Promise<string[]> => {
-    const { status } = await contact.describe();
-    const activities = (await campaign.describe()).raw.pendingActivities?.length ?? 0;
-    return [
-      ...(status.name === 'COMPLETED' ? [] : [`the contact's workflow is ${status.name}`]),
-      ...(activities === 0 ? [] : [`${activities} activities of the campaign are under way`]),
-    ];
-  };
+async function ofTemporal(stage: Stage): Promise<string[]> {
   // They end after the rows that say so: what the dead worker was at is tried again when it has sent no heartbeat for a while.
-  const isOver = async () => (await wrong()).length === 0;
+  const isOver = async () => (await openAtTemporal(stage)).length === 0;
   await eventually(isOver, { withinMs: COMPLETES_WITHIN_MS, everyMs: 200 }).catch(() => undefined);
-  return wrong();
+  const open = await openAtTemporal(stage);
+  return open.length === 0 ? [] : [...open, `the contact's history ends with ${await lastOf(contactAt(stage))}`];
+}
+
+const contactAt = ({ lane, contactId, now }: Stage): WorkflowHandle =>
+  lane.client.workflow.getHandle(contactWorkflowId(contactId, now.contact.round));
+
+/** What has not come to its end there, in words. */
+export async function openAtTemporal(stage: Stage): Promise<string[]> {
+  const { lane, scene } = stage;
+  const campaign = lane.client.workflow.getHandle(campaignWorkflowId(scene.campaign));
+  const { status } = await contactAt(stage).describe();
+  const activities = (await campaign.describe()).raw.pendingActivities?.length ?? 0;
+  return [
+    ...(status.name === 'COMPLETED' ? [] : [`the contact's workflow is ${status.name}`]),
+    ...(activities === 0 ? [] : [`${activities} activities of the campaign are under way`]),
+  ];
+}
+
+/** What a workflow has come to, event by event. */
+async function lastOf(workflow: WorkflowHandle): Promise<string> {
+  const { events } = await workflow.fetchHistory();
+  const told = (event: NonNullable<typeof events>[number]): string => {
+    const kind = Object.keys(event).find((key) => key.endsWith('EventAttributes'))?.replace('EventAttributes', '');
+    return `${new Date(Number(event.eventTime?.seconds) * 1000).toISOString().slice(11, 19)} ${kind}`;
+  };
+  return (events ?? []).slice(-10).map(told).join(', ');
 }
 
 const LEGS = `SELECT l.id, l.result_code AS code, l.result_reason AS reason,

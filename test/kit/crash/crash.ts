@@ -1,7 +1,7 @@
 /** One crash: a call, a worker that stops dead at a point of it, and what comes of it all. */
 import type { RepairCause } from '../../../domain/repairs.ts';
 import { eventually } from '../eventually.ts';
-import { OF_A_DEAD_WORKER, whatIsWrong } from './check.ts';
+import { OF_A_DEAD_WORKER, openAtTemporal, whatIsWrong } from './check.ts';
 import type { Lane } from './lane.ts';
 import { type Scenario, sceneOf, Stage } from './play.ts';
 import type { CrashWorker } from './worker.ts';
@@ -68,6 +68,13 @@ export async function crash(lane: Lane, { scenario, point, how }: Crash): Promis
     if (isOver) overSince ??= performance.now();
     return overSince !== null && performance.now() - overSince > AFTERWARDS_MS;
   }, RECOVERED_WITHIN_MS);
+  // The workflow ends after the rows that say so, and may come by the point only then.
+  const hasEnded = async () => worker.stoppedAt !== null || (await openAtTemporal(stage)).length === 0;
+  await eventually(hasEnded, { withinMs: RECOVERED_WITHIN_MS, everyMs: 200 }).catch(() => undefined);
+  if (worker.stoppedAt !== null) {
+    const recovering = (recovery ??= recover(lane, worker, how));
+    await eventually(() => isDone(recovering), { withinMs: RECOVERED_WITHIN_MS });
+  }
   await mustBeRight(stage, OF_A_DEAD_WORKER);
   return recovery !== null;
 }

@@ -165,7 +165,7 @@ export const SCENARIOS: readonly Scenario[] = [
         (isPutOff || stage.began('call now')) && stage.next(leave, callNow),
         state === 'queued' && stage.did('call now') && stage.next(pause),
         (wait_reason === 'campaign_not_running' || stage.began('resume')) && resume,
-        state === 'queued' && stage.did('resume') && offerAndDisable(stage),
+        ((state === 'queued' && stage.did('resume')) || stage.began('offer and disable')) && offerAndDisable(stage),
       ];
     },
     end: 'disabled disabled',
