@@ -377,8 +377,8 @@ async function endContact(deps: Deps, id: string, ending: Ending, requestKey: st
       const closed = await workflows.update(contact, disable, ending, requestKey).then(
         () => false,
         async (error: unknown) => {
-          // What is dropped with its task has had its effect on the row, it may be: else nobody would tell the workflow.
           if (isClosed(error)) return true;
+          // It may have closed the row, and have been dropped with its task then: a repeat finds the row closed and tells nobody.
           await workflows.signal(contact, moved, {}).catch(() => undefined);
           throw error;
         },
