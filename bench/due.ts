@@ -58,6 +58,7 @@ export async function benchDue(rig: Rig, contacts: number): Promise<Figure[]> {
   const took = (doneAt - dueAt) / 1000;
   const calls = during.result.filter(({ readyAt }) => readyAt >= dueAt && readyAt <= doneAt);
   say(`all were queued ${took.toFixed(1)} s later; ${calls.length} calls meanwhile; ${during.refused} requests were refused (503)`);
+  say(`the slowest answer was that of GET ${during.slowest.path}`);
   const bare = await writeBare(rig, list);
   return [
     {
@@ -101,9 +102,9 @@ function beside(before: Watched<{ ringMs: number }[]>, during: Watched<{ ringMs:
     })),
     {
       name: 'slowest answer of the API meanwhile',
-      value: during.slowest,
+      value: during.slowest.ms,
       unit: 'ms',
-      limit: before.slowest,
+      limit: before.slowest.ms,
       limitIs,
       aim: { of: 'value', atMost: ANSWERED_WITHIN_MS },
     },
@@ -228,8 +229,8 @@ async function writeBare({ sql }: Rig, list: string): Promise<number> {
 
 interface Watched<T> {
   result: T;
-  /** Of the API's answers to requests of every sort, one at a time; ms. */
-  slowest: number;
+  /** Of the API's answers to requests of every sort, one at a time. */
+  slowest: { ms: number; path: string };
   /** How many were a 503. */
   refused: number;
   /** At most, MB. */
@@ -241,17 +242,19 @@ async function watched<T>(product: Product, list: string, work: () => Promise<T>
   const ofList = ['', '/stats', '/contacts?limit=50'].map((what) => `/campaigns/${list}${what}`);
   const paths = ['/campaigns', ...ofList, '/call-events?limit=1000', '/problems', '/repairs'];
   const memory = { worker: 0, api: 0 };
-  let slowest = 0;
+  let slowest = { ms: 0, path: '' };
   let refused = 0;
   let isOver = false;
   const asking = (async () => {
     for (let n = 0; !isOver; n++) {
+      const path = paths[n % paths.length]!;
       const from = performance.now();
-      const response = await product.get(paths[n % paths.length]!);
+      const response = await product.get(path);
       await response.arrayBuffer();
-      slowest = Math.max(slowest, performance.now() - from);
+      const ms = performance.now() - from;
+      if (ms > slowest.ms) slowest = { ms, path };
       if (response.status === 503 && response.headers.has('retry-after')) refused += 1;
-      else if (!response.ok) throw new Error(`GET ${paths[n % paths.length]}: ${response.status}`);
+      else if (!response.ok) throw new Error(`GET ${path}: ${response.status}`);
       await sleep(LOOK_EVERY_MS / paths.length);
     }
   })();
