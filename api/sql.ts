@@ -507,6 +507,12 @@ export const reopenUnanswered = (now: Date, contactId: string, callId: string, d
   values: [now, contactId, callId, dueAt, phone],
 });
 
+export const closedContact = (contactId: string): Sql => ({
+  name: 'api_closed_contact',
+  text: `SELECT 1 FROM contact WHERE id = $1 AND closed_at IS NOT NULL`,
+  values: [contactId],
+});
+
 /** Do-not-call said of a contact for whom no workflow is under way. */
 export const listClosedContact = (now: Date, contactId: string, by: string): Sql => ({
   text: `UPDATE contact SET state = 'disabled', state_since = $1, ended_reason = 'do_not_call', ended_by = $3,

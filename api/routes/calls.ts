@@ -137,16 +137,21 @@ async function notInWrapUp({ db }: Deps, agentId: number): Promise<AppError> {
 /** The workflow decides what follows; for one that has closed, the row is changed here. */
 async function tell(deps: Deps, said: Told, requestKey: string): Promise<void> {
   const { callId, agentId, action } = said;
-  try {
-    await deps.workflows.update(refOf(said), dispose, { callId, agentId: String(agentId), action }, requestKey);
-  } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'CONTACT_CLOSED') throw error;
-    await applyToClosed(deps, said);
-  }
+  const disposed = { callId, agentId: String(agentId), action };
+  // The row may have been closed before this was stored, by a worker that has died before its workflow knew of that.
+  const isClosed = await deps.workflows.update(refOf(said), dispose, disposed, requestKey).then(
+    async () => (await deps.db.pool.query(sql.closedContact(said.contact_id))).rowCount === 1,
+    (error: unknown) => {
+      if (error instanceof AppError && error.code === 'CONTACT_CLOSED') return true;
+      throw error;
+    },
+  );
+  if (isClosed) await applyToClosed(deps, said);
 }
 
 type Told = Registered & Pick<Said, 'callId' | 'agentId' | 'reschedule' | 'by'>;
 
+/** Changes nothing where it has been considered already. */
 async function applyToClosed(deps: Deps, said: Told): Promise<void> {
   const { db } = deps;
   const { contact_id, campaign_id } = said;

@@ -231,13 +231,16 @@ describe('disposition', () => {
     expect(rows).toEqual([contact.phone_2, contact.phone_num].map((number) => ({ number, ...listed })));
   });
 
-  test('mark_as_unanswered of a contact that has closed opens a new round, due by its rule', async () => {
+  test.each([
+    ['has closed', refuse(closed)],
+    ['whose row was closed before, and whose workflow does not know of it yet', () => undefined],
+  ])('mark_as_unanswered of a contact that %s opens a new round, due by its rule', async (_which, onUpdate) => {
     const { contact, key, callId } = await scene({ talked: true, ended: true, code: 'k' });
     await api.db.pool.query(`UPDATE contact SET state = 'done', ended_reason = 'answered', closed_at = $2 WHERE id = $1`, [
       contact.id,
       new Date(),
     ]);
-    api.workflows.onUpdate = refuse(closed);
+    api.workflows.onUpdate = onUpdate;
     const before = Date.now();
     expect((await dispose(callId, { action: 'mark_as_unanswered' }, { key })).status).toBe(200);
     const after = await row(contact.id);

@@ -656,6 +656,7 @@ export class ContactLife {
 
   checkDispose({ callId, action }: messages.Disposed): void {
     if (action === 'do_not_call') return;
+    if (this.phase === 'closed') refuse('CONTACT_CLOSED', 'the contact is closed', this.phase);
     if (callId !== this.callId) refuse('CALL_OVER', "the contact's next call has started", this.phase);
     if (!DISPOSABLE.includes(this.phase)) refuse('CALL_OVER', 'the call is not one to be disposed of', this.phase);
   }
