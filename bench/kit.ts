@@ -13,7 +13,7 @@ import { freePort, type Say } from '../dev/process.ts';
 import { Supervisor } from '../dev/supervisor.ts';
 import { startTemporal } from '../dev/temporal.ts';
 import { throwAwayDataDir } from '../dev/throw-away.ts';
-import { ANY_COUNTRY, ANY_TIME, putLegalHours } from '../matching/legal-hours.ts';
+import { widenHours } from '../matching/legal-hours.ts';
 import { eagerAgentBehaviour } from '../telephony/simulator/agent-behaviour.ts';
 
 /** Calls to Temporal at once by what is bare: more gain nothing. */
@@ -83,7 +83,7 @@ export async function withRig<T>(say: Say, stopped: AbortSignal, work: (rig: Rig
     stopped.throwIfAborted();
     const sql = new pg.Pool({ connectionString: postgres.url, max: 4, options: '-c TimeZone=UTC' });
     sql.on('error', () => undefined); // the server is ended before its last connections are
-    await sql.query(putLegalHours(new Date(), ANY_COUNTRY, ANY_TIME, 'bench'));
+    await sql.query(widenHours(new Date(), 'bench'));
     const connection = await Connection.connect({ address: temporal.address });
     const servers = { databaseUrl: postgres.url, temporalAddress: temporal.address, dataDir, sql, say };
     const rig: Rig = {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { inLanes } from '../bench/kit.ts';
 import type { ApiClient } from '../dev/api-client.ts';
 import { writeState } from '../dev/process.ts';
-import { ANY_COUNTRY, ANY_TIME, putLegalHours } from '../matching/legal-hours.ts';
+import { widenHours } from '../matching/legal-hours.ts';
 import type { AgentBehaviour } from '../telephony/simulator/agent-behaviour.ts';
 import type { BehaviourInput, ScriptInput } from '../telephony/simulator/script.ts';
 import type { Stage } from './stage.ts';
@@ -67,7 +67,7 @@ const RULES = {
 
 /** Makes the campaign with its list, not started, and returns its id. */
 export async function makeList({ api, sql }: Stage, size: number): Promise<string> {
-  await sql.query(putLegalHours(new Date(), ANY_COUNTRY, ANY_TIME, 'chaos'));
+  await sql.query(widenHours(new Date(), 'chaos'));
   const { id } = await api.post<{ id: string }>('/v1/campaigns', { name: 'Chaos', country: 'NO', zone: 'Europe/Oslo', rules: RULES });
   const number = (area: string, n: number): string => `+47${area}${String(n).padStart(6, '0')}`;
   const row = (n: number): string => [number('22', 100_000 + n), n % 8 === 0 ? number('23', 100_000 + n) : '', `Person ${n}`].join(',');

@@ -51,3 +51,6 @@ export class AppError extends Error {
     this.details = details;
   }
 }
+
+/** Of a contact for whom no workflow is under way (any more). */
+export const isContactClosed = (error: unknown): boolean => error instanceof AppError && error.code === 'CONTACT_CLOSED';

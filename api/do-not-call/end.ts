@@ -1,7 +1,7 @@
 /** What the API does for the contacts of numbers that it has just listed; a worker does it should the API die over it. */
 import { randomUUID } from 'node:crypto';
 import { beingCalled, endListed } from '../../activities/do-not-call.ts';
-import { AppError } from '../../domain/errors.ts';
+import { AppError, isContactClosed } from '../../domain/errors.ts';
 import { disable } from '../../workflows/contact/messages.ts';
 import type { Deps } from '../http.ts';
 import { listChanged } from '../tell.ts';
@@ -31,7 +31,7 @@ export async function endCallsTo({ db, workflows, log }: EndDeps, numbers: strin
   const lane = async () => {
     for (const { contact, message } of queue) {
       await workflows.update(contact, disable, message, randomUUID()).catch((error: unknown) => {
-        if (isClosed(error)) return;
+        if (isContactClosed(error)) return;
         failed++;
         log.warn({ err: error, contact: contact.contactId }, 'a listed contact was not told; a worker repeats it');
       });
@@ -42,5 +42,3 @@ export async function endCallsTo({ db, workflows, log }: EndDeps, numbers: strin
   const detail = `listed, but ${failed} calls under way could not be ended in time; repeat the request to know when they are`;
   throw new AppError('UNAVAILABLE', detail);
 }
-
-const isClosed = (error: unknown): boolean => error instanceof AppError && error.code === 'CONTACT_CLOSED';

@@ -2,7 +2,7 @@
 import { registerDisposition, type Registered, type Said } from '../../activities/dispositions.ts';
 import { codesOfContact, contactLegOfCall, countGranted } from '../../activities/sql.ts';
 import type { LegCode } from '../../domain/codes.ts';
-import { AppError } from '../../domain/errors.ts';
+import { AppError, isContactClosed } from '../../domain/errors.ts';
 import { type AttemptHistory, nextStep } from '../../domain/retry.ts';
 import { rulesOfCall, type StoredRules } from '../../domain/rules-of-call.ts';
 import type { CampaignStatus } from '../../domain/states.ts';
@@ -142,7 +142,7 @@ async function tell(deps: Deps, said: Told, requestKey: string): Promise<void> {
   const isClosed = await deps.workflows.update(refOf(said), dispose, disposed, requestKey).then(
     async () => (await deps.db.pool.query(sql.closedContact(said.contact_id))).rowCount === 1,
     (error: unknown) => {
-      if (error instanceof AppError && error.code === 'CONTACT_CLOSED') return true;
+      if (isContactClosed(error)) return true;
       throw error;
     },
   );

@@ -5,7 +5,7 @@ import { lookAt } from '../../activities/do-not-call-sql.ts';
 import { repair, repairTools } from '../../activities/repair.ts';
 import { type LegCode, SIP_TABLE } from '../../domain/codes.ts';
 import { numbersOf } from '../../domain/do-not-call.ts';
-import { AppError } from '../../domain/errors.ts';
+import { AppError, isContactClosed } from '../../domain/errors.ts';
 import { NUMBER_PROBLEM_TEXT, parseNumber, readNumber } from '../../domain/numbers.ts';
 import { type CampaignRules, withDefaults } from '../../domain/rules.ts';
 import { CONTACT_STATES, type ContactState, type EndedReason, type WaitReason } from '../../domain/states.ts';
@@ -377,7 +377,7 @@ async function endContact(deps: Deps, id: string, ending: Ending, requestKey: st
       const closed = await workflows.update(contact, disable, ending, requestKey).then(
         () => false,
         async (error: unknown) => {
-          if (isClosed(error)) return true;
+          if (isContactClosed(error)) return true;
           // It may have closed the row, and have been dropped with its task then: a repeat finds the row closed and tells nobody.
           await workflows.signal(contact, moved, {}).catch(() => undefined);
           throw error;
@@ -396,8 +396,6 @@ async function endContact(deps: Deps, id: string, ending: Ending, requestKey: st
   }
   throw new AppError('UNAVAILABLE', 'the contact is just being taken up; repeat the request', { state: 'starting' });
 }
-
-const isClosed = (error: unknown): boolean => error instanceof AppError && error.code === 'CONTACT_CLOSED';
 
 /** Repeated it finds nothing more. */
 async function erase(tx: Tx, id: string, by: string): Promise<z.input<typeof erasure>> {

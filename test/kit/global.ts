@@ -8,7 +8,7 @@ import type { TestProject } from 'vitest/node';
 import { migrate, startPostgres } from '../../dev/postgres.ts';
 import { startTemporal } from '../../dev/temporal.ts';
 import { throwAwayDataDir } from '../../dev/throw-away.ts';
-import { ANY_COUNTRY, ANY_TIME, putLegalHours } from '../../matching/legal-hours.ts';
+import { widenHours } from '../../matching/legal-hours.ts';
 import { workflowBundle } from '../../worker/bundle.ts';
 
 declare module 'vitest' {
@@ -85,7 +85,7 @@ async function startTemplate(dataDir: string): Promise<string> {
 async function withoutLegalHours(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
-  await client.query(putLegalHours(new Date(), ANY_COUNTRY, ANY_TIME, 'test'));
+  await client.query(widenHours(new Date(), 'test'));
   await client.end();
 }
 

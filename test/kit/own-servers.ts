@@ -9,7 +9,7 @@ import pg from 'pg';
 import { migrate, startPostgres } from '../../dev/postgres.ts';
 import { startTemporal } from '../../dev/temporal.ts';
 import { throwAwayDataDir } from '../../dev/throw-away.ts';
-import { ANY_COUNTRY, ANY_TIME, putLegalHours } from '../../matching/legal-hours.ts';
+import { widenHours } from '../../matching/legal-hours.ts';
 
 export interface Restorable {
   /** Down, a copy of its files is made, and up again. */
@@ -39,7 +39,7 @@ export async function startOwnServers(): Promise<OwnServers> {
     await migrate(database.url);
     const client = new pg.Client({ connectionString: database.url });
     await client.connect();
-    await client.query(putLegalHours(new Date(), ANY_COUNTRY, ANY_TIME, 'test'));
+    await client.query(widenHours(new Date(), 'test'));
     await client.end();
     const { data } = JSON.parse(readFileSync(path.join(dataDir, 'postgres.json'), 'utf8')) as { data: string };
     const files = ['temporal.db', 'temporal.db-wal', 'temporal.db-shm'].map((file) => path.join(dataDir, file));
